@@ -1,0 +1,408 @@
+"""The interfaces between the parts of a run.  The first file to open.
+
+Two kinds, never mixed.  A *strategy* with one or two methods is a `Protocol`: any object
+of that shape will do.  Where the library keeps a promise around somebody's code it is an
+abstract class: the implementer writes the underscored hooks, and the public methods are
+final.  They let only errors of this library out, and they check what comes back.
+
+=================  ========  ====================================================
+`Source`           class     where mail comes from
+`Sink`             class     where it goes to
+`Decoder`          strategy  raw bytes to an envelope and the originals inside
+`UserMap`          strategy  addresses to users
+`Directory`        strategy  the users there are
+`CheckpointStore`  strategy  how far each folder is done
+`Quarantine`       strategy  where a message goes that cannot be archived
+`Observer`         strategy  who is told of progress
+=================  ========  ====================================================
+"""
+
+from __future__ import annotations
+
+import errno
+from abc import ABC, abstractmethod
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol, final
+
+from mailarchive._model import (
+    Fidelity,
+    Kept,
+    Receipt,
+    Rejected,
+    Removed,
+    SinkCapabilities,
+    SourceCapabilities,
+    Stored,
+    Vanished,
+)
+from mailarchive.errors import (
+    MailArchiveError,
+    ReceiptMismatch,
+    SinkError,
+    SinkFull,
+    SinkNotWritable,
+    SourceError,
+    SourceUnavailable,
+    Unsupported,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from typing import Self
+
+    from mailarchive._model import (
+        Address,
+        Archived,
+        ArchiveEntry,
+        Checkpoint,
+        Decoded,
+        Folder,
+        MessageRef,
+        Page,
+        RemovalResult,
+        SourceMessage,
+        Unavailable,
+        User,
+        UserId,
+    )
+    from mailarchive.events import Event
+
+__all__ = [
+    "CheckpointStore",
+    "Decoder",
+    "Directory",
+    "Observer",
+    "Quarantine",
+    "Sink",
+    "Source",
+    "UserMap",
+]
+
+
+class Decoder(Protocol):
+    """Reads an envelope and the originals from raw bytes; pure."""
+
+    def __call__(self, raw: bytes, /) -> Decoded:
+        """Return what `raw` says; raises only `DecodeError`, which means quarantine."""
+        ...
+
+
+class UserMap(Protocol):
+    """Turns addresses into users."""
+
+    def resolve(self, addresses: Collection[Address], /) -> Mapping[Address, frozenset[UserId]]:
+        """Return the users of each known address; an unknown one is left out or empty.
+
+        Asked once a batch, with every address of the batch.  Raises `DirectoryError`.
+        """
+        ...
+
+
+class Directory(Protocol):
+    """The users there are."""
+
+    def users(self) -> Iterable[User]:
+        """Return every user; raises `DirectoryError`."""
+        ...
+
+
+class CheckpointStore(Protocol):
+    """Remembers how far each folder of each source is done."""
+
+    def load(self, source: str, folder: str, /) -> Checkpoint | None:
+        """Return the newest saved checkpoint of the folder key; raises `StateError`."""
+        ...
+
+    def save(self, checkpoint: Checkpoint, /) -> None:
+        """Replace the folder's checkpoint, durably before it returns; raises `StateError`."""
+        ...
+
+
+class Quarantine(Protocol):
+    """Keeps messages whole that could not be archived."""
+
+    def hold(self, message: SourceMessage, reason: str, /) -> Receipt:
+        """Keep the message durably and return the receipt; the same message is kept once."""
+        ...
+
+
+class Observer(Protocol):
+    """Is told of progress; what it raises is counted and goes no further."""
+
+    def __call__(self, event: Event, /) -> None:
+        """Take note of `event`."""
+        ...
+
+
+@contextmanager
+def _source_errors(name: str, doing: str) -> Iterator[None]:
+    """Let our errors through and give every foreign one a type, and none of its text."""
+    try:
+        yield
+    except MailArchiveError:
+        raise
+    except OSError as error:
+        msg = f"source {name}: connection or file trouble while {doing}: {_kind(error)}"
+        raise SourceUnavailable(
+            msg, suggestions=["check that the source is reachable, and run again"]
+        ) from error
+    except Exception as error:
+        msg = f"source {name}: {type(error).__name__} while {doing}"
+        raise SourceError(
+            msg, suggestions=["this is a defect of the source adapter: report it"]
+        ) from error
+
+
+@contextmanager
+def _sink_errors(name: str, doing: str) -> Iterator[None]:
+    """The same for a sink; a full disk and a read-only place have classes of their own."""
+    try:
+        yield
+    except MailArchiveError:
+        raise
+    except OSError as error:
+        raise _sink_os_error(name, doing, error) from error
+    except Exception as error:
+        msg = f"sink {name}: {type(error).__name__} while {doing}"
+        raise SinkError(msg, suggestions=["this is a defect of the sink: report it"]) from error
+
+
+def _kind(error: OSError) -> str:
+    """The class of an OS error and its symbolic number: its text may hold a path."""
+    symbol = errno.errorcode.get(error.errno or 0, "")
+    return f"{type(error).__name__} {symbol}".rstrip()
+
+
+def _sink_os_error(name: str, doing: str, error: OSError) -> SinkError:
+    where = f"sink {name}: {_kind(error)} while {doing}"
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return SinkFull(f"{where}: no room left", suggestions=["make room, then run again"])
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return SinkNotWritable(
+            where, suggestions=["give this user the right to write there, or choose another place"]
+        )
+    return SinkError(where, suggestions=["check the disk and the system's log, then run again"])
+
+
+class Source(ABC):
+    """Where mail comes from: folders, listed a page at a time, read, and perhaps removed.
+
+    A context manager.  Every call comes from one thread, the same from open to close.
+    `fetch` and `remove` may come between two pages of a `scan`; never while a `fetch` is
+    being read.  `name` says which mailbox this is, stays the same for its whole life, and
+    holds no address, because it stands in logs.
+    """
+
+    name: str
+    mailbox: Address | None = None
+    capabilities: SourceCapabilities = SourceCapabilities()
+
+    def _open(self) -> None:
+        """Connect and log in; after it `capabilities` are right.  Called once."""
+
+    def _close(self) -> None:
+        """Let go of everything; called once, also after an error."""
+
+    @abstractmethod
+    def _folders(self) -> Iterable[Folder]:
+        """Return the folders to archive."""
+
+    @abstractmethod
+    def _scan(self, folder: Folder, after: str | None) -> Iterable[Page]:
+        """Return what came after the token, oldest first where the server can.
+
+        Raises `CheckpointInvalid` where the token means nothing any more.
+        """
+
+    @abstractmethod
+    def _fetch(self, refs: Sequence[MessageRef]) -> Iterable[SourceMessage | Unavailable]:
+        """Hand over a page's items, streamed, in any order, without marking them.
+
+        An item that is gone is left out.
+        """
+
+    def _remove(self, archived: Sequence[Archived]) -> Iterable[RemovalResult]:
+        """Remove exactly these, each only if it is still the same and not flagged.
+
+        One result each.  Calling it again is harmless: what is gone has `Vanished`.
+        """
+        del archived
+        raise self._cannot_remove()
+
+    def _cannot_remove(self) -> Unsupported:
+        return Unsupported(
+            f"source {self.name} cannot remove messages",
+            suggestions=["leave removal off for this source"],
+        )
+
+    @final
+    def __enter__(self) -> Self:
+        """Connect; whatever fails is closed again."""
+        try:
+            with _source_errors(self.name, "connecting"):
+                self._open()
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    @final
+    def __exit__(self, *exc: object) -> None:
+        """Close; an error while closing never hides the one that led here."""
+        try:
+            with _source_errors(self.name, "closing"):
+                self._close()
+        except MailArchiveError:
+            if exc[0] is None:
+                raise
+
+    @final
+    def folders(self) -> tuple[Folder, ...]:
+        """Return the folders to archive; raises `SourceError`."""
+        with _source_errors(self.name, "listing folders"):
+            return tuple(self._folders())
+
+    @final
+    def scan(self, folder: Folder, after: str | None = None) -> Iterator[Page]:
+        """Yield the pages after a token; raises `SourceError`, `CheckpointInvalid`."""
+        with _source_errors(self.name, "listing messages"):
+            yield from self._scan(folder, after)
+
+    @final
+    def fetch(self, refs: Sequence[MessageRef]) -> Iterator[SourceMessage | Unavailable]:
+        """Yield each item at most once and nothing else; what is gone is left out.
+
+        Raises `SourceError`, also where a source hands over what was not asked for.
+        """
+        wanted = set(refs)
+        with _source_errors(self.name, "reading messages"):
+            for item in self._fetch(refs):
+                if item.ref not in wanted:
+                    raise self._broken("handed over an item that was not asked for")
+                wanted.remove(item.ref)
+                yield item
+
+    @final
+    def remove(self, archived: Sequence[Archived]) -> tuple[RemovalResult, ...]:
+        """Remove what has a receipt; one result each; raises `SourceError`.
+
+        An item without a receipt cannot even be named here.
+        """
+        if not self.capabilities.removes:
+            raise self._cannot_remove()
+        with _source_errors(self.name, "removing messages"):
+            results = tuple(self._remove(archived))
+        for result in results:
+            if not isinstance(result, Removed | Kept | Vanished):
+                raise self._broken("answered a removal with something else")
+        if sorted(each.ref.key for each in archived) != sorted(each.ref.key for each in results):
+            raise self._broken("did not answer each removal once")
+        return results
+
+    def _broken(self, what: str) -> SourceError:
+        return SourceError(
+            f"source {self.name} {what}",
+            suggestions=["this is a defect of the source adapter: report it"],
+        )
+
+
+class Sink(ABC):
+    """Where mail goes to: each entry put whole, once, and answered with a receipt.
+
+    A context manager.  Calls come from one thread, unless `capabilities.concurrent_puts`.
+    """
+
+    name: str
+    capabilities: SinkCapabilities = SinkCapabilities()
+
+    def _open(self) -> None:
+        """Get ready; after it `capabilities` are right."""
+
+    def _close(self) -> None:
+        """Let go of everything."""
+
+    @abstractmethod
+    def _put(self, entry: ArchiveEntry) -> Receipt:
+        """Store the entry; durable, as promised, when it returns.
+
+        Idempotent on `entry.id`: an entry that is there already keeps its first receipt,
+        with the outcome `PRESENT`.  May raise; then whether it was stored is unknown, and
+        it will be put again.
+        """
+
+    def _put_many(self, entries: Sequence[ArchiveEntry]) -> Iterable[Receipt | Rejected]:
+        """Store a batch, one answer each, in any order; overridden where that is cheaper."""
+        return [self._put(entry) for entry in entries]
+
+    def _read(self, receipt: Receipt) -> bytes:
+        """Return the raw bytes that the receipt stands for, from where they are stored."""
+        del receipt
+        msg = f"sink {self.name} cannot be read back"
+        raise Unsupported(msg, suggestions=["leave removal and read-back off for this sink"])
+
+    @final
+    def __enter__(self) -> Self:
+        """Get ready; whatever fails is closed again."""
+        try:
+            with _sink_errors(self.name, "opening"):
+                self._open()
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    @final
+    def __exit__(self, *exc: object) -> None:
+        """Close; an error while closing never hides the one that led here."""
+        try:
+            with _sink_errors(self.name, "closing"):
+                self._close()
+        except MailArchiveError:
+            if exc[0] is None:
+                raise
+
+    @final
+    def put(self, entry: ArchiveEntry) -> Receipt | Rejected:
+        """Store one entry; raises `SinkError`.  See `put_many`."""
+        (answer,) = self.put_many((entry,))
+        return answer
+
+    @final
+    def put_many(self, entries: Sequence[ArchiveEntry]) -> tuple[Receipt | Rejected, ...]:
+        """Store a batch and return one answer for each entry, in the order given.
+
+        Raises `SinkError`; `ReceiptMismatch` where a receipt is not of what was put.  After
+        an error nothing is known of the batch: put it again, it is stored once.
+        """
+        with _sink_errors(self.name, "storing"):
+            answers = {answer.entry_id: answer for answer in self._put_many(entries)}
+        return tuple(self._checked(entry, answers.get(entry.id)) for entry in entries)
+
+    @final
+    def read(self, receipt: Receipt) -> bytes:
+        """Return the raw bytes that the receipt stands for; raises `SinkError`."""
+        if not self.capabilities.reads:
+            msg = f"sink {self.name} cannot be read back"
+            raise Unsupported(msg, suggestions=["leave removal and read-back off for this sink"])
+        with _sink_errors(self.name, "reading back"):
+            return self._read(receipt)
+
+    def _checked(
+        self, entry: ArchiveEntry, answer: Receipt | Rejected | None
+    ) -> Receipt | Rejected:
+        if answer is None:
+            raise self._mismatch("gave no answer for an entry")
+        if isinstance(answer, Rejected):
+            return answer
+        if answer.stored_digest == entry.raw_digest:
+            return answer
+        rendered = entry.provenance.fidelity is Fidelity.RENDERED
+        if rendered and answer.outcome is Stored.PRESENT:
+            return answer
+        raise self._mismatch("stored other bytes than it was given")
+
+    def _mismatch(self, what: str) -> ReceiptMismatch:
+        return ReceiptMismatch(
+            f"sink {self.name} {what}",
+            suggestions=["stop using this sink until it is mended; nothing was removed"],
+        )
