@@ -163,7 +163,7 @@ class Folder:
     """A folder of a source: `key` is the source's own name for it, `path` for people."""
 
     key: str = field(repr=lambda key: "#" + _fingerprint(key))
-    path: tuple[str, ...] = field(converter=tuple, repr=False)
+    path: tuple[str, ...] = field(repr=False)
     role: FolderRole | None = None
 
     @property
@@ -193,7 +193,7 @@ class Page:
     """Some items of a folder in the order to read them; `token` resumes right after."""
 
     folder: Folder
-    refs: tuple[MessageRef, ...] = field(converter=tuple, repr=lambda refs: f"<{len(refs)}>")
+    refs: tuple[MessageRef, ...] = field(repr=lambda refs: f"<{len(refs)}>")
     token: str
 
 
@@ -204,7 +204,7 @@ class SourceMessage:
     ref: MessageRef
     raw: bytes = field(repr=False)
     received_at: datetime | None = None
-    flags: frozenset[str] = field(default=frozenset(), converter=frozenset)
+    flags: frozenset[str] = frozenset()
 
 
 @frozen
@@ -250,7 +250,7 @@ class Recipient:
 
     address: Address
     role: Role = Role.UNKNOWN
-    history: tuple[Redirection, ...] = field(default=(), converter=tuple)
+    history: tuple[Redirection, ...] = ()
 
 
 class Origin(StrEnum):
@@ -267,9 +267,7 @@ class Envelope:
 
     sender: Address | None = None
     on_behalf_of: Address | None = None
-    recipients: tuple[Recipient, ...] = field(
-        default=(), converter=tuple, repr=lambda them: f"<{len(them)}>"
-    )
+    recipients: tuple[Recipient, ...] = field(default=(), repr=lambda them: f"<{len(them)}>")
     subject: str | None = field(default=None, repr=False)
     message_id: str | None = field(default=None, repr=False)
     date: datetime | None = None
@@ -308,15 +306,16 @@ class Decoded:
 
     `originals` is empty for ordinary mail, whose content is the raw bytes themselves.
     `report` is what a journal decoder knows beyond the envelope; `None` says that the
-    message is no report.  `defects` are stable words.
+    message is no report.  `defects` are stable words.  `unexpected` says why a message
+    does not belong in this source, such as ordinary mail in a journal mailbox: it is
+    archived, listed in the run's report, and never removed.
     """
 
     envelope: Envelope
-    originals: tuple[Original, ...] = field(
-        default=(), converter=tuple, repr=lambda them: f"<{len(them)}>"
-    )
+    originals: tuple[Original, ...] = field(default=(), repr=lambda them: f"<{len(them)}>")
     report: object | None = field(default=None, repr=lambda it: str(it is not None))
-    defects: tuple[str, ...] = field(default=(), converter=tuple)
+    defects: tuple[str, ...] = ()
+    unexpected: str | None = None
 
 
 @frozen
@@ -325,9 +324,7 @@ class User:
 
     id: UserId
     name: str = field(default="", repr=False)
-    addresses: tuple[Address, ...] = field(
-        default=(), converter=tuple, repr=lambda them: f"<{len(them)}>"
-    )
+    addresses: tuple[Address, ...] = field(default=(), repr=lambda them: f"<{len(them)}>")
 
 
 @frozen
@@ -335,9 +332,7 @@ class Owner:
     """A user who may see a message, and the addresses in it that made them one."""
 
     user: UserId
-    addresses: frozenset[Address] = field(
-        default=frozenset(), converter=frozenset, repr=lambda them: f"<{len(them)}>"
-    )
+    addresses: frozenset[Address] = field(default=frozenset(), repr=lambda them: f"<{len(them)}>")
 
 
 def _by_user(owners: Iterable[Owner]) -> tuple[Owner, ...]:
@@ -349,9 +344,7 @@ class Ownership:
     """Whose a message is, and the addresses that nobody knew."""
 
     owners: tuple[Owner, ...] = field(default=(), converter=_by_user)
-    unresolved: frozenset[Address] = field(
-        default=frozenset(), converter=frozenset, repr=lambda them: f"<{len(them)}>"
-    )
+    unresolved: frozenset[Address] = field(default=frozenset(), repr=lambda them: f"<{len(them)}>")
 
     @property
     def users(self) -> frozenset[UserId]:
@@ -372,7 +365,7 @@ class Provenance:
 
     fidelity: Fidelity
     is_report: bool = False
-    defects: tuple[str, ...] = field(default=(), converter=tuple)
+    defects: tuple[str, ...] = ()
 
 
 @frozen
@@ -419,14 +412,14 @@ class ArchiveEntry:
     id: Digest
     raw: bytes = field(repr=False)
     raw_digest: Digest
-    originals: tuple[Original, ...] = field(converter=tuple, repr=False)
+    originals: tuple[Original, ...] = field(repr=False)
     envelope: Envelope
     ownership: Ownership
     copy: Copy
     folder: Folder
     fork_key: Digest
     received_at: datetime | None = None
-    flags: frozenset[str] = field(default=frozenset(), converter=frozenset)
+    flags: frozenset[str] = frozenset()
     provenance: Provenance = Provenance(Fidelity.WIRE)
 
     @property
@@ -575,12 +568,8 @@ class Checkpoint:
     source: str
     folder: str = field(repr=lambda key: "#" + _fingerprint(key))
     token: str | None = None
-    removing: tuple[Archived, ...] = field(
-        default=(), converter=tuple, repr=lambda them: f"<{len(them)}>"
-    )
-    retry: tuple[Retry, ...] = field(
-        default=(), converter=tuple, repr=lambda them: f"<{len(them)}>"
-    )
+    removing: tuple[Archived, ...] = field(default=(), repr=lambda them: f"<{len(them)}>")
+    retry: tuple[Retry, ...] = field(default=(), repr=lambda them: f"<{len(them)}>")
 
 
 @frozen

@@ -1,0 +1,64 @@
+"""Writing a small file so that it is there whole after a loss of power, or not at all.
+
+The order is the only one that holds: write beside, sync the file, rename, sync the
+folder.  An fsync that failed is never repeated: the kernel has forgotten what was dirty.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from typing import TypeAlias
+
+    Fuse: TypeAlias = Callable[[str], None]
+
+
+def no_fuse(point: str) -> None:
+    """Let every step pass; tests hand over one that does not."""
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def make_folder(folder: Path, fuse: Fuse = no_fuse) -> None:
+    """Create `folder` and whatever is missing above it, durably."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent, fuse)
+    fuse("mkdir")
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def write_file(path: Path, data: bytes, fuse: Fuse = no_fuse) -> None:
+    """Put `data` at `path`, replacing what is there; raises `OSError`."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    fuse("write")
+    try:
+        with beside.open("wb", buffering=0) as handle:
+            _write_all(handle.fileno(), data)
+            fuse("fsync")
+            os.fsync(handle.fileno())
+        fuse("rename")
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    fuse("sync folder")
+    sync_folder(path.parent)
+
+
+def _write_all(handle: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]
