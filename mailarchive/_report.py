@@ -1,0 +1,162 @@
+"""What a run did, in counts that add up."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+from mailarchive._model import (
+    Archived,
+    Failed,
+    Kept,
+    Quarantined,
+    Removed,
+    Skipped,
+    Vanished,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mailarchive._model import Folder, MessageRef, Outcome, RemovalResult
+
+LISTED_AT_MOST = 1000
+"""How many unexpected items a report names; all of them are counted."""
+
+
+@frozen
+class FolderFailure:
+    """A folder that could not be finished: the error's code and sentence."""
+
+    folder: Folder
+    code: str
+    message: str
+    suggestions: tuple[str, ...] = ()
+
+
+@frozen
+class RunReport:
+    """What a run did.
+
+    `listed + retried == archived + quarantined + skipped + vanished + failed`: every message
+    that was listed, or taken from a retry list, is accounted for once.  `archived` is
+    `stored` (new) and `present` (there already).  `waiting` is the length of all retry
+    lists after the run.  `unexpected` items do not belong in this source: they are archived
+    or quarantined, never removed, and the first 1,000 are named in `unexpected_refs`.
+    `relisted` folders had lost their checkpoint and were listed anew.
+    """
+
+    source: str
+    dry_run: bool = False
+    folders: int = 0
+    listed: int = 0
+    retried: int = 0
+    stored: int = 0
+    present: int = 0
+    size: int = 0
+    quarantined: int = 0
+    skipped: int = 0
+    vanished: int = 0
+    failed: int = 0
+    waiting: int = 0
+    removed: int = 0
+    kept: int = 0
+    unowned: int = 0
+    unexpected: int = 0
+    unexpected_refs: tuple[MessageRef, ...] = field(default=(), repr=False)
+    relisted: tuple[Folder, ...] = ()
+    failures: tuple[FolderFailure, ...] = ()
+    observer_errors: int = 0
+    finished: bool = False
+
+    @property
+    def archived(self) -> int:
+        """Messages with a receipt, new or not."""
+        return self.stored + self.present
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether every message is accounted for once; false only while a page is open."""
+        done = self.archived + self.quarantined + self.skipped + self.vanished + self.failed
+        return self.listed + self.retried == done
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing failed and nothing waits; quarantined messages are safe."""
+        return self.finished and not (self.failed or self.waiting or self.failures)
+
+
+@frozen
+class Settled:
+    """One outcome and what the report and the removal need to know beside it."""
+
+    outcome: Outcome
+    removable: bool = False
+    unexpected: bool = False
+    unowned: bool = False
+    size: int = 0
+
+
+_COUNTED_AS = {
+    Quarantined: "quarantined",
+    Skipped: "skipped",
+    Vanished: "vanished",
+    Failed: "failed",
+}
+
+
+class Tally:
+    """Counts while a run goes on."""
+
+    def __init__(self, source: str, *, dry_run: bool) -> None:
+        """Start at nothing."""
+        self._source = source
+        self._dry_run = dry_run
+        self._counts: Counter[str] = Counter()
+        self._unexpected: list[MessageRef] = []
+        self.relisted: list[Folder] = []
+        self.failures: list[FolderFailure] = []
+        self.finished = False
+
+    def add(self, what: str, count: int = 1) -> None:
+        """Add to one count."""
+        self._counts[what] += count
+
+    def settle(self, page: Sequence[Settled]) -> Counter[str]:
+        """Count the outcomes of a page and return its counts."""
+        counts: Counter[str] = Counter()
+        for settled in page:
+            outcome = settled.outcome
+            if isinstance(outcome, Archived):
+                counts[outcome.receipt.outcome.value] += 1
+                counts["size"] += settled.size
+            else:
+                counts[_COUNTED_AS[type(outcome)]] += 1
+            counts["unowned"] += settled.unowned
+            counts["unexpected"] += settled.unexpected
+            if settled.unexpected and len(self._unexpected) < LISTED_AT_MOST:
+                self._unexpected.append(outcome.ref)
+        self._counts.update(counts)
+        return counts
+
+    def removals(self, results: Sequence[RemovalResult]) -> tuple[int, int]:
+        """Count what became of removals; return how many were removed and how many kept."""
+        removed = sum(isinstance(each, Removed) for each in results)
+        kept = sum(isinstance(each, Kept) for each in results)
+        self._counts["removed"] += removed
+        self._counts["kept"] += kept
+        return removed, kept
+
+    def report(self) -> RunReport:
+        """Return the report so far."""
+        return RunReport(
+            source=self._source,
+            dry_run=self._dry_run,
+            unexpected_refs=tuple(self._unexpected),
+            relisted=tuple(self.relisted),
+            failures=tuple(self.failures),
+            finished=self.finished,
+            **self._counts,
+        )

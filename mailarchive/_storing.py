@@ -1,0 +1,196 @@
+"""From a batch of source messages to outcomes: decode, map, put, and hold what cannot be.
+
+Everything here runs on the caller's thread.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from attrs import evolve, field, frozen
+
+from mailarchive import headers
+from mailarchive._model import (
+    Archived,
+    ArchiveEntry,
+    Copy,
+    Digest,
+    Owner,
+    Provenance,
+    Quarantined,
+    Rejected,
+    Skipped,
+    Span,
+    entry_id,
+)
+from mailarchive._report import Settled
+from mailarchive.attribution import CatchAll, CreateUsers, HoldUnowned, own
+from mailarchive.errors import DecodeError, DirectoryError, MailArchiveError, NotAJournalReport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from mailarchive._model import (
+        Address,
+        Decoded,
+        Fidelity,
+        Folder,
+        Ownership,
+        SourceMessage,
+        UserId,
+    )
+    from mailarchive.abc import Decoder, Quarantine, Sink, UserMap
+    from mailarchive.attribution import Attribution, Unknown
+
+
+def make_entry(
+    message: SourceMessage,
+    decoded: Decoded,
+    ownership: Ownership,
+    *,
+    folder: Folder,
+    fidelity: Fidelity,
+) -> ArchiveEntry:
+    """Return the entry for a message; the only place where digests are taken."""
+    raw = message.raw
+    digest = Digest.of(raw)
+    copy = Copy.of(message.ref)
+    first = decoded.originals[0] if decoded.originals else raw
+    content = first.of(raw) if isinstance(first, Span) else first
+    return ArchiveEntry(
+        id=entry_id(copy, digest, fidelity),
+        raw=raw,
+        raw_digest=digest,
+        originals=decoded.originals,
+        envelope=decoded.envelope,
+        ownership=ownership,
+        copy=copy,
+        folder=folder,
+        fork_key=headers.fork_key(content),
+        received_at=message.received_at,
+        flags=message.flags,
+        provenance=Provenance(fidelity, decoded.report is not None, decoded.defects),
+    )
+
+
+@frozen
+class Storing:
+    """How messages of a source become entries of an archive."""
+
+    sink: Sink
+    users: UserMap
+    decoder: Decoder
+    attribution: Attribution
+    unknown: Unknown
+    quarantine: Quarantine
+    select: Callable[[SourceMessage], str | None]
+    fidelity: Fidelity
+    mailbox: Address | None
+    dry_run: bool
+    _created: dict[Address, frozenset[UserId]] = field(factory=dict, init=False, repr=False)
+
+    def store(self, folder: Folder, batch: Sequence[SourceMessage]) -> list[Settled]:
+        """Return what became of each message of the batch, in any order.
+
+        Raises `DirectoryError`, `SinkError` and `StateError`: then nothing of the batch is
+        accounted for, and it must be read again.
+        """
+        settled: list[Settled] = []
+        readable = list(self._decode(batch, settled))
+        users = self._resolve([decoded for _, decoded in readable])
+        entries: dict[Digest, tuple[SourceMessage, ArchiveEntry, bool]] = {}
+        for message, decoded in readable:
+            ownership = self._ownership(decoded, users)
+            if not ownership.owners and isinstance(self.unknown, HoldUnowned):
+                stray = decoded.unexpected is not None
+                settled.append(self._hold(message, "nobody known owns it", unexpected=stray))
+                continue
+            entry = make_entry(message, decoded, ownership, folder=folder, fidelity=self.fidelity)
+            entries[entry.id] = (message, entry, decoded.unexpected is not None)
+        settled.extend(self._put(entries))
+        return settled
+
+    def _decode(
+        self, batch: Sequence[SourceMessage], settled: list[Settled]
+    ) -> Iterator[tuple[SourceMessage, Decoded]]:
+        for message in batch:
+            why = self.select(message)
+            if why is not None:
+                settled.append(Settled(Skipped(message.ref, why)))
+                continue
+            try:
+                yield message, self.decoder(message.raw)
+            except DecodeError as error:
+                stray = isinstance(error, NotAJournalReport)
+                settled.append(self._hold(message, f"{error.code}: {error}", unexpected=stray))
+            except MailArchiveError:
+                raise
+            except Exception as error:  # noqa: BLE001 - a decoder that breaks poisons one message, not the run
+                settled.append(self._hold(message, f"the decoder broke: {type(error).__name__}"))
+
+    def _resolve(self, decoded: Sequence[Decoded]) -> Mapping[Address, frozenset[UserId]]:
+        """One question to the user map for the whole batch."""
+        chosen = (self.attribution(each.envelope, self.mailbox) for each in decoded)
+        addresses = frozenset(chain.from_iterable(chosen))
+        if not addresses:
+            return {}
+        try:
+            known = self.users.resolve(addresses)
+            return known if self.dry_run else {**known, **self._create(addresses, known)}
+        except MailArchiveError:
+            raise
+        except Exception as error:
+            raise DirectoryError(
+                f"{type(error).__name__} in the user map",
+                suggestions=["this is a defect of the user map: report it"],
+            ) from error
+
+    def _create(
+        self, addresses: frozenset[Address], known: Mapping[Address, frozenset[UserId]]
+    ) -> Mapping[Address, frozenset[UserId]]:
+        if not isinstance(self.unknown, CreateUsers):
+            return {}
+        strangers = [each for each in addresses if not known.get(each)]
+        for address in sorted(strangers, key=lambda each: each.normal):
+            if address.domain in self.unknown.domains and address not in self._created:
+                self._created[address] = frozenset({self.unknown.create(address)})
+        return {each: self._created[each] for each in strangers if each in self._created}
+
+    def _ownership(
+        self, decoded: Decoded, users: Mapping[Address, frozenset[UserId]]
+    ) -> Ownership:
+        ownership = own(self.attribution(decoded.envelope, self.mailbox), users)
+        if not ownership.owners and isinstance(self.unknown, CatchAll):
+            return evolve(ownership, owners=(Owner(self.unknown.user),))
+        return ownership
+
+    def _put(
+        self, entries: Mapping[Digest, tuple[SourceMessage, ArchiveEntry, bool]]
+    ) -> Iterator[Settled]:
+        if self.dry_run:
+            for message, entry, unexpected in entries.values():
+                why = Skipped(message.ref, "dry run: would be archived")
+                unowned = not entry.ownership.owners
+                yield Settled(why, unexpected=unexpected, unowned=unowned)
+            return
+        answers = self.sink.put_many([entry for _, entry, _ in entries.values()])
+        for (message, entry, unexpected), answer in zip(entries.values(), answers, strict=True):
+            if isinstance(answer, Rejected):
+                reason = f"the archive refused it: {answer.reason}"
+                yield self._hold(message, reason, unexpected=unexpected)
+                continue
+            yield Settled(
+                Archived(message.ref, answer),
+                removable=not unexpected,
+                unexpected=unexpected,
+                unowned=not entry.ownership.owners,
+                size=len(message.raw),
+            )
+
+    def _hold(self, message: SourceMessage, reason: str, *, unexpected: bool = False) -> Settled:
+        if self.dry_run:
+            why = f"dry run: would be quarantined: {reason}"
+            return Settled(Skipped(message.ref, why), unexpected=unexpected)
+        receipt = self.quarantine.hold(message, reason)
+        return Settled(Quarantined(message.ref, receipt, reason), unexpected=unexpected)
