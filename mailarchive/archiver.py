@@ -261,6 +261,7 @@ class Run:
             try:
                 worker.call(self._source.__enter__)
                 self._check_source()
+                self._storing = self._make_storing()
                 for folder in worker.call(self._source.folders):
                     yield from self._guarded(worker, folder)
                 self._tally.finished = True
@@ -340,14 +341,13 @@ class Run:
     def _page(self, folder: Folder, page: PageBegins, reading: Iterator[Read]) -> list[Settled]:
         """Read one page to its end, storing a batch at a time; one outcome for each ref."""
         self._tell(PageListed(folder, len(page.refs), retried=page.token is None))
-        storing = self._storing()
         settled: list[Settled] = []
         batch: list[SourceMessage] = []
         size = 0
         for item in reading:
             if isinstance(item, SourceMessage):
                 if batch and self._full(len(batch), size + len(item.raw)):
-                    settled += self._store(storing, folder, batch)
+                    settled += self._store(folder, batch)
                     batch, size = [], 0
                 batch.append(item)
                 size += len(item.raw)
@@ -355,7 +355,7 @@ class Run:
                 settled.append(Settled(Failed(item.ref, item.reason)))
             else:
                 break
-        settled += self._store(storing, folder, batch)
+        settled += self._store(folder, batch)
         seen = {each.outcome.ref for each in settled}
         settled += [Settled(Vanished(ref)) for ref in page.refs if ref not in seen]
         return settled
@@ -364,7 +364,7 @@ class Run:
         batching = self._plan.batching
         return messages >= batching.max_messages or size > batching.max_bytes
 
-    def _storing(self) -> Storing:
+    def _make_storing(self) -> Storing:
         plan = self._plan
         return Storing(
             sink=plan.sink,
@@ -379,13 +379,11 @@ class Run:
             dry_run=plan.dry_run,
         )
 
-    def _store(
-        self, storing: Storing, folder: Folder, batch: Sequence[SourceMessage]
-    ) -> list[Settled]:
+    def _store(self, folder: Folder, batch: Sequence[SourceMessage]) -> list[Settled]:
         """(3) Put again what was put before the last crash: the archive stores it once."""
         if not batch:
             return []
-        settled = storing.store(folder, batch)
+        settled = self._storing.store(folder, batch)
         receipts = [e.outcome.receipt for e in settled if isinstance(e.outcome, Archived)]
         present = sum(receipt.outcome is Stored.PRESENT for receipt in receipts)
         size = sum(len(message.raw) for message in batch)

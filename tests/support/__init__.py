@@ -1,0 +1,3 @@
+"""What several test modules share; on the path as `support`."""
+
+from __future__ import annotations
