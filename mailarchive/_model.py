@@ -382,6 +382,15 @@ class Copy:
         """Return the copy that `ref` points at."""
         return cls(ref.source, ref.folder, ref.key, ref.revision)
 
+    @property
+    def digest(self) -> Digest:
+        """A name for this copy that is safe anywhere; no two copies share it."""
+        return Digest.of(_length_prefixed([b"mailarchive/1", *self._parts()]))
+
+    def _parts(self) -> Iterable[bytes]:
+        for name in (self.source, self.folder, self.key, self.revision or ""):
+            yield name.encode("utf-8", "surrogatepass")
+
 
 def _length_prefixed(parts: Iterable[bytes]) -> bytes:
     return b"".join(struct.pack(">Q", len(part)) + part for part in parts)
@@ -393,11 +402,9 @@ def entry_id(copy: Copy, raw_digest: Digest, fidelity: Fidelity) -> Digest:
     `WIRE` bytes are part of the identity: other bytes of one item are another entry.
     `RENDERED` bytes are not, since two fetches of one unchanged item may differ.
     """
-    names = (copy.source, copy.folder, copy.key, copy.revision or "")
-    parts = [b"mailarchive/1", *(name.encode("utf-8", "surrogatepass") for name in names)]
-    if fidelity is Fidelity.WIRE:
-        parts.append(raw_digest.value)
-    return Digest.of(_length_prefixed(parts))
+    if fidelity is Fidelity.RENDERED:
+        return copy.digest
+    return Digest.of(_length_prefixed([copy.digest.value, raw_digest.value]))
 
 
 @frozen

@@ -96,7 +96,17 @@ if TYPE_CHECKING:
     from mailarchive.attribution import Attribution, Unknown
     from mailarchive.events import Event
 
-__all__ = ["Archiver", "Batching", "FolderFailure", "Removal", "RetryPlan", "Run", "RunReport"]
+__all__ = [
+    "Archiver",
+    "Batching",
+    "FolderFailure",
+    "Removal",
+    "RetryPlan",
+    "Run",
+    "RunReport",
+    "give_up",
+    "release",
+]
 
 RETRIES_AT_MOST = 10_000
 """A folder with more messages on its retry list is not passed over but fails."""
@@ -171,33 +181,35 @@ class Archiver:
         """Return the run as an iterator of outcomes; it begins with the first one."""
         return Run(self)
 
-    def give_up(self, folder: str, key: str) -> Retry:
-        """Take a message off the folder's retry list for good and return what it was.
 
-        Both names stand in the checkpoint.  Raises `StateError` where it is not there.
-        """
-        checkpoint = self.state.load(self.source.name, folder)
-        waiting = checkpoint.retry if checkpoint is not None else ()
-        for retry in waiting:
-            if checkpoint is not None and retry.ref.key == key:
-                left = tuple(each for each in waiting if each is not retry)
-                self.state.save(evolve(checkpoint, retry=left))
-                return retry
-        raise StateError("no such message waits on a retry list")
+def give_up(state: CheckpointStore, ref: MessageRef) -> Retry:
+    """Take a message off its folder's retry list for good and return what waited there.
 
-    def release(self, message: SourceMessage, owners: Collection[UserId] = ()) -> Receipt:
-        """Archive a quarantined message for these owners only; nobody means the auditor.
+    Raises `StateError` where it does not wait.  No run of the same job may be under way.
+    """
+    checkpoint = state.load(ref.source, ref.folder)
+    for retry in checkpoint.retry if checkpoint is not None else ():
+        if checkpoint is not None and retry.ref == ref:
+            left = tuple(each for each in checkpoint.retry if each is not retry)
+            state.save(evolve(checkpoint, retry=left))
+            return retry
+    raise StateError("no such message waits on a retry list")
 
-        It is kept as it is: nothing in it makes an owner, because it could not be trusted.
-        """
-        decoded = evolve(decoding.ordinary(message.raw), defects=("released",))
-        ownership = Ownership(tuple(Owner(user) for user in frozenset(owners)))
-        folder = Folder(message.ref.folder, ("released",))
-        entry = make_entry(message, decoded, ownership, folder=folder, fidelity=Fidelity.WIRE)
-        answer = self.sink.put(entry)
-        if isinstance(answer, Rejected):
-            raise Unsupported(f"the archive refused it: {answer.reason}")
-        return answer
+
+def release(message: SourceMessage, sink: Sink, owners: Collection[UserId] = ()) -> Receipt:
+    """Archive a quarantined message as it is, for these owners only, and return the receipt.
+
+    Nothing in it makes an owner, because it could not be trusted; without owners only an
+    auditor sees it.  Raises `SinkError`, `Unsupported` where the sink refuses the message.
+    """
+    decoded = evolve(decoding.ordinary(message.raw), defects=("released",))
+    ownership = Ownership(tuple(Owner(user) for user in frozenset(owners)))
+    folder = Folder(message.ref.folder, ("released",))
+    entry = make_entry(message, decoded, ownership, folder=folder, fidelity=Fidelity.WIRE)
+    answer = sink.put(entry)
+    if isinstance(answer, Rejected):
+        raise Unsupported(f"the archive refused it: {answer.reason}")
+    return answer
 
 
 @final

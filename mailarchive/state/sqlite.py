@@ -60,6 +60,8 @@ class SqliteCheckpoints:
 
     def load(self, source: str, folder: str, /) -> Checkpoint | None:
         """Return the folder's checkpoint, or `None`; raises `StateError`."""
+        if not self._path.exists():
+            return None
         with self._connection("reading a checkpoint") as connection:
             row = connection.execute(
                 "SELECT value FROM checkpoint WHERE source = ? AND folder = ?",
@@ -81,6 +83,8 @@ class SqliteCheckpoints:
 
     def all(self) -> tuple[Checkpoint, ...]:
         """Return every saved checkpoint; raises `StateError`."""
+        if not self._path.exists():
+            return ()
         with self._connection("listing checkpoints") as connection:
             rows = connection.execute(
                 "SELECT value FROM checkpoint ORDER BY source, folder"

@@ -20,7 +20,7 @@ from mailarchive import (
     UserId,
     Vanished,
 )
-from mailarchive.archiver import Batching
+from mailarchive.archiver import Batching, give_up, release
 from mailarchive.attribution import (
     CatchAll,
     CreateUsers,
@@ -154,12 +154,12 @@ def test_an_operator_can_give_a_message_up(world: World) -> None:
     world.source.break_item(ref, "poison", permanent=True)
     world.run()
 
-    given = world.archiver().give_up("INBOX", ref.key)
+    given = give_up(world.state, ref)
 
     assert ref == given.ref
     assert world.run().ok
     with pytest.raises(StateError):
-        world.archiver().give_up("INBOX", ref.key)
+        give_up(world.state, ref)
 
 
 def test_what_is_gone_before_it_is_read_has_vanished(world: World) -> None:
@@ -546,7 +546,7 @@ def test_a_released_message_belongs_to_the_named_owners_only(world: World) -> No
     world.run(decoder=refusing)
     ((message, _),) = world.quarantine.held.values()
 
-    world.archiver().release(message, [UserId("carol")])
+    release(message, world.sink, [UserId("carol")])
 
     released = list(world.sink.entries.values())[-1]
     assert {"carol"} == released.ownership.users

@@ -1,0 +1,219 @@
+"""The command line: thin, it composes what the library has from a TOML file.
+
+Exit status: 0 all is accounted for; 1 something failed, waits or was found damaged; 2 the
+command or its configuration is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mailarchive._cli._text import safe
+from mailarchive.errors import ConfigurationError, MailArchiveError, Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+OK, FAILED, WRONG, STOPPED = 0, 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status; every error is one line."""
+    arguments = parser().parse_args(argv)
+    try:
+        return int(arguments.command(arguments))
+    except (ConfigurationError, Unsupported) as error:
+        return _say(error, WRONG)
+    except MailArchiveError as error:
+        return _say(error, FAILED)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; say nothing into the closed pipe.
+        sys.stdout = None
+        return OK
+    except KeyboardInterrupt:
+        print("mailarchive: stopped; run it again to go on where it was", file=sys.stderr)
+        return STOPPED
+
+
+def _say(error: MailArchiveError, status: int) -> int:
+    words = "; ".join([str(error), *error.suggestions])
+    print(f"mailarchive: {safe(words)}", file=sys.stderr)
+    return status
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser; each command imports what it needs only when it is run."""
+    top = argparse.ArgumentParser(
+        prog="mailarchive", description="Archive mail, and prove that nothing was lost."
+    )
+    top.add_argument("--version", action="version", version=version("mailarchive"))
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    _add_demo(commands)
+    _add_run(commands)
+    _add_retries(commands)
+    _add_verify(commands)
+    _add_show(commands)
+    _add_export(commands)
+    _add_quarantine(commands)
+    _add_decode(commands)
+    return top
+
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse names it nowhere else
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from mailarchive._cli.demo import demo
+
+    return demo(arguments.folder)
+
+
+def _add_demo(commands: Commands) -> None:
+    add = commands.add_parser("demo", help="archive a sample journal mailbox and show the result")
+    add.add_argument(
+        "--folder",
+        type=Path,
+        metavar="FOLDER",
+        help="a new folder to work in (default: a temporary one)",
+    )
+    add.set_defaults(command=_demo)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from mailarchive._cli.run import run
+
+    return run(
+        arguments.config,
+        dry_run=arguments.dry_run,
+        retry_now=arguments.retry_now,
+        fail_on_quarantine=arguments.fail_on_quarantine,
+        quiet=arguments.quiet,
+    )
+
+
+def _add_run(commands: Commands) -> None:
+    add = commands.add_parser("run", help="archive what is new, as a TOML file says")
+    add.add_argument("config", type=Path, metavar="ARCHIVE.TOML")
+    add.add_argument("--dry-run", action="store_true", help="change nothing, say what would be")
+    add.add_argument("--retry-now", action="store_true", help="take all retries, due or not")
+    add.add_argument(
+        "--fail-on-quarantine", action="store_true", help="exit 1 where anything was quarantined"
+    )
+    add.add_argument("--quiet", action="store_true", help="show no progress")
+    add.set_defaults(command=_run)
+
+
+def _retries(arguments: argparse.Namespace) -> int:
+    from mailarchive._cli.run import retries
+
+    return retries(arguments.config, arguments.give_up)
+
+
+def _add_retries(commands: Commands) -> None:
+    add = commands.add_parser("retries", help="list the messages that wait to be fetched again")
+    add.add_argument("config", type=Path, metavar="ARCHIVE.TOML")
+    add.add_argument("--give-up", metavar="ID", help="take one off the list for good")
+    add.set_defaults(command=_retries)
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from mailarchive._cli.reading import verify
+
+    return verify(arguments.vault, arguments.level, as_json=arguments.json)
+
+
+def _add_verify(commands: Commands) -> None:
+    add = commands.add_parser("verify", help="check that an archive is whole and unaltered")
+    add.add_argument("vault", type=Path, metavar="VAULT")
+    add.add_argument(
+        "--level",
+        choices=["quick", "stored", "content"],
+        default="stored",
+        help="sizes and index; every stored byte (the default); every message unpacked",
+    )
+    add.add_argument("--json", action="store_true", help="the report as JSON")
+    add.set_defaults(command=_verify)
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    from mailarchive._cli import reading
+
+    who = reading.Who(arguments.user, arguments.auditor, arguments.reason)
+    return reading.show(
+        arguments.vault, who, text=arguments.text, limit=arguments.limit, message=arguments.message
+    )
+
+
+def _add_show(commands: Commands) -> None:
+    add = commands.add_parser("show", help="list what a user sees, or print one message")
+    add.add_argument("vault", type=Path, metavar="VAULT")
+    _add_who(add)
+    add.add_argument("--text", help="only messages with this in the subject or an address")
+    add.add_argument("--limit", type=int, default=50, help="how many at most (default: 50)")
+    add.add_argument("--message", metavar="KEY", help="print this message, byte for byte")
+    add.set_defaults(command=_show)
+
+
+def _add_who(add: argparse.ArgumentParser) -> None:
+    who = add.add_mutually_exclusive_group(required=True)
+    who.add_argument("--user", metavar="U", help="see what this user may see")
+    who.add_argument("--auditor", metavar="NAME", help="see everything; this is put on record")
+    add.add_argument("--reason", metavar="WHY", help="why, with --auditor")
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from mailarchive._cli.reading import export
+
+    return export(arguments.vault, arguments.user, arguments.to)
+
+
+def _add_export(commands: Commands) -> None:
+    add = commands.add_parser("export", help="write what a user sees as EML files")
+    add.add_argument("vault", type=Path, metavar="VAULT")
+    add.add_argument("--user", metavar="U", required=True)
+    add.add_argument("--to", type=Path, metavar="FOLDER", required=True)
+    add.set_defaults(command=_export)
+
+
+def _quarantine(arguments: argparse.Namespace) -> int:
+    from mailarchive._cli.held import quarantine
+
+    return quarantine(
+        arguments.vault, read=arguments.read, let_go=arguments.release, owners=arguments.owner
+    )
+
+
+def _add_quarantine(commands: Commands) -> None:
+    add = commands.add_parser(
+        "quarantine", help="list, read or release what could not be archived"
+    )
+    add.add_argument("vault", type=Path, metavar="VAULT")
+    what = add.add_mutually_exclusive_group()
+    what.add_argument("--read", metavar="ID", help="print the message, byte for byte")
+    what.add_argument("--release", metavar="ID", help="archive it after all, as it is")
+    add.add_argument(
+        "--owner",
+        metavar="U",
+        action="append",
+        default=[],
+        help="whose it is, with --release; may be repeated; nobody's unless given",
+    )
+    add.set_defaults(command=_quarantine)
+
+
+def _decode(arguments: argparse.Namespace) -> int:
+    from mailarchive._cli.decode import decode
+
+    return decode(arguments.file, as_json=arguments.json)
+
+
+def _add_decode(commands: Commands) -> None:
+    add = commands.add_parser("decode", help="say what a journal report says")
+    add.add_argument("file", type=Path, metavar="FILE.EML")
+    add.add_argument("--json", action="store_true", help="as JSON")
+    add.set_defaults(command=_decode)

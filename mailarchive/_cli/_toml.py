@@ -1,0 +1,119 @@
+"""A table of a TOML file that says exactly what is wrong with it, and where."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from mailarchive.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from enum import StrEnum
+    from pathlib import Path
+
+T = TypeVar("T")
+E = TypeVar("E", bound="StrEnum")
+
+_KINDS = {
+    str: "a text in quotes",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    list: "a list",
+    dict: "a table",
+}
+
+
+def read(path: Path) -> Table:
+    """Return the file's top table; raises `ConfigurationError`."""
+    try:
+        return parse(path.read_text(encoding="utf-8"), path.name)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path.name} cannot be read: {type(error).__name__}",
+            suggestions=["give the path of an existing TOML file"],
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path.name} is not UTF-8") from error
+
+
+def parse(text: str, name: str) -> Table:
+    """Return the top table of a TOML text; raises `ConfigurationError`."""
+    try:
+        return Table(tomllib.loads(text), name)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{name} is no TOML: {error}") from error
+
+
+class Table:
+    """Keys and values; each key is asked for once, and what is left over is a mistake."""
+
+    def __init__(self, values: dict[str, Any], where: str) -> None:
+        """Take the values, and the words that say where they stand."""
+        self._values = values
+        self._where = where
+        self._asked: set[str] = set()
+
+    def __contains__(self, key: str) -> bool:
+        """Return whether the key is there."""
+        return key in self._values
+
+    def wrong(self, what: str, *suggestions: str) -> ConfigurationError:
+        """Return the error for something that is wrong with this table."""
+        return ConfigurationError(f"{self._where}: {what}", suggestions=suggestions)
+
+    def get(self, key: str, kind: type[T], default: T | None = None) -> T | None:
+        """Return the value or the default; raises where it is of another kind."""
+        self._asked.add(key)
+        value = self._values.get(key, default)
+        if value is None:
+            return None
+        wrong_bool = isinstance(value, bool) and kind is not bool
+        if wrong_bool or not isinstance(value, kind):
+            raise self.wrong(f"{key} must be {_KINDS[kind]}")
+        return value
+
+    def need(self, key: str, kind: type[T]) -> T:
+        """Return the value; raises where it is missing or of another kind."""
+        value = self.get(key, kind)
+        if value is None:
+            raise self.wrong(f"{key} is missing", f"add {key} = ..., {_KINDS[kind]}")
+        return value
+
+    def choice(self, key: str, choices: Iterable[str], default: str) -> str:
+        """Return one of the choices."""
+        allowed = tuple(choices)
+        value = self.get(key, str, default) or default
+        if value not in allowed:
+            raise self.wrong(f"{key} must be one of {', '.join(allowed)}")
+        return value
+
+    def texts(self, key: str) -> tuple[str, ...] | None:
+        """Return a list of texts, or `None` where there is none."""
+        values = self.get(key, list)
+        if values is None:
+            return None
+        if not all(isinstance(value, str) for value in values):
+            raise self.wrong(f"{key} must be a list of texts in quotes")
+        return tuple(values)
+
+    def table(self, key: str) -> Table:
+        """Return the table under the key, empty where there is none."""
+        values: dict[str, Any] = self.get(key, dict) or {}
+        return Table(values, f"{self._where}: [{key}]")
+
+    def raw(self, key: str) -> object:
+        """Return whatever stands there."""
+        self._asked.add(key)
+        return self._values.get(key)
+
+    def done(self) -> None:
+        """Raise where a key was never asked for: it is misspelt or does not belong here."""
+        for key in self._values:
+            if key in self._asked:
+                continue
+            near = difflib.get_close_matches(key, self._asked, n=1)
+            hint = [f"did you mean {near[0]}?"] if near else ["remove it"]
+            raise self.wrong(f"unknown key {key}", *hint)

@@ -1,0 +1,259 @@
+"""From a TOML file to an archiver: every setting of a job, and nothing secret in it.
+
+Paths are relative to the file.  A secret is never inline: it is named by a file or by a
+command that prints it, and read when the source connects.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+
+from mailarchive import decoding
+from mailarchive._cli import _toml
+from mailarchive._model import Address, UserId
+from mailarchive.archiver import Archiver, Removal
+from mailarchive.attribution import (
+    CatchAll,
+    HoldUnowned,
+    KeepUnowned,
+    all_participants,
+    mailbox_owner,
+    recipients_only,
+)
+from mailarchive.errors import AuthenticationFailed
+from mailarchive.quarantine import QuarantineFolder
+from mailarchive.retry import RetryingSource
+from mailarchive.state import JobLock, SqliteCheckpoints
+from mailarchive.users import DirectoryMap
+from mailarchive.users.csv import CsvDirectory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from mailarchive._cli._toml import Table
+    from mailarchive.abc import Decoder, Source, UserMap
+    from mailarchive.attribution import Attribution, Unknown
+    from mailarchive.vault import Vault
+
+SECRET_SECONDS = 60
+"""How long a command may take to print a secret."""
+
+
+@frozen
+class Job:
+    """Everything that a TOML file says, ready to be run."""
+
+    source: Source
+    decoder: Decoder
+    users: UserMap
+    attribution: Attribution
+    unknown: Unknown
+    removal: Removal
+    vault: Path = field(repr=False)
+    quarantine: QuarantineFolder = field(repr=False)
+    lock: JobLock = field(repr=False)
+    state: SqliteCheckpoints = field(repr=False)
+
+    def archiver(self, vault: Vault, **settings: Any) -> Archiver:
+        """Return the archiver into an open vault, with these settings beside the file's."""
+        return Archiver(
+            self.source,
+            vault,
+            self.users,
+            decoder=self.decoder,
+            attribution=self.attribution,
+            unknown=self.unknown,
+            removal=self.removal,
+            state=self.state,
+            quarantine=self.quarantine,
+            **settings,
+        )
+
+
+def load(path: Path) -> Job:
+    """Return the job that the file describes; raises `ConfigurationError`."""
+    return build(_toml.read(path), path.resolve().parent)
+
+
+def quarantine_of(vault: Path) -> QuarantineFolder:
+    """Return the quarantine that stands beside the mail in a vault's folder."""
+    return QuarantineFolder(vault / "quarantine")
+
+
+def build(top: Table, here: Path) -> Job:
+    """Return the job that the table describes, with paths relative to `here`."""
+    vault_table = top.table("vault")
+    vault = here / vault_table.need("path", str)
+    vault_table.done()
+    decoder_table = top.table("decoder")
+    journal = decoder_table.choice("kind", ("journal", "ordinary"), "journal") == "journal"
+    decoder = _decoder(decoder_table, journal=journal)
+    source = _source(top.table("source"), here, journal=journal)
+    users_table = top.table("users")
+    attribution = _attribution(users_table, source, journal=journal)
+    unknown = _unknown(users_table)
+    users = DirectoryMap(CsvDirectory(here / users_table.need("csv", str)))
+    users_table.done()
+    removal_table = top.table("removal")
+    remove = removal_table.choice("when", ("never", "archived"), "never") == "archived"
+    removal_table.done()
+    top.done()
+    return Job(
+        source=RetryingSource(source),
+        decoder=decoder,
+        users=users,
+        attribution=attribution,
+        unknown=unknown,
+        removal=Removal.when_archived() if remove else Removal.never(),
+        vault=vault,
+        quarantine=quarantine_of(vault),
+        lock=JobLock(vault.with_name(f"{vault.name}.lock")),
+        state=SqliteCheckpoints(vault / "state.db"),
+    )
+
+
+def _decoder(table: Table, *, journal: bool) -> Decoder:
+    if not journal:
+        table.done()
+        return decoding.ordinary
+    otherwise = table.choice("otherwise", [each.value for each in decoding.Otherwise], "archive")
+    table.done()
+    return decoding.JournalMailbox(decoding.Otherwise(otherwise))
+
+
+def _attribution(table: Table, source: Source, *, journal: bool) -> Attribution:
+    """A journal names the participants; a mailbox belongs to whoever has it."""
+    choices: dict[str, Attribution] = {
+        "participants": all_participants,
+        "recipients": recipients_only,
+        "mailbox": mailbox_owner,
+    }
+    name = table.choice("owners", choices, "participants" if journal else "mailbox")
+    if name == "mailbox" and source.mailbox is None:
+        raise table.wrong(
+            'owners = "mailbox" needs to know whose mailbox it is',
+            'add mailbox = "somebody@example.com" to [source]',
+        )
+    return choices[name]
+
+
+def _unknown(table: Table) -> Unknown:
+    value = table.raw("unknown")
+    match value:
+        case None | "keep":
+            return KeepUnowned()
+        case "quarantine":
+            return HoldUnowned()
+        case {"catch_all": str(user), **rest} if user and not rest:
+            return CatchAll(UserId(user))
+        case _:
+            raise table.wrong(
+                'unknown must be "keep", "quarantine" or { catch_all = "a user id" }'
+            )
+
+
+def _source(table: Table, here: Path, *, journal: bool) -> Source:
+    from mailarchive.sources import files
+
+    folders = {"maildir": files.Maildir, "eml": files.EmlFolder, "mbox": files.Mbox}
+    kind = table.choice("kind", ("imap", *folders), "imap")
+    if kind == "imap":
+        source = _imap(table, here, journal=journal)
+    else:
+        source = folders[kind](here / table.need("path", str), name=table.get("name", str))
+        mailbox = table.get("mailbox", str)
+        source.mailbox = None if mailbox is None else Address.parse(mailbox)
+    table.done()
+    return source
+
+
+def _imap(table: Table, here: Path, *, journal: bool) -> Source:
+    from mailarchive.auth import OAuth, Password
+    from mailarchive.sources.imap import FolderChoice, ImapSource
+
+    user = table.need("user", str)
+    if "token" in table:
+        auth: OAuth | Password = OAuth(user, secret(table, "token", here))
+    else:
+        auth = Password(user, secret(table, "password", here))
+    names = table.texts("folders")
+    if names is not None:
+        folders = FolderChoice.only(*names)
+    else:
+        folders = FolderChoice.everything() if journal else FolderChoice()
+    ca_file = table.get("ca_file", str)
+    return ImapSource(
+        table.need("host", str),
+        auth=auth,
+        mailbox=table.get("mailbox", str),
+        port=table.get("port", int),
+        security=table.choice("security", ("ssl", "starttls", "plain"), "ssl"),
+        allow_plaintext=bool(table.get("allow_plaintext", bool)),
+        ca_file=None if ca_file is None else here / ca_file,
+        folders=folders,
+        name=table.get("name", str),
+    )
+
+
+def secret(table: Table, key: str, here: Path) -> Callable[[], str]:
+    """Return a callable that reads the secret when it is needed; inline is refused."""
+    match table.raw(key):
+        case {"file": str(name), **rest} if not rest:
+            return _FromFile(here / name, key)
+        case {"command": [str(), *_] as words, **rest} if not rest and all(
+            isinstance(word, str) for word in words
+        ):
+            return _FromCommand(tuple(words), here, key)
+        case _:
+            raise table.wrong(
+                f"{key} must name a file or a command, and is never written here",
+                f'write {key} = {{ file = "..." }} or {key} = {{ command = ["...", "..."] }}',
+            )
+
+
+@frozen
+class _FromFile:
+    """A secret in a file; a line end after it does not count."""
+
+    path: Path = field(repr=False)
+    what: str
+
+    def __call__(self) -> str:
+        try:
+            return self.path.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise AuthenticationFailed(
+                f"the file of the {self.what} cannot be read: {type(error).__name__}",
+                suggestions=[f"check {self.what}.file, and who may read it"],
+            ) from None
+
+
+@frozen
+class _FromCommand:
+    """A secret that a command prints; its first line is the secret."""
+
+    words: tuple[str, ...] = field(repr=False)
+    here: Path = field(repr=False)
+    what: str
+
+    def __call__(self) -> str:
+        try:
+            done = subprocess.run(  # noqa: S603 - the operator's own command, without a shell
+                self.words,
+                cwd=self.here,
+                capture_output=True,
+                check=True,
+                stdin=subprocess.DEVNULL,
+                text=True,
+                timeout=SECRET_SECONDS,
+            )
+        except (OSError, subprocess.SubprocessError, UnicodeDecodeError) as error:
+            raise AuthenticationFailed(
+                f"the command of the {self.what} failed: {type(error).__name__}",
+                suggestions=[f"run {self.what}.command by hand"],
+            ) from None
+        return done.stdout.partition("\n")[0].rstrip("\r")

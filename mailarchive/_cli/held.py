@@ -1,0 +1,61 @@
+"""`mailarchive quarantine`: list, read and release what could not be archived."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from mailarchive._cli import OK, config
+from mailarchive._cli._text import columns, safe, size
+from mailarchive._model import UserId
+from mailarchive.archiver import release
+from mailarchive.errors import StateError
+from mailarchive.vault import Vault
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from mailarchive.quarantine import QuarantineFolder
+
+SHORT = 12
+"""How many digits of an id are shown; any unique beginning will do to name it."""
+
+
+def quarantine(
+    path: Path, *, read: str | None = None, let_go: str | None = None, owners: Sequence[str] = ()
+) -> int:
+    """List the quarantine of a vault, print one message, or archive it after all."""
+    folder = config.quarantine_of(path)
+    if read is not None:
+        sys.stdout.buffer.write(folder.read(_full(folder, read)).raw)
+        return OK
+    if let_go is not None:
+        return _release(path, folder, _full(folder, let_go), owners)
+    rows = [
+        (each.id[:SHORT], f"{each.held_at:%Y-%m-%d %H:%M}", size(each.size), safe(each.reason))
+        for each in folder.list()
+    ]
+    print(columns(rows) if rows else "Nothing is quarantined.")
+    return OK
+
+
+def _full(folder: QuarantineFolder, beginning: str) -> str:
+    found = [each.id for each in folder.list() if each.id.startswith(beginning.lower())]
+    if len(found) == 1 and beginning:
+        return found[0]
+    raise StateError(
+        "several quarantined messages have ids that begin so"
+        if found
+        else "no quarantined message has such an id",
+        suggestions=["list the ids with: mailarchive quarantine VAULT"],
+    )
+
+
+def _release(path: Path, folder: QuarantineFolder, id_: str, owners: Sequence[str]) -> int:
+    with Vault(path, create=False) as vault:
+        receipt = release(folder.read(id_), vault, [UserId(owner) for owner in owners])
+        folder.release(id_, receipt)
+    whose = ", ".join(safe(owner) for owner in owners) or "nobody: only an auditor sees it"
+    print(f"{id_[:SHORT]} is archived at {receipt.location}, for {whose}.")
+    return OK

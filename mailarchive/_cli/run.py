@@ -1,0 +1,108 @@
+"""`mailarchive run` and `mailarchive retries`."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import TYPE_CHECKING
+
+from mailarchive import archiver
+from mailarchive._cli import FAILED, OK, config
+from mailarchive._cli._text import columns, safe
+from mailarchive._cli.progress import Progress, render
+from mailarchive._model import Copy
+from mailarchive.errors import StateError
+from mailarchive.vault import Vault
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mailarchive._cli.config import Job
+    from mailarchive._model import MessageRef
+    from mailarchive.archiver import Archiver, RunReport
+
+
+def run(
+    path: Path,
+    *,
+    dry_run: bool = False,
+    retry_now: bool = False,
+    fail_on_quarantine: bool = False,
+    quiet: bool = False,
+) -> int:
+    """Run the job of a TOML file once; only one run of it at a time."""
+    job = config.load(path)
+    progress = None if quiet else Progress()
+    with contextlib.ExitStack() as stack:
+        vault = Vault(job.vault)
+        if not dry_run:
+            stack.enter_context(job.lock)
+            stack.enter_context(vault)
+        plan = job.archiver(vault, observer=progress, dry_run=dry_run, retry_now=retry_now)
+        report = follow(plan, progress)
+    print(_verdict(job, report))
+    bad = fail_on_quarantine and report.quarantined
+    return OK if report.ok and not bad else FAILED
+
+
+def follow(plan: Archiver, progress: Progress | None) -> RunReport:
+    """Run to the end and print the report, also where the run has to stop."""
+    with plan.outcomes() as outcomes:
+        try:
+            for _ in outcomes:
+                pass
+        finally:
+            if progress is not None:
+                progress.close()
+            report = outcomes.report
+            if report.finished or report.listed or report.retried or report.failures:
+                print(render(report))
+                sys.stdout.flush()
+    return report
+
+
+def _verdict(job: Job, report: RunReport) -> str:
+    if report.dry_run:
+        return "This was a dry run: nothing was stored, saved or removed."
+    if not report.ok:
+        return "Not everything could be archived. What failed is tried again by the next run."
+    if report.quarantined:
+        name = safe(job.vault.name)
+        return f"All is accounted for. See what is quarantined: mailarchive quarantine {name}"
+    return "All is accounted for."
+
+
+def retries(path: Path, id_: str | None = None) -> int:
+    """List what waits on the retry lists of a job, or take one message off for good."""
+    job = config.load(path)
+    waiting = {
+        _short(retry.ref): retry
+        for checkpoint in job.state.all()
+        if checkpoint.source == job.source.name
+        for retry in checkpoint.retry
+    }
+    if id_ is None:
+        rows = [
+            (
+                short,
+                f"{each.attempts} tries",
+                f"{each.not_before:%Y-%m-%d %H:%M}",
+                safe(each.reason),
+            )
+            for short, each in waiting.items()
+        ]
+        print(columns(rows) if rows else "Nothing waits.")
+        return OK
+    if id_ not in waiting:
+        raise StateError(
+            "no message with this id waits",
+            suggestions=["list the ids with: mailarchive retries ARCHIVE.TOML"],
+        )
+    with job.lock:
+        archiver.give_up(job.state, waiting[id_].ref)
+    print(f"{id_} is given up: it will not be fetched again.")
+    return OK
+
+
+def _short(ref: MessageRef) -> str:
+    return Copy.of(ref).digest.hex[:12]
