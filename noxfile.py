@@ -19,7 +19,7 @@ nox.options.error_on_external_run = True
 nox.options.reuse_existing_virtualenvs = True
 
 PROJECT = nox.project.load_toml("pyproject.toml")
-CODE = ("mailarchive", "tests", "docs", "noxfile.py")
+CODE = ("mailarchive", "tests", "docs", "conftest.py", "noxfile.py")
 
 SERVERS = {"/usr/sbin/dovecot": "dovecot-imapd", "/usr/lib/dovecot/lmtp": "dovecot-lmtpd"}
 """What the tests start, and the Debian package that has it."""

@@ -7,6 +7,8 @@ the core; adapters are imported from their own rooms, such as `mailarchive.sourc
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mailarchive._model import (
     Address,
     AddressKind,
@@ -62,11 +64,44 @@ from mailarchive.abc import (
     UserMap,
 )
 
+if TYPE_CHECKING:
+    from mailarchive.archiver import Archiver, Batching, Removal, RetryPlan, RunReport
+    from mailarchive.vault import Vault
+
+_LATER = {
+    "Archiver": "mailarchive.archiver",
+    "Batching": "mailarchive.archiver",
+    "Removal": "mailarchive.archiver",
+    "RetryPlan": "mailarchive.archiver",
+    "RunReport": "mailarchive.archiver",
+    "Vault": "mailarchive.vault",
+}
+"""What is imported when it is first asked for, so that values alone load fast."""
+
+
+def __getattr__(name: str) -> object:
+    """Import a name of the face that is not there yet."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value: object = getattr(import_module(_LATER[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the whole face, loaded or not."""
+    return sorted(__all__)
+
+
 __all__ = [
     "Address",
     "AddressKind",
     "ArchiveEntry",
     "Archived",
+    "Archiver",
+    "Batching",
     "Checkpoint",
     "CheckpointStore",
     "Copy",
@@ -95,10 +130,13 @@ __all__ = [
     "Recipient",
     "Redirection",
     "Rejected",
+    "Removal",
     "RemovalResult",
     "Removed",
     "Retry",
+    "RetryPlan",
     "Role",
+    "RunReport",
     "Sink",
     "SinkCapabilities",
     "Skipped",
@@ -112,5 +150,6 @@ __all__ = [
     "UserId",
     "UserMap",
     "Vanished",
+    "Vault",
     "entry_id",
 ]

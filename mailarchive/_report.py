@@ -45,7 +45,8 @@ class RunReport:
     `stored` (new) and `present` (there already).  `waiting` is the length of all retry
     lists after the run.  `unexpected` items do not belong in this source: they are archived
     or quarantined, never removed, and the first 1,000 are named in `unexpected_refs`.
-    `relisted` folders had lost their checkpoint and were listed anew.
+    `relisted` folders had lost their checkpoint and were listed anew; those in `left_out`
+    are at the source and were not asked for.
     """
 
     source: str
@@ -67,6 +68,7 @@ class RunReport:
     unexpected: int = 0
     unexpected_refs: tuple[MessageRef, ...] = field(default=(), repr=False)
     relisted: tuple[Folder, ...] = ()
+    left_out: tuple[Folder, ...] = ()
     failures: tuple[FolderFailure, ...] = ()
     observer_errors: int = 0
     finished: bool = False
@@ -117,6 +119,7 @@ class Tally:
         self._counts: Counter[str] = Counter()
         self._unexpected: list[MessageRef] = []
         self.relisted: list[Folder] = []
+        self.left_out: tuple[Folder, ...] = ()
         self.failures: list[FolderFailure] = []
         self.finished = False
 
@@ -156,6 +159,7 @@ class Tally:
             dry_run=self._dry_run,
             unexpected_refs=tuple(self._unexpected),
             relisted=tuple(self.relisted),
+            left_out=self.left_out,
             failures=tuple(self.failures),
             finished=self.finished,
             **self._counts,

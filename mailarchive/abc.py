@@ -190,12 +190,15 @@ class Source(ABC):
     A context manager.  Every call comes from one thread, the same from open to close.
     `fetch` and `remove` may come between two pages of a `scan`; never while a `fetch` is
     being read.  `name` says which mailbox this is, stays the same for its whole life, and
-    holds no address, because it stands in logs.
+    holds no address, because it stands in logs.  After a `Transient` error the next call
+    connects anew.
     """
 
     name: str
     mailbox: Address | None = None
     capabilities: SourceCapabilities = SourceCapabilities()
+    left_out: tuple[Folder, ...] = ()
+    """Folders that are there and are not archived, known after `folders()`."""
 
     def _open(self) -> None:
         """Connect and log in; after it `capabilities` are right.  Called once."""

@@ -274,7 +274,9 @@ class Run:
                 worker.call(self._source.__enter__)
                 self._check_source()
                 self._storing = self._make_storing()
-                for folder in worker.call(self._source.folders):
+                folders = worker.call(self._source.folders)
+                self._tally.left_out = self._source.left_out
+                for folder in folders:
                     yield from self._guarded(worker, folder)
                 self._tally.finished = True
             finally:

@@ -112,7 +112,9 @@ class RetryingSource(Source):
 
     @override
     def _folders(self) -> Iterable[Folder]:
-        return self._policy.attempt().run(self._source.folders)
+        found = self._policy.attempt().run(self._source.folders)
+        self.left_out = self._source.left_out
+        return found
 
     @override
     def _scan(self, folder: Folder, after: str | None) -> Iterator[Page]:

@@ -101,6 +101,9 @@ def render(report: RunReport) -> str:
     for failure in report.failures:
         hints = "".join(f"; {hint}" for hint in failure.suggestions)
         lines.append(f"  folder {safe(failure.folder.name)}: {failure.message}{hints}")
+    if report.left_out:
+        names = ", ".join(safe(folder.name) for folder in report.left_out)
+        lines.append(f"  left out, because nobody asked for them: {names}")
     lines.extend(
         f"  folder {safe(folder.name)}: its checkpoint was lost, so it was listed anew"
         for folder in report.relisted

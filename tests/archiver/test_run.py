@@ -14,6 +14,7 @@ from mailarchive import (
     Decoded,
     Envelope,
     Failed,
+    Folder,
     Quarantined,
     Rejected,
     Skipped,
@@ -551,3 +552,11 @@ def test_a_released_message_belongs_to_the_named_owners_only(world: World) -> No
     released = list(world.sink.entries.values())[-1]
     assert {"carol"} == released.ownership.users
     assert message.raw == released.raw
+
+
+def test_folders_that_were_left_out_are_said(world: World) -> None:
+    """The report names what is at the source and was not asked for."""
+    world.fill(1)
+    world.source.left_out = (Folder("Junk", ("Junk",)),)
+
+    assert [folder.name for folder in world.run().left_out] == ["Junk"]
