@@ -1,0 +1,1 @@
+"""Where mail comes from: one module a protocol, none of which knows another."""

@@ -1,0 +1,141 @@
+"""What is asked of a session: open a folder, count it, list what is in it."""
+
+from __future__ import annotations
+
+import re
+from array import array
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from mailarchive.sources._imap_session import Selected, grammar, mailbox_name
+from mailarchive.sources._imap_syntax import BadSyntax, number, pairs
+from mailarchive.sources._imap_wire import Garbled
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mailarchive.sources._imap_limits import ImapLimits
+    from mailarchive.sources._imap_session import Session, Untagged
+    from mailarchive.sources._imap_syntax import Value
+
+LINE_OF_A_MESSAGE = 4_096
+"""Octets that the attributes of one message may take; its flags are the only long ones."""
+
+SLACK = 1 << 18
+"""Octets of news that a server may put into any answer: EXISTS, FLAGS, EXPUNGE."""
+
+_NUMBER_OF_A_LIST = 12
+
+
+class Unnumbered(Exception):  # says what the folder is
+    """The folder has no lasting numbers (no UIDVALIDITY, or UIDNOTSTICKY)."""
+
+
+@frozen
+class Status:
+    """A folder's counts, told without opening it; `None` for what was not told."""
+
+    uidvalidity: int | None = None
+    uidnext: int | None = None
+    messages: int | None = None
+
+
+def status(session: Session, key: str) -> Status:
+    """Ask how far a folder goes; one round trip."""
+    answer = session.command(b"STATUS", mailbox_name(key), b"(MESSAGES UIDNEXT UIDVALIDITY)")
+    for untagged in answer:
+        if untagged.kind == b"STATUS":
+            with grammar():
+                told = pairs(([None, *untagged.values()])[-1])
+                return Status(
+                    _told(told, b"UIDVALIDITY"), _told(told, b"UIDNEXT"), _told(told, b"MESSAGES")
+                )
+    return Status()
+
+
+def _told(told: Mapping[bytes, Value], name: bytes) -> int | None:
+    return number(told[name]) if name in told else None
+
+
+def select(session: Session, key: str, *, writable: bool = False) -> Selected:
+    """Open a folder, to read (EXAMINE) unless `writable`; raises `Unnumbered`."""
+    session.selected = None
+    command = b"SELECT" if writable else b"EXAMINE"
+    parts = [b"(CONDSTORE)"] if writable and "CONDSTORE" in session.capabilities else []
+    answer = session.command(command, mailbox_name(key), *parts)
+    with grammar():
+        selected = _selected(key, answer, writable=writable and session.ended != "READ-ONLY")
+    session.selected = selected
+    return selected
+
+
+def _selected(key: str, answer: Sequence[Untagged], *, writable: bool) -> Selected:
+    codes = {code: text for code, text in (each.code() for each in answer) if code}
+    exists = [each.number for each in answer if each.kind == b"EXISTS" and each.number is not None]
+    if "UIDVALIDITY" not in codes or "UIDNOTSTICKY" in codes:
+        raise Unnumbered
+    return Selected(
+        key,
+        number(codes["UIDVALIDITY"].strip()),
+        number(codes["UIDNEXT"].strip()) if "UIDNEXT" in codes else None,
+        exists[-1] if exists else 0,
+        writable,
+        "HIGHESTMODSEQ" in codes,
+        frozenset(codes.get("PERMANENTFLAGS", b"").strip(b"()").split()),
+    )
+
+
+def unselect(session: Session) -> None:
+    """Leave a folder that was opened to write, without the expunge that CLOSE would do."""
+    if session.selected is None:
+        return
+    if "UNSELECT" in session.capabilities:
+        session.command(b"UNSELECT")
+        session.selected = None
+    else:
+        select(session, session.selected.key)
+
+
+def uids_from(session: Session, first: int, limits: ImapLimits) -> array[int]:
+    """Return the UIDs from `first` on, ascending.
+
+    `n:*` always names the last message too, even below `n` (RFC 3501, 6.4.8).
+    """
+    found: array[int] = array("L")
+    octets = SLACK + _NUMBER_OF_A_LIST * limits.messages
+    for uid in session.numbers(b"SEARCH", b"UID SEARCH UID %d:*" % first, octets=octets):
+        if uid >= first:
+            found.append(uid)
+            if len(found) > limits.messages:
+                raise Garbled("the server lists more messages than the limit allows")
+    if any(found[i] >= found[i + 1] for i in range(len(found) - 1)):
+        found = array("L", sorted(set(found)))
+    return found
+
+
+_SIZED = re.compile(rb"\(UID (\d{1,10}) RFC822\.SIZE (\d{1,10})\)\r\n\Z")
+
+
+def sizes(session: Session, uid_set: bytes, count: int) -> dict[int, int]:
+    """Return the size of each message in the set, as the server estimates it."""
+    found: dict[int, int] = {}
+    octets = SLACK + LINE_OF_A_MESSAGE * count
+    for untagged in session.stream(b"UID FETCH", uid_set, b"(UID RFC822.SIZE)", octets=octets):
+        if untagged.kind == b"FETCH":
+            sized = _SIZED.match(untagged.segments[0])
+            if sized is not None:
+                found[int(sized[1])] = int(sized[2])
+            elif (told := attributes(untagged)).keys() >= {b"UID", b"RFC822.SIZE"}:
+                with grammar():
+                    found[number(told[b"UID"])] = number(told[b"RFC822.SIZE"])
+    return found
+
+
+def attributes(untagged: Untagged) -> dict[bytes, Value]:
+    """Return what a FETCH response says, by name in capitals; raises `Garbled`."""
+    with grammar():
+        told = untagged.values()
+        if len(told) != 1:
+            raise BadSyntax("not one list")
+        return pairs(told[0])

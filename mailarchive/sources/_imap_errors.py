@@ -1,0 +1,264 @@
+"""What went wrong with a server, as one of our errors with a thing to do about it.
+
+The server's own words decide between cases and go no further: they hold addresses.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
+from typing_extensions import override
+
+from mailarchive.errors import (
+    AccessDenied,
+    AuthenticationFailed,
+    ConfigurationError,
+    MailArchiveError,
+    MailboxNotFound,
+    SourceError,
+    SourceUnavailable,
+    Throttled,
+)
+from mailarchive.sources._imap_wire import Broken, Garbled, Silent
+
+if TYPE_CHECKING:
+    from mailarchive.sources._imap_session import Refused
+
+
+class Security(StrEnum):
+    """How the connection to a server is protected."""
+
+    SSL = "ssl"
+    """TLS from the first byte (IMAPS); the port is 993 unless another is named."""
+    STARTTLS = "starttls"
+    """TLS from the first command on; never without (port 143)."""
+    PLAIN = "plain"
+    """Nothing: everybody on the way can read and change it (port 143)."""
+
+
+PORTS: Final = {Security.SSL: 993, Security.STARTTLS: 143, Security.PLAIN: 143}
+
+
+@frozen
+class Place:
+    """Which server, for errors to speak of; holds no address and no secret."""
+
+    name: str
+    host: str
+    port: int
+    security: Security
+
+    @property
+    def protected(self) -> bool:
+        """Whether nobody on the way can read what is said."""
+        return self.security is not Security.PLAIN
+
+    @override
+    def __str__(self) -> str:
+        """Return how an error names it."""
+        return f"source {self.name}"
+
+
+USE_STARTTLS = 'set security = "starttls" and port = 143'
+USE_SSL = 'set security = "ssl" and port = 993'
+_OTHER = {
+    Security.SSL: USE_STARTTLS,
+    Security.STARTTLS: USE_SSL,
+    Security.PLAIN: USE_SSL,
+}
+RUN_AGAIN = "run again: what was not read yet is read then"
+
+_BACKOFF = re.compile(rb"Suggested Backoff Time:\s*(\d{1,12})\s*(milli)?s", re.IGNORECASE)
+_THROTTLED = re.compile(
+    rb"throttled|too many (?:simultaneous )?connections|rate limit", re.IGNORECASE
+)
+_DETACHED = re.compile(rb"authenticated but not connected", re.IGNORECASE)
+_TRANSIENT = frozenset({"UNAVAILABLE", "INUSE", "SERVERBUG", "LIMIT"})
+_DENIED = frozenset({"NOPERM", "AUTHORIZATIONFAILED", "CONTACTADMIN", "ACL", "PRIVACYREQUIRED"})
+
+
+def pause_asked(text: bytes, code: str = "") -> float | None:
+    """Return the seconds of pause that a server's text asks for.
+
+    Zero where it asks for a pause and does not say how long; `None` where it asks for none.
+    """
+    found = _BACKOFF.search(text)
+    if found:
+        return int(found[1]) / (1_000 if found[2] else 1)
+    return 0.0 if code == "LIMIT" or _THROTTLED.search(text) else None
+
+
+def is_detached(text: bytes) -> bool:
+    """Return whether Exchange let the login in and then gave it no mailbox."""
+    return _DETACHED.search(text) is not None
+
+
+def is_transient(refused: Refused) -> bool:
+    """Return whether a refusal says that the same may succeed later (RFC 5530)."""
+    return refused.code in _TRANSIENT
+
+
+def throttled(place: Place, seconds: float) -> Throttled:
+    """The server asked for a pause."""
+    return Throttled(
+        f"{place}: the server asks for a pause",
+        suggestions=["run again later, with fewer connections to this server at a time"],
+        retry_after=seconds or None,
+    )
+
+
+def broken(place: Place, error: Broken) -> SourceError:
+    """The connection broke, and as often again as we try."""
+    pause = pause_asked(error.detail)
+    if pause is not None:
+        return throttled(place, pause)
+    if is_detached(error.detail):
+        return detached(place)
+    if isinstance(error, Garbled):
+        return SourceError(
+            f"{place}: {error}",
+            suggestions=[
+                "check that the host and port are those of an IMAP server",
+                "raise the limit where the mailbox really is that large",
+            ],
+        )
+    return SourceUnavailable(
+        f"{place}: {error}", suggestions=["check the server and the way to it", RUN_AGAIN]
+    )
+
+
+def detached(place: Place) -> AccessDenied:
+    """Exchange's "User is authenticated but not connected"."""
+    return AccessDenied(
+        f"{place}: the login is right, but the server opens no mailbox for it",
+        suggestions=[
+            "check that the mailbox is named as its primary address and is not disabled",
+            "give the login full access to the mailbox",
+            "allow IMAP for the mailbox (Set-CASMailbox -ImapEnabled $true)",
+        ],
+    )
+
+
+def refused(place: Place, doing: str, error: Refused) -> SourceError:
+    """The server answered NO or BAD to a command."""
+    pause = pause_asked(error.text, error.code)
+    where = f"{place}: the server refused while {doing}: {error}"
+    if pause is not None:
+        return throttled(place, pause)
+    if is_detached(error.text):
+        return detached(place)
+    if is_transient(error):
+        return SourceUnavailable(where, suggestions=[RUN_AGAIN])
+    if error.code in _DENIED:
+        return AccessDenied(
+            where, suggestions=["give the login the right to read this folder (and to remove)"]
+        )
+    return SourceError(where, suggestions=["ask the server's log why", RUN_AGAIN])
+
+
+def no_folder(place: Place, doing: str, error: Refused) -> SourceError:
+    """The server did not open a folder."""
+    other = refused(place, doing, error)
+    if type(other) is not SourceError or error.status == "BAD":
+        return other
+    return MailboxNotFound(
+        f"{place}: the server does not open this folder: {error}",
+        suggestions=["list the folders again: this one was renamed or removed"],
+    )
+
+
+def no_numbers(place: Place) -> SourceError:
+    """A folder whose messages have no lasting numbers."""
+    return SourceError(
+        f"{place}: the server gives the messages of this folder no lasting numbers",
+        suggestions=["leave the folder out: what was archived could not be told from what is new"],
+    )
+
+
+def login_refused(place: Place, how: str, error: Refused) -> SourceError:
+    """The server refused a login."""
+    pause = pause_asked(error.text, error.code)
+    if pause is not None:
+        return throttled(place, pause)
+    where = f"{place}: the server refused the login by {how}: {error}"
+    if is_transient(error):
+        return SourceUnavailable(where, suggestions=[RUN_AGAIN])
+    if error.code == "AUTHORIZATIONFAILED":
+        return AccessDenied(
+            where,
+            suggestions=["give the login the right to act for this mailbox, or leave mailbox out"],
+        )
+    if error.code == "PRIVACYREQUIRED":
+        return AuthenticationFailed(where, suggestions=[USE_STARTTLS, USE_SSL])
+    return AuthenticationFailed(where, suggestions=_login_suggestions(place.host, how))
+
+
+def _login_suggestions(host: str, how: str) -> list[str]:
+    if how in {"XOAUTH2", "OAUTHBEARER"}:
+        return [
+            "check that the token is for this server (its scope) and for this user name",
+            "for an application at Microsoft 365: register its service principal in Exchange, "
+            + "with the object id of the enterprise application",
+            "for an application at Microsoft 365: give it full access to the mailbox",
+        ]
+    suggestions = ["check the user name and the password"]
+    if host.lower().endswith((".office365.com", ".outlook.com", ".gmail.com")):
+        suggestions.append("use OAuth: this provider refuses passwords")
+    return suggestions
+
+
+def not_connected(place: Place, error: BaseException) -> MailArchiveError:
+    """There is no connection, or no TLS."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _certificate(place, error)
+    if isinstance(error, ssl.SSLError):
+        return _no_tls(place)
+    if isinstance(error, socket.gaierror):
+        what, todo = "its host name is not known", "check the host"
+    elif isinstance(error, ConnectionRefusedError):
+        what, todo = f"nothing listens on port {place.port}", _OTHER[place.security]
+    elif isinstance(error, TimeoutError | Silent):
+        what, todo = f"no answer on port {place.port}", _OTHER[place.security]
+    else:
+        what, todo = f"the connection to port {place.port} broke off", _OTHER[place.security]
+    return SourceUnavailable(
+        f"{place}: {what}",
+        suggestions=[todo, "check the host and the port, and the firewall on the way"],
+    )
+
+
+def _certificate(place: Place, error: ssl.SSLCertVerificationError) -> ConfigurationError:
+    # OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH.
+    if error.verify_code in {62, 64}:
+        return ConfigurationError(
+            f"{place}: the server's certificate is for another name",
+            suggestions=["set host to a name that is in the certificate"],
+        )
+    return ConfigurationError(
+        f"{place}: the server's certificate is not trusted ({error.verify_code})",
+        suggestions=[
+            "set ca_file to the certificate of the authority that signed the server's",
+            "set ca_file to the server's own certificate where it signed itself",
+        ],
+    )
+
+
+def _no_tls(place: Place) -> ConfigurationError:
+    if place.security is Security.SSL:
+        return ConfigurationError(
+            f"{place}: port {place.port} does not begin with TLS",
+            suggestions=[
+                USE_STARTTLS,
+                "set port to the one of IMAP over TLS, mostly 993",
+                "if it does, the two sides share no version of TLS: update the server",
+            ],
+        )
+    return ConfigurationError(
+        f"{place}: STARTTLS failed: the two sides share no version of TLS",
+        suggestions=["update the server, or give an ssl_context that allows what it speaks"],
+    )

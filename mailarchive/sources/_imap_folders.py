@@ -1,0 +1,253 @@
+"""Which folders a mailbox has, what each is for, and which of them are archived."""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Self
+
+from attrs import evolve, field, frozen
+
+from mailarchive._model import Folder, FolderRole
+from mailarchive.errors import MailboxNotFound
+from mailarchive.sources._imap_session import grammar
+from mailarchive.sources._imap_syntax import BadSyntax, folder_text
+from mailarchive.sources._imap_wire import Garbled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from mailarchive.sources._imap_limits import ImapLimits
+    from mailarchive.sources._imap_session import Session, Untagged
+    from mailarchive.sources._imap_syntax import Value
+
+_OCTETS_OF_A_FOLDER = 1_024
+
+_LEFT_OUT = frozenset({FolderRole.DRAFTS, FolderRole.JUNK, FolderRole.TRASH})
+
+
+def _texts(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(names)
+
+
+@frozen
+class FolderChoice:
+    """Which folders of a mailbox are archived; the default leaves out Drafts, Junk and Trash.
+
+    A pattern is a folder's path with its parts joined by `/`: `INBOX`, `Projects/*`.  A `*`
+    stands for any text, a `/` included, and `?` for one character; a folder whose path is
+    the pattern to the letter always fits.
+    """
+
+    names: tuple[str, ...] = field(default=("*",), converter=_texts)
+    """Patterns of the folders that are taken."""
+
+    without: tuple[str, ...] = field(default=(), converter=_texts)
+    """Patterns of the folders that are left out all the same."""
+
+    roles: frozenset[FolderRole] | None = None
+    """Where set, only folders for one of these purposes are taken."""
+
+    without_roles: frozenset[FolderRole] = field(default=_LEFT_OUT, converter=frozenset)
+    """Purposes whose folders, and the folders below them, are left out."""
+
+    shared: bool = False
+    """Whether folders that other people share with this mailbox are taken as well."""
+
+    @classmethod
+    def everything(cls) -> Self:
+        """Every folder: the choice for a journal mailbox."""
+        return cls(without_roles=frozenset())
+
+    @classmethod
+    def only(cls, *names: str) -> Self:
+        """The folders that fit one of the patterns, whatever they are for."""
+        return cls(names, without_roles=frozenset())
+
+    @classmethod
+    def of(cls, *roles: FolderRole) -> Self:
+        """The folders for one of these purposes, as the server tells (RFC 6154)."""
+        return cls(roles=frozenset(roles), without_roles=frozenset())
+
+    def excluding(self, *names: str) -> Self:
+        """Return this choice without the folders that fit one of the patterns."""
+        return evolve(self, without=(*self.without, *names))
+
+    def split(self, folders: Sequence[Folder]) -> tuple[tuple[Folder, ...], tuple[Folder, ...]]:
+        """Return the folders that are taken and those that are left out, in their order."""
+        dropped = [f.path for f in folders if f.role in self.without_roles]
+        taken = tuple(f for f in folders if self._takes(f, dropped))
+        return taken, tuple(f for f in folders if f not in taken)
+
+    def unmatched(self, folders: Sequence[Folder]) -> tuple[str, ...]:
+        """Return the names without a `*` or `?` that no folder has."""
+        return tuple(
+            name
+            for name in self.names
+            if not set(name) & {"*", "?"} and not any(_fits(f, name) for f in folders)
+        )
+
+    def _takes(self, folder: Folder, dropped: Sequence[tuple[str, ...]]) -> bool:
+        if self.roles is not None and folder.role not in self.roles:
+            return False
+        if any(folder.path[: len(path)] == path for path in dropped):
+            return False
+        return any(_fits(folder, name) for name in self.names) and not any(
+            _fits(folder, name) for name in self.without
+        )
+
+
+def _fits(folder: Folder, pattern: str) -> bool:
+    name = folder.name
+    if pattern.upper() == "INBOX":
+        return name.upper() == "INBOX"
+    return name == pattern or fnmatchcase(name, pattern)
+
+
+_ROLES = {
+    b"\\SENT": FolderRole.SENT,
+    b"\\DRAFTS": FolderRole.DRAFTS,
+    b"\\JUNK": FolderRole.JUNK,
+    b"\\TRASH": FolderRole.TRASH,
+    b"\\ARCHIVE": FolderRole.ARCHIVE,
+    b"\\ALL": FolderRole.ALL,
+    b"\\FLAGGED": FolderRole.FLAGGED,
+}
+
+_BY_NAME = {
+    name: role
+    for role, names in {
+        FolderRole.SENT: "Sent|Sent Items|Sent Messages|Sent Mail|Gesendet|Gesendete Elemente|"
+        "Gesendete Objekte|Éléments envoyés|Elementos enviados|Posta inviata|Verzonden items",
+        FolderRole.DRAFTS: "Drafts|Draft|Entwürfe|Brouillons|Borradores|Bozze|Concepten|Rascunhos",
+        FolderRole.JUNK: "Junk|Junk Email|Junk E-mail|Junk-E-Mail|Spam|Courrier indésirable|"
+        "Correo no deseado|Posta indesiderata|Ongewenste e-mail|Lixo Eletrônico",
+        FolderRole.TRASH: "Trash|Deleted|Deleted Items|Deleted Messages|Gelöscht|"
+        "Gelöschte Elemente|Gelöschte Objekte|Papierkorb|Éléments supprimés|Corbeille|"
+        "Elementos eliminados|Posta eliminata|Verwijderde items|Itens Excluídos",
+    }.items()
+    for name in names.casefold().split("|")
+}
+"""What Exchange and older servers, which tell no purposes, name such folders by default."""
+
+
+@frozen
+class _Listed:
+    key: bytes
+    path: tuple[str, ...]
+    words: frozenset[bytes]
+
+    @property
+    def selectable(self) -> bool:
+        return not self.words & {b"\\NOSELECT", b"\\NONEXISTENT"}
+
+
+def folders(session: Session, limits: ImapLimits, *, shared: bool = False) -> list[Folder]:
+    """Return every folder that can be opened, with what it is for."""
+    personal, foreign = _namespaces(session)
+    listed = {each.key: each for each in _list(session, b"", limits)}
+    for prefix in foreign if shared else personal:
+        if not any(key.startswith(prefix) for key in listed):
+            listed |= {each.key: each for each in _list(session, prefix, limits)}
+    if not shared:
+        listed = {k: each for k, each in listed.items() if not k.startswith(tuple(foreign))}
+    return _with_roles([each for each in listed.values() if each.selectable])
+
+
+def _with_roles(listed: Sequence[_Listed]) -> list[Folder]:
+    told = any(each.words & _ROLES.keys() for each in listed)
+    found = [
+        Folder(each.key.decode("latin-1"), each.path, _role(each, by_name=not told))
+        for each in listed
+    ]
+    # Servers list in any order; a person expects the inbox first and then the alphabet.
+    return sorted(found, key=lambda folder: (folder.role is not FolderRole.INBOX, folder.path))
+
+
+def _role(listed: _Listed, *, by_name: bool) -> FolderRole | None:
+    if listed.key == b"INBOX":
+        return FolderRole.INBOX
+    for word in sorted(listed.words & _ROLES.keys()):
+        return _ROLES[word]
+    below_inbox = len(listed.path) > 1 and listed.path[0].upper() == "INBOX"
+    own = listed.path[1:] if below_inbox else listed.path
+    return _BY_NAME.get(own[0].casefold()) if by_name and len(own) == 1 else None
+
+
+def _list(session: Session, prefix: bytes, limits: ImapLimits) -> list[_Listed]:
+    parts = [b"LIST", b'""', prefix_pattern(prefix)]
+    if session.capabilities >= {"LIST-EXTENDED", "SPECIAL-USE"}:
+        parts.append(b"RETURN (SPECIAL-USE)")
+    octets = _OCTETS_OF_A_FOLDER * limits.folders
+    found: list[_Listed] = []
+    for untagged in session.stream(*parts, octets=octets):
+        if untagged.kind == b"LIST":
+            found.append(_listed(untagged))
+            if len(found) > limits.folders:
+                raise Garbled("the server lists more folders than the limit allows")
+    return found
+
+
+def prefix_pattern(prefix: bytes) -> bytes:
+    """Return the pattern for everything below a prefix, quoted."""
+    return b'"' + re.sub(rb'(["\\])', rb"\\\1", prefix) + b'*"'
+
+
+def _listed(untagged: Untagged) -> _Listed:
+    told = untagged.values()
+    with grammar():
+        if len(told) < _LIST_VALUES or not isinstance(told[0], list):
+            raise BadSyntax("no folder")
+        words = frozenset(word.upper() for word in told[0] if isinstance(word, bytes))
+        delimiter = told[1] if isinstance(told[1], bytes) else None
+        # A folder may be called NIL, and some server will not quote it.
+        name = b"NIL" if told[2] is None else told[2]
+        if not isinstance(name, bytes):
+            raise BadSyntax("no name")
+    if name.upper() == b"INBOX":
+        name = b"INBOX"
+    if b"\0" in name or not name:
+        words |= {b"\\NOSELECT"}
+    return _Listed(name, _path(name, delimiter), words)
+
+
+_LIST_VALUES = 3
+
+
+def _path(name: bytes, delimiter: bytes | None) -> tuple[str, ...]:
+    text = folder_text(name)
+    if not delimiter:
+        return (text,)
+    # A trailing delimiter would make an empty part.
+    return tuple(part for part in text.split(folder_text(delimiter)) if part) or (text,)
+
+
+def _namespaces(session: Session) -> tuple[list[bytes], list[bytes]]:
+    """Return the prefixes of one's own folders, and of other people's."""
+    if "NAMESPACE" not in session.capabilities:
+        return [], []
+    for untagged in session.command(b"NAMESPACE"):
+        if untagged.kind == b"NAMESPACE":
+            told = [*untagged.values(), None, None, None]
+            own, *foreign = (_prefixes(each) for each in told[:3])
+            return own, [prefix for each in foreign for prefix in each]
+    return [], []
+
+
+def _prefixes(value: Value) -> list[bytes]:
+    each: Iterable[Value] = value if isinstance(value, list) else ()
+    first = [item[0] for item in each if isinstance(item, list) and item]
+    return [
+        prefix for prefix in first if isinstance(prefix, bytes) and prefix.isascii() and prefix
+    ]
+
+
+def missing(place: object, names: Sequence[str]) -> MailboxNotFound:
+    """A folder that was asked for by name is not there."""
+    return MailboxNotFound(
+        f"{place}: {len(names)} of the chosen folders are not in this mailbox",
+        suggestions=[
+            "check the names in folders: letters count, and the parts of a path are joined by /",
+            "check mailbox, where it is set: it decides whose folders these are",
+        ],
+    )

@@ -1,0 +1,263 @@
+"""Removal: exactly the messages that have a receipt, each only if it is still the same.
+
+There is no plain EXPUNGE and no CLOSE here, both of which would take messages that others
+marked.  A message of ours that is marked already, by an earlier attempt that broke off or
+by a person, is removed: it is archived, and both want it gone.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from mailarchive._model import Digest, Kept, Removed, Vanished
+from mailarchive.errors import MailboxNotFound
+from mailarchive.sources._imap_commands import (
+    LINE_OF_A_MESSAGE,
+    SLACK,
+    Unnumbered,
+    attributes,
+    select,
+    unselect,
+)
+from mailarchive.sources._imap_errors import no_folder, no_numbers
+from mailarchive.sources._imap_fetch import bodies
+from mailarchive.sources._imap_session import Refused, grammar, mailbox_name
+from mailarchive.sources._imap_syntax import number, uid_set, uid_sets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from mailarchive._model import Archived, RemovalResult
+    from mailarchive.sources._imap_line import Line
+    from mailarchive.sources._imap_session import Selected, Session, Untagged
+    from mailarchive.sources._imap_syntax import Value
+
+_AT_ONCE = 500
+
+_MODSEQ = re.compile(rb"\d{1,19}\Z")
+
+
+class Recheck(StrEnum):
+    """How a message is known to be still the one that was archived, before it is removed."""
+
+    BYTES = "bytes"
+    """It is read once more, and its SHA-256 is the one in the receipt."""
+    SIZE = "size"
+    """The server tells the same size as when it was listed: for servers that make the
+    bytes anew on each request, so that two readings may differ."""
+
+
+@frozen
+class _State:
+    """What the server says of a message that it holds."""
+
+    flags: frozenset[bytes]
+    size: int
+    modseq: int | None
+
+    @property
+    def marked(self) -> bool:
+        return b"\\DELETED" in self.flags
+
+    @property
+    def flagged(self) -> bool:
+        return b"\\FLAGGED" in self.flags
+
+
+class Removing:
+    """The removal of some messages of one folder; may be done again after a break."""
+
+    def __init__(
+        self,
+        line: Line,
+        folder: str,
+        epoch: int,
+        archived: Mapping[int, Archived],
+        *,
+        recheck: Recheck,
+        target: str | None = None,
+    ) -> None:
+        """Take the messages by UID, and the key of the folder to move them to, if any."""
+        self._line, self._folder, self._epoch = line, folder, epoch
+        self._archived, self._recheck, self._target = archived, recheck, target
+        self._results: dict[int, RemovalResult] = {}
+        self._asked: set[int] = set()
+
+    def results(self) -> tuple[RemovalResult, ...]:
+        """Remove, and return one result for each; raises our errors."""
+        self._line.run(self._remove, "opening a folder to remove from", no_folder)
+        return tuple(self._results.values())
+
+    def _remove(self, session: Session) -> None:
+        try:
+            selected = select(session, self._folder, writable=True)
+        except Unnumbered:
+            raise no_numbers(self._line.place) from None
+        left = [uid for uid in self._archived if uid not in self._results]
+        if selected.uidvalidity != self._epoch:
+            self._keep(left, "the server has numbered the folder anew")
+        elif not selected.writable:
+            self._keep(left, "the folder may only be read")
+        else:
+            octets = self._line.limits.command_octets
+            for _, uids in uid_sets(left, octets, _AT_ONCE):
+                self._remove_some(session, selected, uids)
+        unselect(session)
+
+    def _remove_some(self, session: Session, selected: Selected, uids: list[int]) -> None:
+        states = _states(session, selected, uids)
+        for uid in uids:
+            if uid not in states:
+                self._is_gone(uid)
+        same = [uid for uid in states if self._is_same(uid, states[uid])]
+        if self._recheck is Recheck.BYTES:
+            same = self._with_same_bytes(session, same)
+        if not same:
+            return
+        try:
+            self._take_away(session, selected, {uid: states[uid] for uid in same})
+        except Refused as error:
+            self._put_back(session, [uid for uid in same if not states[uid].marked])
+            self._keep(same, f"the server refuses: {error}")
+
+    def _is_same(self, uid: int, state: _State) -> bool:
+        size = self._archived[uid].ref.size
+        if state.flagged:
+            self._keep([uid], "flagged")
+        elif size is not None and state.size != size:
+            self._keep([uid], "changed: it has another size")
+        else:
+            return True
+        return False
+
+    def _with_same_bytes(self, session: Session, uids: list[int]) -> list[int]:
+        same, unread = [], set(uids)
+        for body in self._bodies(session, uids):
+            unread.discard(body[0])
+            if body[1] == self._archived[body[0]].receipt.stored_digest:
+                same.append(body[0])
+            else:
+                self._keep([body[0]], "changed: it has other bytes")
+        self._keep(sorted(unread), "it cannot be read again to be compared")
+        return same
+
+    def _bodies(self, session: Session, uids: list[int]) -> Iterator[tuple[int, Digest]]:
+        if uids:
+            for body in bodies(session, uid_set(uids), uids, self._line.limits):
+                if body.raw is not None:
+                    yield body.uid, Digest.of(body.raw)
+
+    def _take_away(
+        self, session: Session, selected: Selected, states: Mapping[int, _State]
+    ) -> None:
+        uids = sorted(states)
+        if self._target is not None and "MOVE" in session.capabilities:
+            self._asked.update(uids)
+            self._to_target(session, b"UID MOVE", uids)
+            taken = uids
+        else:
+            if self._target is not None:
+                self._to_target(session, b"UID COPY", uids)
+            taken = self._mark(session, selected, states)
+            self._asked.update(taken)
+            if taken:
+                session.command(b"UID EXPUNGE", uid_set(taken), octets=_octets(taken))
+        there = _states(session, selected, taken)
+        for uid in taken:
+            if uid not in there:
+                self._is_gone(uid)
+        if there:
+            self._put_back(session, [uid for uid in there if not states[uid].marked])
+            self._keep(sorted(there), "the server did not remove it")
+
+    def _mark(
+        self, session: Session, selected: Selected, states: Mapping[int, _State]
+    ) -> list[int]:
+        """Mark as deleted what has not changed since it was looked at; return what is."""
+        uids = sorted(states)
+        modseqs = [state.modseq for state in states.values() if state.modseq is not None]
+        since = [b"(UNCHANGEDSINCE %d)" % max(modseqs)] if len(modseqs) == len(uids) else []
+        store = [b"UID STORE", uid_set(uids), *since, b"+FLAGS.SILENT", b"(\\Deleted)"]
+        session.command(*store, octets=_octets(uids))
+        now = _states(session, selected, uids)
+        spared = [uid for uid in now if now[uid].flagged or not now[uid].marked]
+        self._put_back(session, [u for u in spared if now[u].marked and not states[u].marked])
+        self._keep(spared, "changed while it was about to be removed")
+        for uid in uids:
+            if uid not in now:
+                self._is_gone(uid)
+        return [uid for uid in now if uid not in spared]
+
+    def _to_target(self, session: Session, command: bytes, uids: list[int]) -> None:
+        try:
+            session.command(
+                command, uid_set(uids), mailbox_name(self._target or ""), octets=_octets(uids)
+            )
+        except Refused as error:
+            if error.code in {"TRYCREATE", "NONEXISTENT"}:
+                raise MailboxNotFound(
+                    f"{self._line.place}: the folder to move messages to is not there: {error}",
+                    suggestions=["create the folder that remove_to names"],
+                ) from None
+            raise
+
+    def _put_back(self, session: Session, uids: list[int]) -> None:
+        """Take our mark off again."""
+        if uids:
+            session.command(
+                b"UID STORE",
+                uid_set(sorted(uids)),
+                b"-FLAGS.SILENT",
+                b"(\\Deleted)",
+                octets=_octets(uids),
+            )
+
+    def _is_gone(self, uid: int) -> None:
+        ref = self._archived[uid].ref
+        self._results[uid] = Removed(ref) if uid in self._asked else Vanished(ref)
+
+    def _keep(self, uids: list[int], why: str) -> None:
+        for uid in uids:
+            self._results[uid] = Kept(self._archived[uid].ref, why)
+
+
+def _octets(uids: list[int]) -> int:
+    return SLACK + LINE_OF_A_MESSAGE * len(uids)
+
+
+def _states(session: Session, selected: Selected, uids: list[int]) -> dict[int, _State]:
+    """Return what the server says of those messages that it holds."""
+    if not uids:
+        return {}
+    modseq = selected.modseq and "CONDSTORE" in session.capabilities
+    items = b"(UID FLAGS RFC822.SIZE MODSEQ)" if modseq else b"(UID FLAGS RFC822.SIZE)"
+    found: dict[int, _State] = {}
+    for untagged in session.stream(b"UID FETCH", uid_set(uids), items, octets=_octets(uids)):
+        if untagged.kind == b"FETCH":
+            _note(untagged, found)
+    return {uid: found[uid] for uid in uids if uid in found}
+
+
+def _note(untagged: Untagged, found: dict[int, _State]) -> None:
+    told = attributes(untagged)
+    if not told.keys() >= {b"UID", b"FLAGS", b"RFC822.SIZE"}:
+        return
+    flags = told[b"FLAGS"]
+    with grammar():
+        found[number(told[b"UID"])] = _State(
+            frozenset(flag.upper() for flag in flags if isinstance(flag, bytes))
+            if isinstance(flags, list)
+            else frozenset(),
+            number(told[b"RFC822.SIZE"]),
+            _modseq(told.get(b"MODSEQ")),
+        )
+
+
+def _modseq(value: Value | None) -> int | None:
+    """Return a MODSEQ, which has 63 bits (RFC 7162); `None` for what is none."""
+    first = value[0] if isinstance(value, list) and value else None
+    return int(first) if isinstance(first, bytes) and _MODSEQ.match(first) else None

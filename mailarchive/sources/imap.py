@@ -1,0 +1,328 @@
+"""A mailbox on an IMAP server (RFC 3501), read without a trace, removed from with care.
+
+The whole of it::
+
+    ImapSource("imap.example.com", auth=Password("journal@example.com", secret))
+
+Folders are opened with EXAMINE and messages read with BODY.PEEK, so that nothing is marked.
+A checkpoint is the folder's UIDVALIDITY and the last UID; where a server numbers a folder
+anew the scan raises `CheckpointInvalid`, and it is listed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import ssl
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from typing_extensions import override
+
+from mailarchive._model import (
+    Address,
+    Fidelity,
+    Kept,
+    MessageRef,
+    Page,
+    SourceCapabilities,
+    Unavailable,
+)
+from mailarchive.abc import Source
+from mailarchive.errors import CheckpointInvalid, ConfigurationError, MailboxNotFound
+from mailarchive.sources._imap_commands import Status, Unnumbered, select, sizes, status, uids_from
+from mailarchive.sources._imap_connect import connect
+from mailarchive.sources._imap_errors import (
+    PORTS,
+    USE_SSL,
+    Place,
+    Security,
+    no_folder,
+    no_numbers,
+)
+from mailarchive.sources._imap_fetch import Fetching
+from mailarchive.sources._imap_folders import FolderChoice, folders, missing
+from mailarchive.sources._imap_limits import ImapLimits
+from mailarchive.sources._imap_line import Line
+from mailarchive.sources._imap_login import log_in
+from mailarchive.sources._imap_remove import Recheck, Removing
+from mailarchive.sources._imap_syntax import LARGEST_NUMBER, uid_sets
+
+if TYPE_CHECKING:
+    from array import array
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from os import PathLike
+
+    from mailarchive._model import Archived, Folder, RemovalResult, SourceMessage
+    from mailarchive.auth import Auth
+    from mailarchive.sources._imap_session import Selected, Session
+
+__all__ = ["FolderChoice", "ImapLimits", "ImapSource", "Recheck", "Security"]
+
+_KEY = re.compile(r"(\d{1,10})\.(\d{1,10})\Z")
+_HOST = re.compile(r"[A-Za-z0-9._:%-]{1,255}\Z")
+_LISTED_AT_ONCE = 2_000
+
+
+class ImapSource(Source):
+    """One mailbox on an IMAP server, with its folders.
+
+    `mailbox` is whose mailbox it is where the login is not its own: an authorisation
+    identity, a shared mailbox, or the user before a master user's separator.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        *,
+        auth: Auth,
+        mailbox: str | None = None,
+        port: int | None = None,
+        security: Security | str = Security.SSL,
+        allow_plaintext: bool = False,
+        ssl_context: ssl.SSLContext | None = None,
+        ca_file: str | PathLike[str] | None = None,
+        folders: FolderChoice | None = None,
+        remove_to: str | None = None,
+        recheck: Recheck | None = None,
+        name: str | None = None,
+        limits: ImapLimits | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Take everything that says which mailbox; nothing is connected yet.
+
+        Certificates are verified against the system's authorities, or `ca_file`, or as
+        `ssl_context` says.  `recheck` is `BYTES` where the server keeps bytes as they
+        came, and `SIZE` at Exchange.  `remove_to` names a folder that removed messages are
+        moved to; that folder is then not archived.  Raises `ConfigurationError`.
+        """
+        whose = mailbox or auth.username
+        protection = _security(security, allow_plaintext=allow_plaintext)
+        self.name = name or _default_name(host, whose)
+        self.mailbox = Address.parse(whose) if "@" in whose else None
+        self.left_out: tuple[Folder, ...] = ()
+        """The folders that the choice left out, known after `folders()`."""
+        self._place = Place(self.name, _host(host), port or PORTS[protection], protection)
+        self._auth, self._named = auth, mailbox
+        self._context = _tls(self._place, ssl_context, ca_file)
+        self._choice = folders or FolderChoice()
+        self._remove_to, self._recheck = remove_to, recheck
+        self._limits = limits or ImapLimits()
+        self._known: list[Folder] | None = None
+        self._line = Line(self._place, self._limits, self._connect, sleep)
+
+    @override
+    def _open(self) -> None:
+        session = self._line.session()
+        can = session.capabilities
+        rev2 = "IMAP4REV2" in can
+        moves = self._remove_to is not None and "MOVE" in can
+        self.capabilities = SourceCapabilities(
+            fidelity=Fidelity.RENDERED if session.exchange else Fidelity.WIRE,
+            removes=rev2 or moves or "UIDPLUS" in can,
+        )
+
+    @override
+    def _close(self) -> None:
+        self._line.close()
+
+    @override
+    def _folders(self) -> Iterable[Folder]:
+        known = self._list_folders()
+        if lacking := self._choice.unmatched(known):
+            raise missing(self._place, lacking)
+        taken, self.left_out = self._choice.split(known)
+        if self._remove_to is not None:
+            target = self._target()
+            taken = tuple(folder for folder in taken if folder.key != target)
+        return taken
+
+    @override
+    def _scan(self, folder: Folder, after: str | None) -> Iterator[Page]:
+        epoch, last = self._resume_point(after)
+        run = partial(self._line.run, doing="listing a folder", explain=no_folder)
+        if not run(partial(self._has_news, folder=folder, epoch=epoch, last=last)):
+            return
+        selected, uids = run(partial(self._news, folder=folder, epoch=epoch, last=last))
+        epoch = selected.uidvalidity
+        for start in range(0, len(uids), _LISTED_AT_ONCE):
+            some = uids[start : start + _LISTED_AT_ONCE]
+            sized = run(partial(self._sizes, folder=folder, epoch=epoch, uids=some))
+            yield from self._pages(folder, epoch, some, sized)
+
+    @override
+    def _fetch(self, refs: Sequence[MessageRef]) -> Iterator[SourceMessage | Unavailable]:
+        grouped: dict[tuple[str, int], dict[int, MessageRef]] = {}
+        for ref in refs:
+            if (key := _parse(ref.key)) is None:
+                yield Unavailable(ref, "its key is none of this source", permanent=True)
+            else:
+                grouped.setdefault((ref.folder, key[0]), {})[key[1]] = ref
+        for (folder, epoch), group in grouped.items():
+            yield from Fetching(self._line, folder, epoch, group)
+
+    @override
+    def _remove(self, archived: Sequence[Archived]) -> Iterator[RemovalResult]:
+        recheck = self._recheck or _recheck_for(self.capabilities)
+        target = self._target() if self._remove_to is not None else None
+        grouped: dict[tuple[str, int], dict[int, Archived]] = {}
+        for each in archived:
+            if (key := _parse(each.ref.key)) is None:
+                yield Kept(each.ref, "its key is none of this source")
+            else:
+                grouped.setdefault((each.ref.folder, key[0]), {})[key[1]] = each
+        for (folder, epoch), group in grouped.items():
+            removing = Removing(self._line, folder, epoch, group, recheck=recheck, target=target)
+            yield from removing.results()
+
+    def _connect(self) -> Session:
+        session = connect(self._place, self._limits, self._context)
+        try:
+            log_in(session, self._place, self._auth, self._named)
+        except BaseException:
+            session.drop()
+            raise
+        return session
+
+    def _list_folders(self) -> list[Folder]:
+        listing = partial(folders, limits=self._limits, shared=self._choice.shared)
+        self._known = self._line.run(listing, "listing the folders")
+        return self._known
+
+    def _target(self) -> str:
+        """Return the key of the folder that removed messages go to."""
+        for folder in self._known or self._list_folders():
+            if folder.name == self._remove_to:
+                return folder.key
+        raise MailboxNotFound(
+            f"{self._place}: the folder to move messages to is not there",
+            suggestions=["create the folder that remove_to names, its parts joined by /"],
+        )
+
+    def _resume_point(self, token: str | None) -> tuple[int | None, int]:
+        if token is None:
+            return None, 0
+        if (parsed := _parse(token)) is None:
+            raise self._invalid("it is not of this source")
+        return parsed
+
+    def _invalid(self, why: str) -> CheckpointInvalid:
+        return CheckpointInvalid(
+            f"{self._place}: the checkpoint means nothing any more: {why}",
+            suggestions=["list the folder anew: what is in the archive is not stored twice"],
+        )
+
+    def _has_news(self, session: Session, *, folder: Folder, epoch: int | None, last: int) -> bool:
+        """Whether the folder may hold something new; one round trip where it does not."""
+        selected = session.selected
+        if selected is not None and selected.key == folder.key:
+            # An open folder is as it was when it was opened; STATUS is not for it (RFC 3501,
+            # 6.3.10), and opening it again tells more.
+            session.selected = None
+            selected = self._opened(session, folder, epoch)
+            told = Status(selected.uidvalidity, selected.uidnext, selected.exists)
+        else:
+            told = status(session, folder.key)
+        if epoch is not None and told.uidvalidity not in {None, epoch}:
+            raise self._invalid("the server has numbered the folder anew")
+        return told.messages != 0 and (told.uidnext is None or told.uidnext > last + 1)
+
+    def _opened(self, session: Session, folder: Folder, epoch: int | None) -> Selected:
+        selected = session.selected
+        if selected is None or selected.key != folder.key or selected.writable:
+            try:
+                selected = select(session, folder.key)
+            except Unnumbered:
+                raise no_numbers(self._place) from None
+        if epoch is not None and selected.uidvalidity != epoch:
+            raise self._invalid("the server has numbered the folder anew")
+        return selected
+
+    def _news(
+        self, session: Session, *, folder: Folder, epoch: int | None, last: int
+    ) -> tuple[Selected, array[int]]:
+        selected = self._opened(session, folder, epoch)
+        return selected, uids_from(session, last + 1, self._limits)
+
+    def _sizes(
+        self, session: Session, *, folder: Folder, epoch: int, uids: array[int]
+    ) -> dict[int, int]:
+        self._opened(session, folder, epoch)
+        sized: dict[int, int] = {}
+        for text, some in uid_sets(uids, self._limits.command_octets, _LISTED_AT_ONCE):
+            sized |= sizes(session, text, len(some))
+        return sized
+
+    def _pages(
+        self, folder: Folder, epoch: int, uids: array[int], sized: dict[int, int]
+    ) -> Iterator[Page]:
+        for start in range(0, len(uids), self._limits.page):
+            some = uids[start : start + self._limits.page]
+            refs = tuple(
+                MessageRef(self.name, folder.key, f"{epoch}.{uid}", sized.get(uid)) for uid in some
+            )
+            yield Page(folder, refs, f"{epoch}.{some[-1]}")
+
+
+def _parse(key: str) -> tuple[int, int] | None:
+    """Return the UIDVALIDITY and the UID in a key or a token."""
+    found = _KEY.match(key)
+    if found is None:
+        return None
+    epoch, uid = int(found[1]), int(found[2])
+    return (epoch, uid) if max(epoch, uid) <= LARGEST_NUMBER else None
+
+
+def _recheck_for(capabilities: SourceCapabilities) -> Recheck:
+    return Recheck.BYTES if capabilities.fidelity is Fidelity.WIRE else Recheck.SIZE
+
+
+def _default_name(host: str, whose: str) -> str:
+    """Name the mailbox, not the way to it: 143 and 993 lead to the same messages."""
+    digits = hashlib.sha256(whose.casefold().encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return f"imap:{host.lower()}/{digits}"
+
+
+def _host(host: str) -> str:
+    if not _HOST.match(host):
+        raise ConfigurationError(
+            "the host of an IMAP source is no host name",
+            suggestions=["set host to a name or an IP address, without a scheme or a port"],
+        )
+    return host
+
+
+def _security(security: Security | str, *, allow_plaintext: bool) -> Security:
+    try:
+        protection = Security(security)
+    except ValueError:
+        raise ConfigurationError(
+            "security is none of ssl, starttls and plain",
+            suggestions=[USE_SSL],
+        ) from None
+    if protection is Security.PLAIN and not allow_plaintext:
+        raise ConfigurationError(
+            "a connection in clear text shows the password and every mail to the network",
+            suggestions=[USE_SSL, "set allow_plaintext = true where the network is yours alone"],
+        )
+    return protection
+
+
+def _tls(
+    place: Place, context: ssl.SSLContext | None, ca_file: str | PathLike[str] | None
+) -> ssl.SSLContext | None:
+    if place.security is Security.PLAIN:
+        return None
+    if context is not None and ca_file is not None:
+        raise ConfigurationError(
+            "ssl_context and ca_file contradict each other",
+            suggestions=["load the authority into the context, or leave the context out"],
+        )
+    try:
+        return context or ssl.create_default_context(cafile=ca_file)
+    except OSError:
+        raise ConfigurationError(
+            "ca_file cannot be read, or holds no certificate in PEM form",
+            suggestions=["set ca_file to a PEM file with the authority's certificate"],
+        ) from None

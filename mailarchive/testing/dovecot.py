@@ -1,0 +1,371 @@
+r"""A real Dovecot 2.3 on random loopback ports, with its own configuration and no privileges.
+
+For tests of what reads or feeds an IMAP server::
+
+    with dovecot() as server:
+        server.put("alice@example.com", [b"Subject: hello\r\n\r\nhello\r\n"])
+        ImapSource(server.host, port=server.imaps_port, ca_file=server.ca_file, auth=...)
+
+It runs as whoever starts it.  Dovecot refuses to serve mail as root, so a test run as root
+serves it as the system's `dovecot` user, with logins as `dovenull`.  Debian's packages are
+`dovecot-imapd` and `dovecot-lmtpd`; a machine without them gets `ServerMissing`, never a
+skipped test.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+from mailarchive.testing._introspection import Introspection
+from mailarchive.testing._raw_imap import RawImap
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+__all__ = ["USERS", "Dovecot", "ServerMissing", "dovecot"]
+
+USERS = {"alice@example.com": "alice's secret", "bob@example.com": "bob's secret"}
+"""The mailboxes of a server that is not told otherwise, and their passwords."""
+
+MASTERS = {"admin": "the master's secret"}
+"""The master users, who may open every mailbox."""
+
+SPARE = 1_000
+"""Mailboxes beside the named ones, for `new_user`: Dovecot reads its list once a second."""
+
+SPARE_PASSWORD = "a new user's secret"  # noqa: S105  # it opens a throw-away server
+
+_START = 15.0
+_STOP = 10.0
+
+
+class ServerMissing(RuntimeError):
+    """A server that tests need is not installed."""
+
+
+_CONFIGURATION = """
+base_dir = {run}/run
+state_dir = {run}/state
+instance_name = mailarchive-test
+log_path = {folder}/dovecot.log
+protocols = imap lmtp
+listen = 127.0.0.1
+default_internal_user = {user}
+default_internal_group = {group}
+default_login_user = {login_user}
+first_valid_uid = 0
+first_valid_gid = 0
+mail_uid = {uid}
+mail_gid = {gid}
+mail_home = {folder}/home/%u
+mail_location = maildir:~/Maildir
+mail_fsync = never
+mailbox_list_index = yes
+disable_plaintext_auth = {no_plaintext}
+auth_mechanisms = plain login external xoauth2 oauthbearer
+auth_master_user_separator = *
+auth_cache_size = 0
+auth_failure_delay = 0
+auth_ssl_username_from_cert = yes
+ssl = yes
+ssl_cert = <{folder}/cert.pem
+ssl_key = <{folder}/key.pem
+ssl_ca = <{folder}/cert.pem
+ssl_verify_client_cert = yes
+ssl_cert_username_field = commonName
+ssl_min_protocol = TLSv1.2
+mail_max_userip_connections = {connections}
+verbose_proctitle = no
+passdb {{
+  driver = passwd-file
+  args = scheme=PLAIN {folder}/masters
+  master = yes
+  result_success = continue
+}}
+passdb {{
+  driver = passwd-file
+  args = scheme=PLAIN {folder}/users
+  mechanisms = plain login external
+}}
+passdb {{
+  driver = oauth2
+  mechanisms = xoauth2 oauthbearer
+  args = {folder}/oauth2.conf
+}}
+userdb {{
+  driver = static
+  args = uid={uid} gid={gid} home={folder}/home/%u allow_all_users=yes
+}}
+namespace inbox {{
+  inbox = yes
+  separator = /
+  mailbox Drafts {{
+    special_use = \\Drafts
+    auto = create
+  }}
+  mailbox Junk {{
+    special_use = \\Junk
+    auto = create
+  }}
+  mailbox "Sent Items" {{
+    special_use = \\Sent
+    auto = create
+  }}
+  mailbox "Deleted Items" {{
+    special_use = \\Trash
+    auto = create
+  }}
+}}
+service anvil {{
+  chroot =
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
+}}
+service stats {{
+  chroot =
+}}
+service imap-login {{
+  chroot =
+  process_min_avail = 0
+  inet_listener imap {{
+    address = 127.0.0.1
+    port = {imap_port}
+  }}
+  inet_listener imaps {{
+    address = 127.0.0.1
+    port = {imaps_port}
+    ssl = yes
+  }}
+}}
+service lmtp {{
+  inet_listener lmtp {{
+    address = 127.0.0.1
+    port = {lmtp_port}
+  }}
+}}
+{extra}
+"""
+
+_OAUTH = """
+introspection_mode = post
+introspection_url = http://dovecot:secret@127.0.0.1:{port}/introspect
+username_attribute = email
+active_attribute = active
+active_value = true
+timeout_msecs = 3000
+max_idle_time_msecs = 1000
+"""
+
+
+@frozen
+class Dovecot:
+    """A running server; `doveadm` administers it, `put` and `folders` fill it."""
+
+    folder: Path
+    imap_port: int
+    imaps_port: int
+    lmtp_port: int
+    tokens: dict[str, str] = field(repr=False)
+    """Access tokens that are valid now, and whose they are; tests add to it."""
+    host: str = "127.0.0.1"
+    password: str = SPARE_PASSWORD
+    """The password of everybody that `new_user` names."""
+    _spare: Iterator[str] = field(factory=lambda: iter(_spare_users()), repr=False)
+
+    @property
+    def ca_file(self) -> Path:
+        """The certificate to trust: the server signed it itself, for 127.0.0.1."""
+        return self.folder / "cert.pem"
+
+    @property
+    def log(self) -> str:
+        """What the server wrote to its log."""
+        return (self.folder / "dovecot.log").read_text("utf-8", "replace")
+
+    def doveadm(self, *arguments: str) -> str:
+        """Run an administration command and return what it printed."""
+        command = ["doveadm", "-c", str(self.folder / "dovecot.conf"), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    def raw(self, user: str) -> RawImap:
+        """Return a plain connection logged in as one of `USERS`, to set the scene with."""
+        connection = RawImap(self.host, self.imap_port)
+        connection.log_in(user, _passwords(self.folder)[user])
+        return connection
+
+    def put(
+        self,
+        user: str,
+        messages: Iterable[bytes],
+        folder: str = "INBOX",
+        flags: Iterable[str] = (),
+    ) -> None:
+        """Append messages to a folder, which is made if it is not there.
+
+        The bytes come back as they are where their lines end in CRLF.
+        """
+        with self.raw(user) as connection:
+            connection.append(folder, messages, flags)
+
+    def new_user(self) -> str:
+        """Return the name of a mailbox that nobody has used yet; there are `SPARE` of them."""
+        return next(self._spare)
+
+    def processes(self, user: str) -> list[int]:
+        """Return the ids of the processes that serve a user's IMAP sessions."""
+        lines = self.doveadm("who", "-1", user).splitlines()[1:]
+        return [int(line.split()[2]) for line in lines if " imap " in line]
+
+
+def _spare_users() -> list[str]:
+    return [f"user-{number}@example.com" for number in range(SPARE)]
+
+
+def _passwords(folder: Path) -> dict[str, str]:
+    lines = (folder / "users").read_text().splitlines()
+    return dict(line.split(":")[:2] for line in lines)
+
+
+@contextlib.contextmanager
+def dovecot(
+    *,
+    users: Mapping[str, str] | None = None,
+    masters: Mapping[str, str] | None = None,
+    plaintext: bool = True,
+    connections: int = 50,
+    extra: str = "",
+) -> Iterator[Dovecot]:
+    """Start a server, yield it when it answers, and stop it.
+
+    `plaintext=False` makes it refuse passwords before TLS (LOGINDISABLED); `connections`
+    is how many one user may have; `extra` is put at the end of its configuration.
+    """
+    if shutil.which("dovecot", path=_path()) is None or shutil.which("doveadm") is None:
+        raise ServerMissing("apt-get install --no-install-recommends dovecot-imapd dovecot-lmtpd")
+    root = Path(tempfile.mkdtemp(prefix="mailarchive-dovecot-"))
+    try:
+        with Introspection() as provider:
+            settings = {
+                "no_plaintext": "no" if plaintext else "yes",
+                "connections": connections,
+                "extra": extra,
+            }
+            everybody = {**(users or USERS), **dict.fromkeys(_spare_users(), SPARE_PASSWORD)}
+            _prepare(root, everybody, masters or MASTERS, provider.port)
+            with _running(root, settings, provider.tokens) as server:
+                yield server
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def _path() -> str:
+    return f"{os.environ.get('PATH', '')}:/usr/sbin"
+
+
+def _prepare(
+    root: Path, users: Mapping[str, str], masters: Mapping[str, str], provider: int
+) -> None:
+    root.chmod(0o755)
+    for name in ("run", "state", "home"):
+        (root / name).mkdir()
+    _certificate(root)
+    (root / "users").write_text("".join(f"{u}:{p}::::::\n" for u, p in users.items()))
+    (root / "masters").write_text("".join(f"{u}:{p}::::::\n" for u, p in masters.items()))
+    (root / "oauth2.conf").write_text(_OAUTH.format(port=provider))
+    if os.getuid() == 0:
+        owner = pwd.getpwnam("dovecot")
+        for name in ("home", "state"):
+            os.chown(root / name, owner.pw_uid, owner.pw_gid)
+
+
+def _certificate(root: Path) -> None:
+    """Make a key and a certificate for 127.0.0.1 that signed itself."""
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    out = ["-keyout", str(root / "key.pem"), "-out", str(root / "cert.pem")]
+    subprocess.run([*command.split(), *subject, *out], check=True, capture_output=True)
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody uses at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def _running(
+    root: Path, settings: Mapping[str, object], tokens: dict[str, str]
+) -> Iterator[Dovecot]:
+    mail_owner = pwd.getpwuid(os.getuid())
+    login_user = mail_owner.pw_name
+    if os.getuid() == 0:
+        mail_owner, login_user = pwd.getpwnam("dovecot"), "dovenull"
+    server = Dovecot(root, free_port(), free_port(), free_port(), tokens)
+    configuration = _CONFIGURATION.format(
+        run=root,
+        folder=root,
+        user=mail_owner.pw_name,
+        group=grp.getgrgid(mail_owner.pw_gid).gr_name,
+        login_user=login_user,
+        uid=mail_owner.pw_uid,
+        gid=mail_owner.pw_gid,
+        imap_port=server.imap_port,
+        imaps_port=server.imaps_port,
+        lmtp_port=server.lmtp_port,
+        **settings,
+    )
+    (root / "dovecot.conf").write_text(configuration)
+    with (root / "out.log").open("wb") as out:
+        process = subprocess.Popen(
+            ["dovecot", "-F", "-c", str(root / "dovecot.conf")],
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PATH": _path()},
+        )
+        try:
+            _wait(server, process)
+            yield server
+        finally:
+            _stop(process)
+
+
+def _wait(server: Dovecot, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _START
+    while time.monotonic() < deadline and process.poll() is None:
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection((server.host, server.imap_port), 1) as probe,
+        ):
+            if probe.recv(4) == b"* OK":
+                return
+        time.sleep(0.01)
+    said = (server.folder / "out.log").read_text("utf-8", "replace")
+    log = server.folder / "dovecot.log"
+    raise RuntimeError(f"Dovecot does not start: {said}{log.read_text() if log.exists() else ''}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Stop the server; its children end with it."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(_STOP)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -1,0 +1,43 @@
+"""A Dovecot for the whole session, and a fresh mailbox on it for each test."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from support.imap import Mailbox
+
+from mailarchive.testing.dovecot import Dovecot, dovecot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.imap import Numbered
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Dovecot]:
+    """A real Dovecot."""
+    with dovecot() as running:
+        yield running
+
+
+@pytest.fixture
+def mailbox(server: Dovecot) -> Mailbox:
+    """An empty mailbox."""
+    return Mailbox(server, server.new_user())
+
+
+@pytest.fixture
+def numbered() -> Numbered:
+    """A maker of messages that are all different."""
+
+    def make(count: int, size: int = 0) -> list[bytes]:
+        filler = b"0123456789abcdef" * 4 + b"\r\n"
+        return [
+            b"From: a@example.com\r\nSubject: message %d\r\n\r\nbody %d\r\n" % (n, n)
+            + filler * (size // len(filler))
+            for n in range(count)
+        ]
+
+    return make
