@@ -1,0 +1,226 @@
+"""An mbox: many messages in one file."""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from typing_extensions import override
+
+from mailarchive._model import Folder, MessageRef, Page, SourceMessage
+from mailarchive.abc import Source
+from mailarchive.errors import CheckpointInvalid, ConfigurationError, SourceError
+from mailarchive.sources._files_disk import (
+    TOP,
+    NoFile,
+    default_name,
+    for_people,
+    open_quietly,
+    place_error,
+)
+from mailarchive.sources._files_mbox_scan import (
+    MboxVariant,
+    Scanner,
+    ends_at,
+    head_digest,
+    read_at,
+    stamp,
+)
+from mailarchive.sources._files_tree import PAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from io import FileIO
+
+    from mailarchive._model import Address
+    from mailarchive.sources._files_disk import StrPath
+    from mailarchive.sources._files_mbox_scan import Entry
+
+_TOKEN = re.compile(r"mbox/1 ([0-9]{1,18}) ([0-9]{1,18}) ([0-9a-f]{16})", re.ASCII)
+_OFFSET = re.compile(r"[0-9]{1,18}", re.ASCII)
+_REVISION = re.compile(r"([0-9]{1,18})-([0-9a-f]{16})", re.ASCII)
+_QUOTED = re.compile(rb"^>(>*From )", re.MULTILINE)
+
+
+class Mbox(Source):
+    """The messages of one mbox file, in their order.
+
+    Reads and never writes, and does not lock.  Each message is given back byte for byte as
+    it stands between the From_ lines, without the empty line that ends it; only with
+    `MboxVariant.MBOXRD` one `>` is taken from lines like `>From `, which such a writer
+    put there.  Choose the variant of the program that wrote the file; the default alters
+    nothing.  `received_at` is the date of the From_ line, in UTC unless it says otherwise.
+
+    An mbox to which mail was added resumes behind the last message that was listed; a
+    message that was being added is listed again once it is whole.  Where the file was
+    written anew, as programs do that delete or mark a message in it, the token raises
+    `CheckpointInvalid`.
+    """
+
+    def __init__(
+        self,
+        path: StrPath,
+        *,
+        variant: MboxVariant | str = MboxVariant.MBOXO,
+        name: str | None = None,
+        mailbox: Address | None = None,
+        page_size: int = PAGE,
+    ) -> None:
+        """Take the file; raises `ConfigurationError` for a variant that there is not."""
+        self.name = name or default_name("mbox", path)
+        self.mailbox = mailbox
+        self._variant = _variant(variant)
+        self._path = Path(path).absolute()
+        self._page_size = page_size
+        self._file: FileIO | None = None
+
+    @override
+    def _open(self) -> None:
+        try:
+            self._file = os.fdopen(open_quietly(self._path), "rb", buffering=0)
+        except NoFile:
+            directory = IsADirectoryError(21, "")
+            raise place_error(self.name, "mbox file", directory) from None
+        except OSError as error:
+            raise place_error(self.name, "mbox file", error) from error
+        if self._scanner().top() is None:
+            raise SourceError(
+                f"source {self.name}: the file is no mbox: it does not begin with a From_ line",
+                suggestions=["read a folder of single messages with EmlFolder"],
+            )
+
+    @override
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def _opened(self) -> FileIO:
+        if self._file is None:
+            raise SourceError(
+                f"source {self.name} is not open", suggestions=["use it in a with statement"]
+            )
+        return self._file
+
+    def _scanner(self) -> Scanner:
+        file = self._opened()
+        return Scanner(file, os.fstat(file.fileno()).st_size, self._variant)
+
+    @override
+    def _folders(self) -> Iterable[Folder]:
+        return (Folder(TOP, for_people(self._path.name)),)
+
+    @override
+    def _scan(self, folder: Folder, after: str | None) -> Iterator[Page]:
+        file = self._opened()
+        entries = self._new_entries(after)
+        token = after
+        while some := tuple(islice(entries, self._page_size)):
+            if token is not None:
+                self._check(token)  # it may have been written anew since the last page
+            refs = tuple(self._ref(folder, each) for each in some)
+            last = some[-1]
+            token = f"mbox/1 {last.start} {last.length} {stamp(file, last.start, last.length)}"
+            yield Page(folder, refs, token)
+
+    def _new_entries(self, after: str | None) -> Iterator[Entry]:
+        """Yield what comes after the token: the last message too, if it grew since."""
+        scanner = self._scanner()
+        if after is None:
+            yield from scanner.entries(scanner.top() or 0)
+            return
+        start, length = self._check(after)
+        entries = scanner.entries(start)
+        last = next(entries, None)
+        if last is None or last.length < length:
+            raise self._rewritten()
+        if last.length > length:
+            yield last
+        yield from entries
+
+    def _check(self, token: str) -> tuple[int, int]:
+        """Return where the last listed message is; raises `CheckpointInvalid`."""
+        match = _TOKEN.fullmatch(token)
+        if match is None:
+            raise self._rewritten()
+        start, length = int(match[1]), int(match[2])
+        if stamp(self._opened(), start, length) != match[3]:
+            raise self._rewritten()
+        return start, length
+
+    def _rewritten(self) -> CheckpointInvalid:
+        return CheckpointInvalid(
+            f"source {self.name}: the mbox was written anew since it was last read",
+            suggestions=["nothing: it is listed anew"],
+        )
+
+    def _ref(self, folder: Folder, entry: Entry) -> MessageRef:
+        file, length = self._opened(), entry.length
+        revision = f"{length}-{stamp(file, entry.start, length)}"
+        return MessageRef(self.name, folder.key, str(entry.start), length, revision)
+
+    @override
+    def _fetch(self, refs: Sequence[MessageRef]) -> Iterator[SourceMessage]:
+        for ref in refs:
+            message = self._read(ref)
+            if message is not None:
+                yield message
+
+    def _read(self, ref: MessageRef) -> SourceMessage | None:
+        """Return the message, or `None` where the file has another one there now."""
+        revision = _REVISION.fullmatch(ref.revision or "")
+        if revision is None or not _OFFSET.fullmatch(ref.key):
+            return None
+        start, length = int(ref.key), int(revision[1])
+        whole = read_at(self._opened(), start, length)
+        same = len(whole) == length and head_digest(whole) == revision[2]
+        if not same or not ends_at(self._opened(), start + length):
+            return None
+        line, _, raw = whole.partition(b"\n")
+        if self._variant is MboxVariant.MBOXRD and b">From " in raw:
+            raw = _QUOTED.sub(rb"\1", raw)
+        return SourceMessage(ref, raw, from_line_date(line))
+
+
+def _variant(variant: MboxVariant | str) -> MboxVariant:
+    try:
+        return MboxVariant(variant)
+    except ValueError:
+        raise ConfigurationError(
+            "there is no such variant of mbox",
+            suggestions=[f"choose one of {', '.join(MboxVariant)}"],
+        ) from None
+
+
+_DATE = re.compile(
+    rb" (?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? +"
+    rb"(?P<month>Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) +(?P<day>\d{1,2}) +"
+    rb"(?P<hour>\d\d):(?P<minute>\d\d)(?::(?P<second>\d\d))?"
+    rb"(?: +(?P<zone>[+-]\d{4}|[A-Z]{1,5}))? +(?P<year>\d{4})(?: +(?P<later>[+-]\d{4}))?"
+)
+_MONTHS = b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+
+
+def from_line_date(line: bytes) -> datetime | None:
+    """Return the date of a From_ line (RFC 4155, as `asctime` writes it), or `None`."""
+    matches = list(_DATE.finditer(line[-200:]))
+    if not matches:
+        return None
+    match = matches[-1]
+    parts = {name: int(match[name] or 0) for name in ("year", "day", "hour", "minute", "second")}
+    try:
+        local = datetime(month=1 + _MONTHS.index(match["month"]), tzinfo=UTC, **parts)
+        return local - _offset(match["zone"] or match["later"] or b"")
+    except (ValueError, OverflowError):
+        return None
+
+
+def _offset(zone: bytes) -> timedelta:
+    """Return how far a zone is from UTC; a name tells nothing for certain."""
+    if zone[:1] not in {b"+", b"-"}:
+        return timedelta()
+    sign = -1 if zone[:1] == b"-" else 1
+    return sign * timedelta(hours=int(zone[1:3]), minutes=int(zone[3:5]))

@@ -1,0 +1,324 @@
+"""A Maildir: each message once whatever becomes of its name, and nothing moved."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.file_sources import lesser_user, read
+
+from mailarchive import FolderRole, SourceMessage, Unavailable
+from mailarchive.errors import AccessDenied, MailboxNotFound
+from mailarchive.sources.files import Maildir
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def make(place: Path) -> Path:
+    """Make an empty Maildir."""
+    for part in ("cur", "new", "tmp"):
+        (place / part).mkdir(parents=True)
+    return place
+
+
+def snapshot(place: Path) -> dict[str, object]:
+    """Return every name below a folder with its bytes and times."""
+    return {
+        str(p.relative_to(place)): (p.stat(), p.read_bytes() if p.is_file() else None)
+        for p in place.rglob("*")
+    }
+
+
+def test_cur_and_new_are_read_and_stay(tmp_path: Path) -> None:
+    """Messages of both parts come with their flags, tmp does not, and nothing is touched."""
+    box = make(tmp_path)
+    (box / "cur" / "1.a:2,FRS").write_bytes(b"a\n")
+    (box / "new" / "2.b").write_bytes(b"b\r\n")
+    (box / "tmp" / "3.c").write_bytes(b"half a mess")
+    before = snapshot(box)
+
+    items = read(Maildir(box)).items
+
+    found = {i.ref.key: (i.raw, i.flags) for i in items if isinstance(i, SourceMessage)}
+    flags = frozenset({"\\Flagged", "\\Answered", "\\Seen"})
+    assert {"1.a": (b"a\n", flags), "2.b": (b"b\r\n", frozenset())} == found
+    assert before == snapshot(box)
+
+
+@pytest.mark.parametrize(
+    ("info", "flags"),
+    [
+        ("", set()),
+        (":2,", set()),
+        (":2,DFPRST", {"\\Draft", "\\Flagged", "$Forwarded", "\\Answered", "\\Seen", "\\Deleted"}),
+        (":2,Sab", {"\\Seen"}),
+        (":1,S", set()),
+        (":", set()),
+        (",S=3:2,S", {"\\Seen"}),
+    ],
+)
+def test_flags_are_the_letters_behind_the_name(tmp_path: Path, info: str, flags: set[str]) -> None:
+    """Each letter of the standard is its IMAP flag, and any other is left."""
+    (make(tmp_path) / "cur" / f"1.a{info}").write_bytes(b"")
+
+    (item,) = read(Maildir(tmp_path)).items
+
+    assert isinstance(item, SourceMessage)
+    assert flags == item.flags
+
+
+@given(
+    st.dictionaries(
+        st.text("abc%é\udcff \n=,;", min_size=1, max_size=8).filter(
+            lambda s: s not in {".", ".."}
+        ),
+        st.binary(max_size=200),
+        max_size=8,
+    )
+)
+def test_bytes_and_names_come_back_as_they_are(
+    tmp_path_factory: pytest.TempPathFactory, mails: dict[str, bytes]
+) -> None:
+    """Any unique name, and any bytes, are a message."""
+    box = make(tmp_path_factory.mktemp("maildir"))
+    for name, raw in mails.items():
+        (box / "cur" / f"{name}:2,S").write_bytes(b"X: " + raw)
+
+    assert sorted(b"X: " + raw for raw in mails.values()) == sorted(read(Maildir(box)).raws)
+
+
+def test_new_flags_make_no_new_message(tmp_path: Path) -> None:
+    """A message that is marked, or moved from new to cur, is not listed again."""
+    box = make(tmp_path)
+    (box / "new" / "1.a").write_bytes(b"a")
+    first = read(Maildir(box))
+    (box / "new" / "1.a").rename(box / "cur" / "1.a:2,S")
+    (box / "cur" / "2.b:2,").write_bytes(b"b")
+
+    assert read(Maildir(box), first).raws == [b"b"]
+
+
+def test_a_message_with_an_older_date_and_name_is_found(tmp_path: Path) -> None:
+    """What is moved in later is listed, whatever its name and its times say."""
+    box = make(tmp_path / "box")
+    (box / "cur" / "900.a:2,").write_bytes(b"a")
+    first = read(Maildir(box))
+    (tmp_path / "100.b").write_bytes(b"b")
+    os.utime(tmp_path / "100.b", (1, 1))
+    (tmp_path / "100.b").rename(box / "cur" / "100.b:2,S")
+
+    assert read(Maildir(box), first).raws == [b"b"]
+
+
+def test_a_renamed_message_is_found_again(tmp_path: Path) -> None:
+    """Flags set between listing and reading neither lose a message nor its new flags."""
+    box = make(tmp_path)
+    for name in ("1.a", "2.b"):
+        (box / "new" / name).write_bytes(name.encode())
+    source = Maildir(box)
+    with source:
+        (folder,) = source.folders()
+        (page,) = source.scan(folder)
+        (box / "new" / "1.a").rename(box / "cur" / "1.a:2,F")
+        (box / "new" / "2.b").unlink()
+        items = list(source.fetch(page.refs))
+
+    assert [(b"1.a", frozenset({"\\Flagged"}))] == [
+        (i.raw, i.flags) for i in items if isinstance(i, SourceMessage)
+    ]
+
+
+def test_a_message_is_found_without_a_listing(tmp_path: Path) -> None:
+    """A ref of an earlier run, as on a retry list, is enough to read the message."""
+    box = make(tmp_path)
+    (box / "new" / "1.a").write_bytes(b"a")
+    (ref,) = read(Maildir(box)).pages[0].refs
+    (box / "new" / "1.a").rename(box / "cur" / "1.a:2,S")
+
+    source = Maildir(box)
+    with source:
+        (item,) = source.fetch([ref])
+
+    assert isinstance(item, SourceMessage)
+    assert item.raw == b"a"
+
+
+def test_many_missing_messages_cost_one_listing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page of deleted messages is settled by one look at the folder."""
+    box = make(tmp_path)
+    for number in range(50):
+        (box / "cur" / f"{number}.a:2,").write_bytes(b"")
+    source = Maildir(box)
+    with source:
+        (folder,) = source.folders()
+        (page,) = source.scan(folder)
+        for path in (box / "cur").iterdir():
+            path.unlink()
+        looked: list[object] = []
+        real = os.scandir
+
+        def scandir(path: str) -> object:
+            looked.append(path)
+            return real(path)
+
+        monkeypatch.setattr(os, "scandir", scandir)
+        assert list(source.fetch(page.refs)) == []
+
+    assert len(looked) == 2  # cur and new
+
+
+def test_a_copy_in_new_and_cur_is_one_message(tmp_path: Path) -> None:
+    """The same unique name in both parts is one message: that in cur."""
+    box = make(tmp_path)
+    (box / "new" / "1.a").write_bytes(b"a")
+    (box / "cur" / "1.a:2,S").write_bytes(b"a")
+
+    (item,) = read(Maildir(box)).items
+
+    assert isinstance(item, SourceMessage)
+    assert item.flags == {"\\Seen"}
+
+
+def test_files_of_the_mail_server_are_no_messages(tmp_path: Path) -> None:
+    """Indexes, lists and hidden files lie around and are ignored."""
+    box = make(tmp_path)
+    for name in ("dovecot-uidlist", "dovecot.index.log", "subscriptions", "maildirsize"):
+        (box / name).write_bytes(b"x")
+    (box / "cur" / ".nfs0001").write_bytes(b"x")
+    (box / "cur" / "folder").mkdir()
+    (box / "cur" / "1.a:2,").write_bytes(b"a")
+
+    assert read(Maildir(box)).raws == [b"a"]
+
+
+def test_both_folder_layouts_are_read(tmp_path: Path) -> None:
+    """Maildir++ folders and nested directories are folders, the top one is the inbox."""
+    make(tmp_path)
+    for name in (".Sent.2024", ".Entw&APw-rfe", ".A&-B", ".&bad", "Work/Deep", "a/.b", ".Kör"):
+        make(tmp_path / name)
+        (tmp_path / name / "cur" / "1.a:2,").write_bytes(name.encode())
+    (tmp_path / ".imap").mkdir()
+
+    with Maildir(tmp_path) as source:
+        folders = {folder.key: folder for folder in source.folders()}
+
+    assert {key: folder.path for key, folder in folders.items()} == {
+        ".": ("INBOX",),
+        ".Sent.2024": ("Sent", "2024"),
+        ".Entw&APw-rfe": ("Entwürfe",),
+        ".A&-B": ("A&B",),
+        ".&bad": ("&bad",),
+        ".K%C3%B6r": ("Kör",),
+        "Work/Deep": ("Work", "Deep"),
+        "a/.b": ("a", "b"),
+    }
+    assert folders["."].role is FolderRole.INBOX
+    assert len(read(Maildir(tmp_path)).raws) == 7
+
+
+def test_a_tree_without_an_inbox_of_its_own_is_read(tmp_path: Path) -> None:
+    """A folder that only holds Maildirs, as synchronizers write it, has their folders."""
+    for name in ("INBOX", "Sent"):
+        make(tmp_path / name)
+
+    with Maildir(tmp_path) as source:
+        folders = source.folders()
+
+    assert [(f.key, f.role) for f in folders] == [("INBOX", FolderRole.INBOX), ("Sent", None)]
+
+
+def test_what_is_no_maildir_is_said(tmp_path: Path) -> None:
+    """A folder without cur and new anywhere gives a typed error that says what to name."""
+    (tmp_path / "x").mkdir()
+    for place in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(MailboxNotFound) as caught, Maildir(place):
+            pass
+        assert caught.value.suggestions
+
+
+def test_an_unreadable_folder_fails_alone() -> None:
+    """A folder that may not be listed is there, fails, and leaves the others."""
+    with lesser_user() as place:
+        make(place)
+        for name in (".Sent", "Work", ".Half"):
+            make(place / name)
+        (place / ".Sent").chmod(0)
+        (place / "Work").chmod(0)
+        (place / ".Half" / "cur").chmod(0)
+        failed = []
+        with Maildir(place) as source:
+            for folder in source.folders():
+                try:
+                    list(source.scan(folder))
+                except AccessDenied:
+                    failed.append(folder.key)
+        for path in place.iterdir():
+            path.chmod(0o755)
+        (place / ".Half" / "cur").chmod(0o755)
+
+    assert sorted(failed) == [".Half", ".Sent", "Work"]
+
+
+def test_a_folder_that_lost_its_parts_fails(tmp_path: Path) -> None:
+    """A Maildir without cur and new is an error, not an empty folder."""
+    make(tmp_path)
+    source = Maildir(tmp_path)
+    with source:
+        (folder,) = source.folders()
+        for part in ("cur", "new"):
+            (tmp_path / part).rmdir()
+        with pytest.raises(MailboxNotFound):
+            list(source.scan(folder))
+
+
+def test_a_link_is_never_read_through(tmp_path: Path) -> None:
+    """A message or folder behind a link that leads out is refused and said."""
+    box, outside = make(tmp_path / "box"), make(tmp_path / "outside")
+    (outside / "cur" / "1.a:2,").write_bytes(b"secret")
+    (box / "cur" / "1.a:2,").symlink_to(outside / "cur" / "1.a:2,")
+    (box / ".Linked").symlink_to(outside)
+    (box / "plain").symlink_to(outside)
+
+    source = Maildir(box)
+    with source:
+        inbox, *linked = source.folders()
+        (page,) = source.scan(inbox)
+        (item,) = source.fetch(page.refs)
+        for folder in linked:
+            with pytest.raises(AccessDenied):
+                list(source.scan(folder))
+
+    assert isinstance(item, Unavailable)
+    assert sorted(folder.key for folder in linked) == [".Linked", "plain"]
+
+
+def test_a_compressed_message_is_no_mail(tmp_path: Path) -> None:
+    """Bytes that the mail server packed are said to be unavailable, not archived as mail."""
+    (make(tmp_path) / "cur" / "1.a:2,S").write_bytes(gzip.compress(b"S: a\n\n"))
+
+    (item,) = read(Maildir(tmp_path)).items
+
+    assert isinstance(item, Unavailable)
+    assert item.permanent
+
+
+@pytest.mark.parametrize("sizes", [[499], [500], [500, 1]])
+def test_a_page_has_five_hundred(tmp_path: Path, sizes: list[int]) -> None:
+    """Pages are full but for the last one, and together have every message once."""
+    box = make(tmp_path)
+    for number in range(sum(sizes)):
+        (box / "new" / f"{number}.a").touch()
+
+    with Maildir(box) as source:
+        (folder,) = source.folders()
+        pages = list(source.scan(folder))
+
+    assert sizes == [len(page.refs) for page in pages]
+    assert sum(sizes) == len({ref.key for page in pages for ref in page.refs})
