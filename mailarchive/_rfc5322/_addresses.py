@@ -1,0 +1,94 @@
+"""Addresses in a header field (RFC 5322, section 3.4): one linear pass, never an error."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_PLAIN: Final = re.compile(r'[^\s"(),:;<>@\[\]\\]+@[^\s"(),:;<>@\[\]\\]+\Z')
+_LOCAL: Final = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+\Z")
+_ANGLED: Final = re.compile(
+    r'(?:[^"(),:;<>@\\]*|"[^"\\]*"\s*)<([^\s"(),:;<>@\\]+@[^\s"(),:;<>@\\]+)>\Z'
+)
+_TOKEN: Final = re.compile(
+    r'"(?:[^"\\]|\\.)*(?:"|\Z)|\[[^\[\]]*\]|\\.|[()<>,;:]|[^"\[\]\\()<>,;:\s]+|\s+|.', re.DOTALL
+)
+
+
+def mailboxes(text: str) -> list[str]:
+    """Return the address of each mailbox in the list, in order, without names and comments.
+
+    Groups are opened, source routes cut off.  A name without an address gives nothing; a
+    field of one word is taken for a local name.
+    """
+    text = text.strip()
+    if _PLAIN.match(text) or _LOCAL.match(text):
+        return [text]
+    simple = _ANGLED.match(text)
+    if simple is not None:
+        return [simple[1]]
+    return _Reader().read(text)
+
+
+class _Reader:
+    """The state of one pass: the words so far, the angle bracket if one is open."""
+
+    __slots__ = ("angle", "depth", "found", "inside", "words")
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+        self.words: list[str] = [""]
+        self.angle: str | None = None
+        self.inside = False
+        self.depth = 0
+
+    def read(self, text: str) -> list[str]:
+        for token in _TOKEN.findall(text):
+            self._take(token)
+        self._flush()
+        return self.found
+
+    def _take(self, token: str) -> None:
+        if self.depth or (token == "(" and not self.inside):
+            self.depth += (token == "(") - (token == ")")
+        elif self.inside:
+            self._take_inside(token)
+        elif token == "<":
+            if self.angle is not None:
+                self._flush()
+            self.inside, self.angle = True, ""
+        elif token in {",", ";"}:
+            self._flush()
+        elif token == ":":
+            self.words = [""]
+        elif token.isspace():
+            self.words.append("")
+        else:
+            self.words[-1] += token
+
+    def _take_inside(self, token: str) -> None:
+        if token == ">":
+            self.inside = False
+        elif not token.isspace():
+            self.angle = (self.angle or "") + token
+
+    def _flush(self) -> None:
+        spec = _unrouted(self.angle) if self.angle is not None else _bare(self.words)
+        if spec:
+            self.found.append(spec)
+        self.words, self.angle, self.inside = [""], None, False
+
+
+def _unrouted(spec: str) -> str:
+    """Drop a source route, `@relay,@other:` (RFC 5322, section 4.4)."""
+    return spec.partition(":")[2] if spec.startswith("@") else spec
+
+
+def _bare(words: list[str]) -> str:
+    """Return the address among words without an angle bracket."""
+    words = [word for word in words if word]
+    whole = [word for word in words if 0 < word.rfind("@") < len(word) - 1]
+    if len(whole) == 1:
+        return whole[0]
+    joined = "".join(words)
+    return joined if "@" in joined else ""

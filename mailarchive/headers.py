@@ -1,0 +1,167 @@
+"""What an ordinary message says of itself: its envelope, its date, the key of its forks.
+
+Every function here takes any bytes and never raises for them.  Header fields are claims
+that anybody can write; a journal report is better evidence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import struct
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from itertools import chain
+from typing import TYPE_CHECKING, Final
+
+from mailarchive._model import Address, Digest, Envelope, Origin, Recipient, Role
+from mailarchive._rfc5322 import Block, Names, decode_header, decode_text, mailboxes, squash
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+__all__ = ["addresses", "date", "envelope", "fork_key", "without"]
+
+_ENVELOPE: Final = Names("Sender", "From", "To", "Cc", "Bcc", "Subject", "Message-ID", "Date")
+_DATE: Final = Names("Date")
+_FORK: Final = Names("Message-ID", "Date", "From", "Subject", "To", "Cc")
+_FORK_FIELDS: Final = (b"date", b"from", b"subject", b"to", b"cc")
+_FORK_VERSION: Final = b"mailarchive/fork/1"
+_ROLES: Final = ((b"to", Role.TO), (b"cc", Role.CC), (b"bcc", Role.BCC))
+
+_MOMENT: Final = re.compile(
+    rb"(?:[A-Za-z]{2,9}\.?\s*,?\s*)?(\d{1,2})[\s-]+([A-Za-z]{3})[a-z]*\.?[\s,-]+(\d{2,4})[\s,]+"
+    rb"(\d{1,2})[:.](\d{2})(?:[:.](\d{2}))?(?:\.\d+)?\s*([+-]\d{4}|[A-Za-z]{1,5})?"
+)
+_LONGEST_DATE: Final = 200
+_COMMENT: Final = re.compile(rb"\([^()]*\)")
+_MONTHS: Final = {
+    name: number
+    for number, name in enumerate(b"jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)
+}
+_ZONES: Final = {b"est": -5, b"edt": -4, b"cst": -6, b"cdt": -5, b"mst": -7, b"mdt": -6}
+_ZONES.update({b"pst": -8, b"pdt": -7})
+_CENTURY: Final = 50
+"""Two-digit years from here on are of the last century (RFC 5322, section 4.3)."""
+
+
+def envelope(content: bytes) -> Envelope:
+    """Return who sent the message to whom, by its header; never raises.
+
+    The sender is that of `Sender:`, or else the first of `From:`; `on_behalf_of` is the
+    first of `From:` that is somebody else.  Groups are opened; names are dropped.
+    """
+    block = Block(content, _ENVELOPE)
+    authors = _addresses(block.values(b"from"))
+    senders = _addresses(block.values(b"sender"))
+    sender = next(chain(senders, authors), None)
+    recipients = (
+        Recipient(address, role)
+        for name, role in _ROLES
+        for address in _addresses(block.values(name))
+    )
+    return Envelope(
+        sender=sender,
+        on_behalf_of=next((author for author in authors if author != sender), None),
+        recipients=tuple(recipients),
+        subject=decode_header(block.value(b"subject")) if b"subject" in block else None,
+        message_id=decode_text(block.value(b"message-id"))[0] or None,
+        date=_moment(block.value(b"date")),
+        origin=Origin.HEADERS,
+    )
+
+
+def addresses(content: bytes, names: Iterable[str]) -> tuple[Address, ...]:
+    """Return the addresses in the named header fields, in the order of the names."""
+    wanted = [name.lower() for name in names if name]
+    block = Block(content, _names(tuple(wanted)))
+    found = (_addresses(block.values(name.encode())) for name in wanted)
+    return tuple(chain.from_iterable(found))
+
+
+def _addresses(values: Iterable[bytes]) -> tuple[Address, ...]:
+    """Parse before decoding words: what an encoded word hides must not become syntax."""
+    return tuple(
+        Address.parse(spec) for value in values for spec in mailboxes(decode_text(value)[0])
+    )
+
+
+def date(content: bytes) -> datetime | None:
+    """Return the `Date:` of the message as aware UTC, or `None` where it says none.
+
+    An unknown zone is taken for UTC (RFC 5322, section 4.3).
+    """
+    return _moment(Block(content, _DATE).value(b"date"))
+
+
+def _moment(value: bytes) -> datetime | None:
+    match = _MOMENT.match(_COMMENT.sub(b" ", value[:_LONGEST_DATE]).strip())
+    if match is None:
+        return None
+    month = _MONTHS.get(match[2].lower())
+    if month is None:
+        return None
+    year = int(match[3])
+    if len(match[3]) < len("2025"):
+        year += 2000 if len(match[3]) == len("25") and year < _CENTURY else 1900
+    second = min(int(match[6] or 0), 59)
+    try:
+        local = datetime(
+            year, month, int(match[1]), int(match[4]), int(match[5]), second, tzinfo=UTC
+        )
+        return local - _offset(match[7] or b"")
+    except (ValueError, OverflowError):
+        return None
+
+
+def _offset(zone: bytes) -> timedelta:
+    if zone[:1] in {b"+", b"-"}:
+        offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[3:5]))
+        return -offset if zone[:1] == b"-" else offset
+    return timedelta(hours=_ZONES.get(zone.lower(), 0))
+
+
+def fork_key(content: bytes) -> Digest:
+    """Return a key that the forks of one message share, and two messages do not.
+
+    Forks differ in transport headers only.  The key is the SHA-256 over a version tag,
+    the Message-ID without white space, `Date`, `From`, `Subject`, `To` and `Cc` with
+    white space collapsed, and the digest of the body, each with its length in front.
+    Without a Message-ID nothing tells forks from copies: the key is of the whole content.
+    """
+    block = Block(content, _FORK)
+    message_id = squash(block.value(b"message-id"))
+    if not message_id:
+        return Digest.of(content)
+    body = memoryview(content)[len(content) if block.body is None else block.body :]
+    parts = [_FORK_VERSION, message_id]
+    for name in _FORK_FIELDS:
+        parts.append(b"\n".join(b" ".join(value.split()) for value in block.values(name)))
+    parts.append(hashlib.sha256(body).digest())
+    return Digest.of(b"".join(struct.pack(">Q", len(part)) + part for part in parts))
+
+
+def without(content: bytes, names: Collection[str]) -> bytes:
+    """Return the message without the named header fields, every other byte as it was.
+
+    Only the top header block is looked at.  Where there is nothing to cut, the same
+    object comes back.
+    """
+    wanted = tuple(name.lower() for name in names if name)
+    if not wanted:
+        return content
+    block = Block(content, _names(wanted))
+    spans = sorted(span for name in set(wanted) for span in block.spans(name.encode()))
+    if not spans:
+        return content
+    kept = []
+    end = 0
+    for start, stop in spans:
+        kept.append(content[end:start])
+        end = stop
+    return b"".join([*kept, content[end:]])
+
+
+@lru_cache(maxsize=64)
+def _names(names: tuple[str, ...]) -> Names:
+    return Names(*names)

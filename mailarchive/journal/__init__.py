@@ -1,0 +1,38 @@
+"""Journal reports: who really received a message, and the message to the byte.
+
+`decode` reads a report of any dialect into a `JournalReport`; it says what the report
+says, and never that it is true.  `trust` weighs the evidence, as a separate step.
+"""
+
+from __future__ import annotations
+
+from mailarchive.journal._decode import decode, unwrap
+from mailarchive.journal._legacy import LegacyAddress
+from mailarchive.journal._report import (
+    Bounce,
+    Defect,
+    DefectCode,
+    Disposition,
+    EnvelopeText,
+    ExtraLine,
+    JournalReport,
+    Kind,
+    Limits,
+    RecipientLine,
+)
+
+__all__ = [
+    "Bounce",
+    "Defect",
+    "DefectCode",
+    "Disposition",
+    "EnvelopeText",
+    "ExtraLine",
+    "JournalReport",
+    "Kind",
+    "LegacyAddress",
+    "Limits",
+    "RecipientLine",
+    "decode",
+    "unwrap",
+]

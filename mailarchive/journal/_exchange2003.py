@@ -1,0 +1,189 @@
+"""The envelope text of Exchange 2000 and 2003, and of those who imitate it.
+
+`Sender: "Name" <smtp:address>`, `Message-ID: <...>` and `Recipients:` with one typed
+address after the other, in any order of the three.  There are no roles and no history.
+Lines wrap wherever there is a blank, so a line end separates words, not addresses.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from mailarchive._model import Address, Role
+from mailarchive.errors import LimitExceeded
+from mailarchive.journal._addresses import PLACEHOLDER, typed
+from mailarchive.journal._exchange2007 import NO_MESSAGE_ID, Reading, split_lines
+from mailarchive.journal._legacy import is_typed
+from mailarchive.journal._report import Defect, DefectCode, EnvelopeText, ExtraLine, RecipientLine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LABEL: Final = re.compile(r"[ \t]*(sender|message-id|recipients)[ \t]*:(.*)\Z", re.IGNORECASE)
+_TOKEN: Final = re.compile(
+    r'"(?:[^"\\]|\\.)*"|<(?:"(?:[^"\\]|\\.)*"|[^<>"])*>|[,;\n]|[^"<,;\n]+|.', re.DOTALL
+)
+_TYPE: Final = re.compile(r"\s*([A-Za-z][A-Za-z0-9]{0,15})\s*:\s*")
+_WRAP: Final = re.compile(r"\s*\n\s*")
+_TIGHT: Final = re.compile(r"(?<=[/=;]) ?\n|\n ?(?=[/=;])")
+_BARE: Final = re.compile(r"[^\s<>]+@[^\s<>@]+\Z")
+
+MAX_WRAPS: Final = 15
+"""After how many lines a name without an address is taken for stray text."""
+
+
+class Section(NamedTuple):
+    """What follows a label: the number of its line, and its lines."""
+
+    number: int
+    lines: list[str]
+
+
+class Item(NamedTuple):
+    """An address of a list, or (`address` is `None`) text that belongs to none."""
+
+    number: int
+    address: Address | None
+    text: str
+
+
+def read(text: str, limit: int) -> Reading:
+    """Read an envelope text; raises `LimitExceeded` for more than `limit` recipients."""
+    sections, stray = _sections(split_lines(text))
+    sender, more = _sender(sections.get("sender"))
+    message_id, rest = _message_id(sections.get("message-id"))
+    items = list(_items(sections["recipients"], limit)) if "recipients" in sections else []
+    stray += more + rest + [item for item in items if item.address is None]
+    fields = EnvelopeText(
+        sender=sender,
+        message_id=message_id,
+        recipients=tuple(
+            RecipientLine(item.address, Role.UNKNOWN, (), item.number)
+            for item in items
+            if item.address is not None
+        ),
+        extra=tuple(ExtraLine(item.text, item.number) for item in stray),
+    )
+    defects = [Defect(DefectCode.UNKNOWN_LINE, item.number) for item in stray]
+    return Reading(fields, defects, len(sections), unguarded=False)
+
+
+def list_line(text: str) -> int | None:
+    """Return the number of the line that begins the list which only this grammar has."""
+    for number, line in enumerate(split_lines(text), 1):
+        label = _LABEL.match(line)
+        if label is not None and label[1].lower() == "recipients":
+            return number
+    return None
+
+
+def _sections(lines: list[str]) -> tuple[dict[str, Section], list[Item]]:
+    """Return the lines of each label, and what stands before the first."""
+    sections: dict[str, Section] = {}
+    stray: list[Item] = []
+    current: Section | None = None
+    for number, line in enumerate(lines, 1):
+        label = _LABEL.match(line)
+        if label is not None and label[1].lower() not in sections:
+            current = sections[label[1].lower()] = Section(number, [label[2]])
+        elif current is not None:
+            current.lines.append(line)
+        elif line.strip():
+            stray.append(Item(number, None, line))
+    return sections, stray
+
+
+def _sender(section: Section | None) -> tuple[Address | None, list[Item]]:
+    if section is None:
+        return None, []
+    items = list(_items(section, len(section.lines)))
+    if items and items[0].text.lower() == PLACEHOLDER:
+        return None, items[1:]
+    first = next((item for item in items if item.address is not None), None)
+    return first and first.address, [item for item in items if item.address is None]
+
+
+def _message_id(section: Section | None) -> tuple[str | None, list[Item]]:
+    """Return the Message-ID, which may be broken over lines anywhere, and stray lines."""
+    if section is None:
+        return None, []
+    value = ""
+    used = 0
+    for line in section.lines:
+        value += line.strip()
+        used += 1
+        if value and not (value.startswith("<") and not value.endswith(">")):
+            break
+    stray = [
+        Item(number, None, line)
+        for number, line in enumerate(section.lines[used:], section.number + used)
+        if line.strip()
+    ]
+    known = value and value.lower() != NO_MESSAGE_ID
+    return (value if known else None), stray
+
+
+def _items(section: Section, limit: int) -> Iterator[Item]:
+    """Yield the addresses of a list; raises `LimitExceeded` behind the last allowed one."""
+    scan = _Scan(section.number)
+    for token in _TOKEN.findall("\n".join(section.lines)):
+        for item in scan.take(token):
+            limit -= item.address is not None
+            if limit < 0:
+                raise LimitExceeded("a journal report has more recipients than the limit")
+            yield item
+    yield from scan.end()
+
+
+class _Scan:
+    """The words since the last address, and the line they began on."""
+
+    __slots__ = ("began", "number", "words")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.began = number
+        self.words: list[str] = []
+
+    def take(self, token: str) -> Iterator[Item]:
+        if token[0] == "<" and token[-1] == ">":
+            self.words.clear()
+            yield Item(self.number, _angled(token[1:-1]), token)
+            self.number += token.count("\n")
+        elif token == "\n":
+            if self._is_bare() or self.number - self.began >= MAX_WRAPS:
+                yield from self.end()
+            self.number += 1
+        elif token in {",", ";"}:
+            if self._is_bare() or self._is_typed():
+                yield from self.end()
+        elif not token.isspace():
+            if not self.words:
+                self.began = self.number
+            self.words.append(token.strip())
+            self.number += token.count("\n")
+
+    def end(self) -> Iterator[Item]:
+        """Yield what the words are, an address or stray text, and forget them."""
+        if self.words:
+            text = " ".join(self.words)
+            alone = self._is_bare() or self._is_typed()
+            yield Item(self.began, _angled(text) if alone else None, text)
+            self.words.clear()
+
+    def _is_bare(self) -> bool:
+        return len(self.words) == 1 and _BARE.match(self.words[0]) is not None
+
+    def _is_typed(self) -> bool:
+        return len(self.words) == 1 and is_typed(self.words[0])
+
+
+def _angled(text: str) -> Address | None:
+    """Return the address between angle brackets, where lines may have been wrapped."""
+    kind = _TYPE.match(text)
+    if kind is None or kind[1].lower() == "smtp":
+        bare = "".join(text[kind.end() if kind else 0 :].split())
+        return Address.parse(bare) if bare else None
+    value = _WRAP.sub(" ", _TIGHT.sub("", text[kind.end() :])).strip()
+    return typed(f"{kind[1].upper()}:{value}")

@@ -1,0 +1,190 @@
+"""The messages inside a report: found by their place, checked against the envelope text.
+
+Only the header block of an original is looked at, to compare it with what the envelope
+text says; its body is never read, but for one search where there are two originals.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from mailarchive._model import Address, AddressKind, Span
+from mailarchive._rfc5322 import Block, Names, decode_header, decode_text, mailboxes, squash
+from mailarchive.journal._markers import MARKERS, SIGNS, is_report
+from mailarchive.journal._report import Defect, DefectCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mailarchive._model import Original
+    from mailarchive.journal._envelope import Read
+    from mailarchive.journal._mime import Part
+    from mailarchive.journal._report import EnvelopeText, Limits
+    from mailarchive.journal._shape import Shape
+
+_NAMES: Final = Names("From", "Subject", "Content-Class", *SIGNS, *MARKERS)
+_BEGINNING: Final = re.compile(rb"(?:>?From [^\r\n]*\r?\n)?[!-9;-~]+[ \t]*:")
+_PROTECTED: Final = (b".rpmsg", b"application/x-microsoft-rpmsg-message")
+_LEGACY: Final = "imcea"
+
+
+_MOST: Final = 2
+
+
+class Found(NamedTuple):
+    """An original: where its bytes are, the header fields of it, and the defects."""
+
+    original: Original
+    block: Block
+    end: int
+    defects: list[Defect]
+
+
+class Originals(NamedTuple):
+    """The originals of a report in order, what was noticed, and the parts they came in."""
+
+    originals: tuple[Original, ...]
+    defects: list[Defect]
+    parts: tuple[Part, ...] = ()
+    decrypted: int | None = None
+    opaque: bool = False
+    nested: bool = False
+
+
+def find_originals(raw: bytes, parts: Shape, envelope: Read, limits: Limits) -> Originals:
+    """Return the originals; raises `LimitExceeded`.
+
+    Messages come first; only where there is none is another kind of part taken for one.
+    """
+    pairs = [(part, _message(raw, part, limits)) for part in parts.messages]
+    found = [each for part, each in pairs if each is not None and _has_header(part, each, parts)]
+    if found:
+        return _compared(found, parts, envelope)
+    for part, code in parts.opaque:
+        if not part.is_empty:
+            original = _opaque(raw, part, limits)
+            defect = Defect(code, offset=part.block.start)
+            return Originals((original,), [defect], (part,), opaque=True)
+    return Originals((), [Defect(DefectCode.ORIGINAL_MISSING)])
+
+
+def _compared(found: list[Found], parts: Shape, envelope: Read) -> Originals:
+    first = found[0]
+    defects = [defect for each in found for defect in each.defects]
+    defects += _disagreements(envelope.text, first.block)
+    if envelope.unguarded and _has_broken_subject(first.block):
+        defects.append(Defect(DefectCode.SUBJECT_MULTILINE))
+    decrypted = None
+    if len(found) > _MOST:
+        defects.append(Defect(DefectCode.TOO_MANY_ORIGINALS))
+    elif len(found) == _MOST:
+        if _is_decrypted_copy(*found):
+            decrypted = 1
+        else:
+            second = Defect(DefectCode.SECOND_ORIGINAL_UNEXPLAINED, offset=found[1].block.start)
+            defects.append(second)
+    originals = tuple(each.original for each in found)
+    nested = is_report(first.block)
+    return Originals(originals, defects, tuple(parts.messages), decrypted, nested=nested)
+
+
+def _message(raw: bytes, part: Part, limits: Limits) -> Found | None:
+    """Return the original in a part, or `None` where that is empty."""
+    if part.is_empty:
+        return None
+    if part.encoding:
+        data = part.content(limits.encoded_bytes)
+        defects = [Defect(DefectCode.RFC822_CTE, offset=part.block.start)]
+        return _checked(data, data, (0, len(data)), limits, defects) if data.strip() else None
+    window = (part.start, part.end)
+    original = Span(*window) if part.raw is raw else part.raw[part.start : part.end]
+    return _checked(original, part.raw, window, limits, [])
+
+
+def _checked(
+    original: Original, data: bytes, window: tuple[int, int], limits: Limits, defects: list[Defect]
+) -> Found:
+    if _BEGINNING.match(data, *window) is None:
+        offset = window[0] if isinstance(original, Span) else None
+        defects.append(Defect(DefectCode.ORIGINAL_MALFORMED, offset=offset))
+    block = Block(data, _NAMES, *window, limit=limits.header_bytes)
+    return Found(original, block, window[1], defects)
+
+
+def _has_header(part: Part, found: Found, parts: Shape) -> bool:
+    """Whether an original was not cut off within its header."""
+    return part is not parts.cut_in or found.block.body is not None
+
+
+def _opaque(raw: bytes, part: Part, limits: Limits) -> Original:
+    if part.encoding or part.raw is not raw:
+        return part.content(limits.encoded_bytes)
+    return Span(part.start, part.end)
+
+
+def _is_decrypted_copy(first: Found, second: Found) -> bool:
+    """Whether the second is the clear text of the first, as report decryption adds it.
+
+    Both must have the same Message-ID, and the first must hold rights-protected content.
+    """
+    ids = squash(first.block.value(b"message-id")), squash(second.block.value(b"message-id"))
+    return ids[0] == ids[1] and ids[0] != b"" and _is_protected(first)
+
+
+def _is_protected(found: Found) -> bool:
+    block = found.block
+    if block.value(b"content-class").lower().startswith(b"rpmsg"):
+        return True
+    return any(block.raw.find(word, block.start, found.end) >= 0 for word in _PROTECTED)
+
+
+def _disagreements(text: EnvelopeText, block: Block) -> Iterator[Defect]:
+    """Yield where the envelope text and the original's header contradict each other.
+
+    White space does not count.  An original without a Message-ID is not as Exchange
+    handled it, which always adds one: nothing is compared.
+    """
+    ids = [squash(value) for value in block.values(b"message-id")]
+    if not ids:
+        return
+    if text.message_id is not None and squash(text.message_id.encode()) not in ids:
+        yield Defect(DefectCode.MESSAGE_ID_MISMATCH, offset=block.start)
+    if text.sender is not None and not _sent_by(text, block):
+        yield Defect(DefectCode.SENDER_MISMATCH, offset=block.start)
+
+
+def _sent_by(text: EnvelopeText, block: Block) -> bool:
+    """Whether `Sender:`, or else `From:`, is the report's sender, or `From:` the other one.
+
+    Only plain SMTP addresses are compared: others look different in a header.
+    """
+    sender, principal = text.sender, text.on_behalf_of
+    for claimed in (sender, principal):
+        if claimed is not None and (
+            claimed.kind is not AddressKind.SMTP
+            or not claimed.spec.isascii()
+            or claimed.normal.startswith(_LEGACY)
+        ):
+            return True
+    authors = _normal(block.values(b"from"))
+    senders = _normal(block.values(b"sender")) or authors
+    if not senders:
+        return True
+    return (sender is not None and sender.normal in senders) or (
+        principal is not None and principal.normal in authors
+    )
+
+
+def _normal(values: list[bytes]) -> set[str]:
+    return {
+        Address.parse(spec).normal for value in values for spec in mailboxes(decode_text(value)[0])
+    }
+
+
+def _has_broken_subject(block: Block) -> bool:
+    """Whether the original's subject hides a line break in encoded words."""
+    return any(
+        b"=?" in value and re.search(r"[\r\n]", decode_header(value)) is not None
+        for value in block.values(b"subject")
+    )
