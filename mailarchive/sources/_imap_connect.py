@@ -15,7 +15,7 @@ from __future__ import annotations
 import imaplib
 import re
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from imapclient import IMAPClient, SocketTimeout
 from imapclient.exceptions import CapabilityError
@@ -118,12 +118,13 @@ class _Client(IMAPClient):  # type: ignore[misc]  # imapclient is not typed
             place.host,
             place.port,
             ssl=place.security is Security.SSL,
-            timeout=SocketTimeout(limits.connect_timeout, limits.read_timeout),
+            # Declared as a number, and documented to be this.
+            timeout=cast("Any", SocketTimeout(limits.connect_timeout, limits.read_timeout)),
         )
         self._imap.debug = QUIET
 
     @override
-    def _create_IMAP4(self) -> _Imap:
+    def _create_IMAP4(self) -> Any:
         return self._connection()
 
     @property
@@ -154,13 +155,14 @@ _TROUBLE = (OSError, imaplib.IMAP4.error, Broken, Refused, ValueError)
 
 
 def _session(place: Place, client: _Client, context: ssl.SSLContext | None) -> Session:
-    preauthenticated = client.welcome.upper().startswith(b"* PREAUTH")
+    greeting = (client.welcome or b"").upper()
+    preauthenticated = greeting.startswith(b"* PREAUTH")
     words = frozenset(str(word, "ascii", "replace").upper() for word in client.capabilities())
     if place.security is Security.STARTTLS:
         _start_tls(place, client, context, preauthenticated=preauthenticated)
     session = Session(client.wire, words, client.shutdown)
     session.preauthenticated = preauthenticated
-    session.exchange = b"MICROSOFT EXCHANGE" in client.welcome.upper()
+    session.exchange = b"MICROSOFT EXCHANGE" in greeting
     if place.security is Security.STARTTLS:
         # What was said before TLS may be anybody's word (RFC 9051, 6.2.1).
         session.capabilities = frozenset()

@@ -202,8 +202,8 @@ def _login_suggestions(host: str, how: str) -> list[str]:
     if how in {"XOAUTH2", "OAUTHBEARER"}:
         return [
             "check that the token is for this server (its scope) and for this user name",
-            "for an application at Microsoft 365: register its service principal in Exchange, "
-            + "with the object id of the enterprise application",
+            "for an application at Microsoft 365: register its service principal in Exchange",
+            "for that use the object id of the enterprise application, not of its registration",
             "for an application at Microsoft 365: give it full access to the mailbox",
         ]
     suggestions = ["check the user name and the password"]

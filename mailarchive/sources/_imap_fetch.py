@@ -1,20 +1,19 @@
 """Messages, read from the connection as a stream: one command for a page of them.
 
-Each body is read straight into the bytes that are handed over, so that memory is bounded
-by one message.  What the server sends beside what was asked for is read past, and what it
-does not send is found out: gone, refused, or withheld.
+What the server does not hand over is found out: gone, refused, or withheld.  A large
+message is read in pieces, so that a connection that breaks costs a piece.
 """
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from typing import TYPE_CHECKING
 
-from attrs import field, frozen
+from attrs import evolve
 
 from mailarchive._model import MessageRef, SourceMessage, Unavailable
 from mailarchive.errors import SourceUnavailable, Throttled
+from mailarchive.sources._imap_body import Body, Oversized, Part, bodies, is_placeholder
 from mailarchive.sources._imap_commands import (
     LINE_OF_A_MESSAGE,
     SLACK,
@@ -25,125 +24,22 @@ from mailarchive.sources._imap_commands import (
 from mailarchive.sources._imap_errors import no_folder, no_numbers
 from mailarchive.sources._imap_line import is_worth_waiting
 from mailarchive.sources._imap_session import Refused, grammar
-from mailarchive.sources._imap_syntax import internal_date, number, uid_set, uid_sets
+from mailarchive.sources._imap_syntax import number, uid_set, uid_sets
 from mailarchive.sources._imap_wire import Broken, Garbled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from datetime import datetime
+    from collections.abc import Iterator
 
-    from mailarchive.sources._imap_limits import ImapLimits
     from mailarchive.sources._imap_line import Line
-    from mailarchive.sources._imap_session import Session, Untagged
-    from mailarchive.sources._imap_syntax import Value
+    from mailarchive.sources._imap_session import Session
 
-_BODY_FOLLOWS = re.compile(rb"BODY\[\](?:<\d{1,10}>)? ~?\{\d{1,20}\+?\}\r\n\Z", re.IGNORECASE)
-_UID = re.compile(rb"[( ]UID (\d{1,10})[ )]", re.IGNORECASE)
 _MOST_UIDS = 1_000
 
 _POISONOUS = 3
 """Connections that break off at one message, the last time when it is asked for alone."""
 
-_PLACEHOLDER = re.compile(
-    rb"^Subject: Retrieval using the IMAP4 protocol failed for the following message: (\d+)\r?$",
-    re.IGNORECASE | re.MULTILINE,
-)
-_TRAVELLED = re.compile(rb"^(?:Received|X-MS-Journal-Report):", re.IGNORECASE | re.MULTILINE)
-_PLACEHOLDER_OCTETS = 1 << 16
-
-
-class Oversized(Broken):
-    """A message is larger than we read; what follows on this connection is its body."""
-
-    def __init__(self, uid: int | None) -> None:
-        """Take the UID, where the server told it before the body."""
-        super().__init__("a message is larger than the limit")
-        self.uid = uid
-
-
-@frozen
-class Body:
-    """One message as the server handed it over; `raw` is `None` where it sent no body."""
-
-    uid: int
-    raw: bytes | None = field(repr=False)
-    received_at: datetime | None
-    flags: frozenset[str]
-
-
-class _Reader:
-    """Decides about each literal of one FETCH while it comes."""
-
-    def __init__(self, session: Session, uids: Sequence[int], limits: ImapLimits) -> None:
-        self._session, self._limits = session, limits
-        self.due = set(uids)
-        self._unnamed = len(self.due)
-
-    def keep(self, untagged: Untagged, size: int) -> bool:
-        """Whether to read a literal into memory; what is not wanted spends the budget."""
-        head = untagged.segments[-1]
-        if untagged.kind != b"FETCH" or not _BODY_FOLLOWS.search(head):
-            return True
-        uid = _UID.search(b"".join(untagged.segments[::2]))
-        if (uid is not None and int(uid[1]) not in self.due) or len(untagged.segments) > 1:
-            return False
-        if uid is None:
-            self._unnamed -= 1
-            if self._unnamed < 0:
-                raise Garbled("the server sent more messages than were asked for")
-        if size > self._limits.message_octets:
-            raise Oversized(int(uid[1]) if uid else None)
-        self._session.wire.allow(size)
-        return True
-
-
-def bodies(
-    session: Session, text: bytes, uids: Sequence[int], limits: ImapLimits
-) -> Iterator[Body]:
-    """Fetch a set of messages and yield each as soon as it is there, at most once."""
-    reader = _Reader(session, uids, limits)
-    octets = SLACK + LINE_OF_A_MESSAGE * len(uids)
-    items = b"(UID FLAGS INTERNALDATE BODY.PEEK[])"
-    for untagged in session.stream(b"UID FETCH", text, items, octets=octets, keep=reader.keep):
-        if untagged.kind != b"FETCH":
-            continue
-        told = attributes(untagged)
-        if b"UID" not in told or b"BODY[]" not in told:
-            continue
-        with grammar():
-            body = _body(told)
-        if body.uid in reader.due:
-            reader.due.discard(body.uid)
-            yield body
-
-
-def _body(told: dict[bytes, Value]) -> Body:
-    raw = told[b"BODY[]"]
-    return Body(
-        number(told[b"UID"]),
-        raw if isinstance(raw, bytes) else None,
-        internal_date(told.get(b"INTERNALDATE")),
-        _flags(told.get(b"FLAGS")),
-    )
-
-
-def _flags(value: Value) -> frozenset[str]:
-    r"""Return the flags; `\Recent` is about our session and not about the message."""
-    words = value if isinstance(value, list) else ()
-    flags = {word.decode("latin-1") for word in words if isinstance(word, bytes)}
-    return frozenset(flag for flag in flags if flag.lower() != "\\recent")
-
-
-def is_placeholder(uid: int, raw: bytes) -> bool:
-    """Return whether Exchange made this up in place of a message that it cannot read.
-
-    It names the UID and never travelled; somebody's mail with that subject did.
-    """
-    if len(raw) > _PLACEHOLDER_OCTETS:
-        return False
-    header = raw.partition(b"\r\n\r\n")[0]
-    found = _PLACEHOLDER.search(header)
-    return found is not None and int(found[1]) == uid and not _TRAVELLED.search(header)
+_COMPARED = 1 << 16
+"""Octets at the start of a message read in pieces that are read twice."""
 
 
 class Fetching:
@@ -161,9 +57,14 @@ class Fetching:
         self._due = set(refs)
         self._patience = line.patience()
         self._breaks: dict[int, int] = {}
+        self._pieces: dict[int, list[bytes]] = {
+            uid: [] for uid, ref in refs.items() if (ref.size or 0) > self._limits.partial_octets
+        }
+        small = [uid for uid in refs if uid not in self._pieces]
         self._work = deque(
-            uids for _, uids in uid_sets(list(refs), self._limits.command_octets, _MOST_UIDS)
+            uids for _, uids in uid_sets(small, self._limits.command_octets, _MOST_UIDS)
         )
+        self._work.extend([uid] for uid in sorted(self._pieces))
 
     def __iter__(self) -> Iterator[SourceMessage | Unavailable]:
         """Yield each message, or why it cannot be had; what is gone is left out."""
@@ -182,6 +83,9 @@ class Fetching:
                 yield from self._after_oversized(batch, error)
             except (Broken, SourceUnavailable, Throttled) as error:
                 yield from self._after_break(batch, error)
+        for uid in sorted(self._due):
+            # Not reached by any path that is known; a message is never passed over in silence.
+            yield from self._give_up(uid, "the server did not hand it over")
 
     def _opened(self) -> Session | None:
         """Return a session that has the folder open; `None` where it is another by now."""
@@ -199,20 +103,68 @@ class Fetching:
         return session if selected.uidvalidity == self._epoch else None
 
     def _read(self, session: Session, batch: list[int]) -> Iterator[SourceMessage | Unavailable]:
-        for body in bodies(session, uid_set(batch), batch, self._limits):
-            ref = self._refs[body.uid]
-            if body.raw is None or (not body.raw and ref.size):
-                continue
-            self._answered(body.uid)
-            if is_placeholder(body.uid, body.raw):
-                yield Unavailable(ref, "the server sent a notice in place of the message")
-            else:
-                yield SourceMessage(ref, body.raw, body.received_at, body.flags)
+        if batch[0] in self._pieces:
+            yield from self._read_pieces(session, batch[0])
+            if batch[0] not in self._pieces:
+                return
+        else:
+            for body in bodies(session, uid_set(batch), batch, self._limits):
+                yield from self._hand_over(body)
         if withheld := self._still_there(session, [uid for uid in batch if uid in self._due]):
             yield from self._halve(withheld, "the server answers OK and sends no message")
 
+    def _hand_over(self, body: Body) -> Iterator[SourceMessage | Unavailable]:
+        ref = self._refs[body.uid]
+        if body.raw is None or (not body.raw and ref.size):
+            return
+        self._answered(body.uid)
+        if is_placeholder(body.uid, body.raw):
+            yield Unavailable(ref, "the server sent a notice in place of the message")
+        else:
+            yield SourceMessage(ref, body.raw, body.received_at, body.flags)
+
+    def _read_pieces(self, session: Session, uid: int) -> Iterator[SourceMessage | Unavailable]:
+        """Read a message in pieces, from where an earlier connection broke off."""
+        while (body := self._piece(session, uid)) is not None and body.start is not None:
+            piece, pieces = body.raw or b"", self._pieces[uid]
+            if not piece and not pieces:
+                return
+            pieces.append(piece)
+            self._patience.progress()
+            self._breaks.pop(uid, None)
+            if sum(map(len, pieces)) > self._limits.message_octets:
+                raise Oversized(uid)
+            if len(piece) < self._limits.piece_octets:
+                yield from self._join(session, uid, body)
+                return
+        if body is not None:
+            yield from self._hand_over(body)
+
+    def _piece(self, session: Session, uid: int) -> Body | None:
+        part = Part(sum(map(len, self._pieces[uid])), self._limits.piece_octets)
+        found = list(bodies(session, b"%d" % uid, [uid], self._limits, part))
+        body = found[0] if found else None
+        if body is not None and body.start is not None and len(body.raw or b"") > part.octets:
+            raise Garbled("the server sent more of a message than was asked for")
+        return body
+
+    def _join(
+        self, session: Session, uid: int, last: Body
+    ) -> Iterator[SourceMessage | Unavailable]:
+        """Put the pieces together, if they are all of one and the same rendering.
+
+        A server that makes a message anew on each request would give pieces of several.
+        """
+        raw = b"".join(self._pieces.pop(uid))
+        start = list(bodies(session, b"%d" % uid, [uid], self._limits, Part(0, _COMPARED)))
+        if start and start[0].raw == raw[:_COMPARED]:
+            yield from self._hand_over(evolve(last, raw=raw))
+        else:
+            self._work.append([uid])
+
     def _answered(self, uid: int) -> None:
         self._due.discard(uid)
+        self._pieces.pop(uid, None)
         self._patience.progress()
 
     def _still_there(self, session: Session, uids: list[int]) -> list[int]:
@@ -238,6 +190,7 @@ class Fetching:
             yield from self._give_up(uids[0], reason)
 
     def _give_up(self, uid: int, reason: str, *, permanent: bool = False) -> Iterator[Unavailable]:
+        self._pieces.pop(uid, None)
         if uid in self._due:
             self._due.discard(uid)
             yield Unavailable(self._refs[uid], reason, permanent)

@@ -15,6 +15,7 @@ from attrs import frozen
 
 from mailarchive._model import Digest, Kept, Removed, Vanished
 from mailarchive.errors import MailboxNotFound
+from mailarchive.sources._imap_body import bodies
 from mailarchive.sources._imap_commands import (
     LINE_OF_A_MESSAGE,
     SLACK,
@@ -24,7 +25,6 @@ from mailarchive.sources._imap_commands import (
     unselect,
 )
 from mailarchive.sources._imap_errors import no_folder, no_numbers
-from mailarchive.sources._imap_fetch import bodies
 from mailarchive.sources._imap_session import Refused, grammar, mailbox_name
 from mailarchive.sources._imap_syntax import number, uid_set, uid_sets
 

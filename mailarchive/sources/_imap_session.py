@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from mailarchive.sources._imap_wire import Wire
 
-SMALL = 1 << 20
+SMALL = 1 << 18
 """Octets that an answer may have which should be a few lines."""
 
 _DIGITS = 10

@@ -101,8 +101,6 @@ class ImapSource(Source):
         protection = _security(security, allow_plaintext=allow_plaintext)
         self.name = name or _default_name(host, whose)
         self.mailbox = Address.parse(whose) if "@" in whose else None
-        self.left_out: tuple[Folder, ...] = ()
-        """The folders that the choice left out, known after `folders()`."""
         self._place = Place(self.name, _host(host), port or PORTS[protection], protection)
         self._auth, self._named = auth, mailbox
         self._context = _tls(self._place, ssl_context, ca_file)
@@ -135,6 +133,7 @@ class ImapSource(Source):
         taken, self.left_out = self._choice.split(known)
         if self._remove_to is not None:
             target = self._target()
+            self.left_out += tuple(folder for folder in taken if folder.key == target)
             taken = tuple(folder for folder in taken if folder.key != target)
         return taken
 

@@ -62,7 +62,7 @@ state_dir = {run}/state
 instance_name = mailarchive-test
 log_path = {folder}/dovecot.log
 protocols = imap lmtp
-listen = 127.0.0.1
+listen = {host}
 default_internal_user = {user}
 default_internal_group = {group}
 default_login_user = {login_user}
@@ -142,18 +142,18 @@ service imap-login {{
   chroot =
   process_min_avail = 0
   inet_listener imap {{
-    address = 127.0.0.1
+    address = {host}
     port = {imap_port}
   }}
   inet_listener imaps {{
-    address = 127.0.0.1
+    address = {host}
     port = {imaps_port}
     ssl = yes
   }}
 }}
 service lmtp {{
   inet_listener lmtp {{
-    address = 127.0.0.1
+    address = {host}
     port = {lmtp_port}
   }}
 }}
@@ -176,19 +176,19 @@ class Dovecot:
     """A running server; `doveadm` administers it, `put` and `folders` fill it."""
 
     folder: Path
+    host: str
     imap_port: int
     imaps_port: int
     lmtp_port: int
     tokens: dict[str, str] = field(repr=False)
     """Access tokens that are valid now, and whose they are; tests add to it."""
-    host: str = "127.0.0.1"
     password: str = SPARE_PASSWORD
     """The password of everybody that `new_user` names."""
     _spare: Iterator[str] = field(factory=lambda: iter(_spare_users()), repr=False)
 
     @property
     def ca_file(self) -> Path:
-        """The certificate to trust: the server signed it itself, for 127.0.0.1."""
+        """The certificate to trust: the server signed it itself, for its address."""
         return self.folder / "cert.pem"
 
     @property
@@ -265,8 +265,10 @@ def dovecot(
                 "extra": extra,
             }
             everybody = {**(users or USERS), **dict.fromkeys(_spare_users(), SPARE_PASSWORD)}
-            _prepare(root, everybody, masters or MASTERS, provider.port)
-            with _running(root, settings, provider.tokens) as server:
+            # Dovecot takes a connection between equal addresses to be protected.
+            host = "127.0.0.1" if plaintext else "127.0.0.2"
+            _prepare(root, host, everybody, masters or MASTERS, provider.port)
+            with _running(root, host, settings, provider.tokens) as server:
                 yield server
     finally:
         shutil.rmtree(root, ignore_errors=True)
@@ -277,12 +279,12 @@ def _path() -> str:
 
 
 def _prepare(
-    root: Path, users: Mapping[str, str], masters: Mapping[str, str], provider: int
+    root: Path, host: str, users: Mapping[str, str], masters: Mapping[str, str], provider: int
 ) -> None:
     root.chmod(0o755)
     for name in ("run", "state", "home"):
         (root / name).mkdir()
-    _certificate(root)
+    _certificate(root, host)
     (root / "users").write_text("".join(f"{u}:{p}::::::\n" for u, p in users.items()))
     (root / "masters").write_text("".join(f"{u}:{p}::::::\n" for u, p in masters.items()))
     (root / "oauth2.conf").write_text(_OAUTH.format(port=provider))
@@ -292,10 +294,10 @@ def _prepare(
             os.chown(root / name, owner.pw_uid, owner.pw_gid)
 
 
-def _certificate(root: Path) -> None:
-    """Make a key and a certificate for 127.0.0.1 that signed itself."""
+def _certificate(root: Path, host: str) -> None:
+    """Make a key and a certificate for the address that signed itself."""
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    subject = ["-subj", "/CN=mailarchive-test", "-addext", f"subjectAltName=IP:{host}"]
     out = ["-keyout", str(root / "key.pem"), "-out", str(root / "cert.pem")]
     subprocess.run([*command.split(), *subject, *out], check=True, capture_output=True)
 
@@ -310,15 +312,16 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def _running(
-    root: Path, settings: Mapping[str, object], tokens: dict[str, str]
+    root: Path, host: str, settings: Mapping[str, object], tokens: dict[str, str]
 ) -> Iterator[Dovecot]:
     mail_owner = pwd.getpwuid(os.getuid())
     login_user = mail_owner.pw_name
     if os.getuid() == 0:
         mail_owner, login_user = pwd.getpwnam("dovecot"), "dovenull"
-    server = Dovecot(root, free_port(), free_port(), free_port(), tokens)
+    server = Dovecot(root, host, free_port(), free_port(), free_port(), tokens)
     configuration = _CONFIGURATION.format(
         run=root,
+        host=host,
         folder=root,
         user=mail_owner.pw_name,
         group=grp.getgrgid(mail_owner.pw_gid).gr_name,

@@ -13,8 +13,10 @@ from mailarchive.sources.imap import ImapLimits, ImapSource
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from mailarchive import Page
     from mailarchive.testing._raw_imap import RawImap
     from mailarchive.testing.dovecot import Dovecot
+    from mailarchive.testing.imap_server import ImapServer
 
 QUICK = ImapLimits(connect_timeout=5, read_timeout=5, first_backoff=0)
 
@@ -82,3 +84,24 @@ def archived(message: SourceMessage) -> Archived:
     """A message with the receipt of an archive that has its bytes."""
     digest = Digest.of(message.raw)
     return Archived(message.ref, Receipt("test", digest, digest, "somewhere"))
+
+
+def scripted(server: ImapServer, **settings: Any) -> ImapSource:
+    """The mailbox of a scripted server, as the library sees it."""
+    return ImapSource(
+        server.host,
+        **{
+            "auth": Password("alice@example.com", "alice's secret"),
+            "port": server.port,
+            "security": "plain",
+            "allow_plaintext": True,
+            "limits": QUICK,
+            "sleep": _no_sleep,
+            **settings,
+        },
+    )
+
+
+def inbox_of(source: ImapSource) -> tuple[Page, ...]:
+    """All pages of the inbox."""
+    return tuple(source.scan(source.folders()[0]))

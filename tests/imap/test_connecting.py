@@ -1,0 +1,437 @@
+"""Every way in which a connection or a login fails, and what a person is told to do."""
+
+from __future__ import annotations
+
+import ssl
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from attrs import evolve
+from support.imap import QUICK, read_all, scripted
+
+from mailarchive.auth import OAuth, OAuthMechanism, Password
+from mailarchive.errors import (
+    AccessDenied,
+    AuthenticationFailed,
+    ConfigurationError,
+    MailArchiveError,
+    MailboxNotFound,
+    SourceError,
+    SourceUnavailable,
+    Throttled,
+    Transient,
+    Unsupported,
+)
+from mailarchive.sources.imap import FolderChoice, ImapSource
+from mailarchive.testing.dovecot import MASTERS, dovecot, free_port
+from mailarchive.testing.imap_server import CAPABILITIES, ImapServer
+
+if TYPE_CHECKING:
+    from support.imap import Mailbox, Numbered
+
+    from mailarchive.testing.imap_server import Command, Talk
+
+SECRETS = ("secret", "alice", "bob", "user-", "admin", "@example.com")
+
+
+def failure(source: ImapSource, kind: type[MailArchiveError] = SourceError) -> MailArchiveError:
+    """The error with which a source does not open; it tells nobody's name and no secret."""
+    with pytest.raises(kind) as caught:
+        source.__enter__()
+    said = "".join(traceback.format_exception(caught.value))
+    told = [str(caught.value), *caught.value.suggestions, repr(caught.value)]
+    shown = said.splitlines()[-1]
+    assert not any(secret in text for secret in SECRETS for text in [*told, shown])
+    return caught.value
+
+
+def test_clear_text_is_refused_unless_it_is_asked_for_twice() -> None:
+    """`security="plain"` alone is no permission, and nothing is connected."""
+    with pytest.raises(ConfigurationError, match="clear text") as caught:
+        ImapSource("127.0.0.1", auth=Password("a", "b"), security="plain")
+
+    assert any("allow_plaintext" in each for each in caught.value.suggestions)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"security": "tls"},
+        {"host": "imap://example.com"},
+        {"host": ""},
+        {"ca_file": "/nonexistent.pem"},
+        {"ca_file": __file__},
+        {"ca_file": __file__, "ssl_context": ssl.create_default_context()},
+    ],
+)
+def test_a_setting_that_cannot_be_right_is_refused_at_construction(
+    settings: dict[str, Any],
+) -> None:
+    """A typed error with a suggestion comes before any connection."""
+    with pytest.raises(ConfigurationError) as caught:
+        ImapSource(**{"host": "127.0.0.1", "auth": Password("a", "b"), **settings})
+
+    assert caught.value.suggestions
+
+
+def test_a_wrong_password_is_told_at_once_and_tried_once(mailbox: Mailbox) -> None:
+    """Trying again could lock the account."""
+    before = mailbox.server.log.count("auth failed, 1 attempts")
+    wrong = mailbox.source(auth=Password(mailbox.user, "not the secret"))
+
+    error = failure(wrong, AuthenticationFailed)
+
+    assert not isinstance(error, Transient)
+    assert "password" in error.suggestions[0]
+    mailbox.server.doveadm("log", "errors")
+    assert mailbox.server.log.count("auth failed, 1 attempts") <= before + 1
+
+
+def test_a_closed_port_names_the_other_way_in(mailbox: Mailbox) -> None:
+    """The suggestion is a setting to change."""
+    error = failure(mailbox.source(port=free_port()), SourceUnavailable)
+
+    assert 'security = "starttls" and port = 143' in error.suggestions[0]
+
+
+def test_tls_on_a_plain_port_names_starttls(mailbox: Mailbox) -> None:
+    """The server greets in clear text where TLS was to begin."""
+    error = failure(mailbox.source(port=mailbox.server.imap_port), ConfigurationError)
+
+    assert 'security = "starttls" and port = 143' in error.suggestions[0]
+
+
+@pytest.mark.parametrize("security", ["starttls", "plain"])
+def test_clear_text_on_a_tls_port_names_tls(mailbox: Mailbox, security: str) -> None:
+    """Both sides wait for the other to begin; the wait is bounded."""
+    source = mailbox.source(
+        security=security,
+        allow_plaintext=True,
+        limits=evolve(QUICK, read_timeout=0.2, connect_timeout=0.2),
+    )
+
+    error = failure(source, SourceUnavailable)
+
+    assert 'security = "ssl" and port = 993' in error.suggestions[0]
+
+
+@pytest.mark.parametrize("security", ["ssl", "starttls"])
+def test_a_certificate_that_nobody_vouches_for_is_refused(mailbox: Mailbox, security: str) -> None:
+    """Verification is on by default, before any password is sent."""
+    server = mailbox.server
+    port = server.imaps_port if security == "ssl" else server.imap_port
+
+    error = failure(mailbox.source(ca_file=None, security=security, port=port), ConfigurationError)
+
+    assert "ca_file" in error.suggestions[0]
+
+
+def test_a_certificate_for_another_name_is_refused(mailbox: Mailbox) -> None:
+    """A trusted certificate must be for the host that was meant."""
+    settings: dict[str, Any] = {
+        "port": mailbox.server.imaps_port,
+        "ca_file": mailbox.server.ca_file,
+        "auth": Password(mailbox.user, mailbox.server.password),
+        "limits": QUICK,
+    }
+
+    error = failure(ImapSource("localhost", **settings), ConfigurationError)
+
+    assert "another name" in str(error)
+    assert "host" in error.suggestions[0]
+
+
+def test_an_unknown_host_is_told(mailbox: Mailbox) -> None:
+    """A name that does not resolve is no certificate and no port trouble."""
+    source = ImapSource(
+        "nowhere.invalid", auth=Password("a", "b"), ca_file=mailbox.server.ca_file, limits=QUICK
+    )
+
+    assert "host name" in str(failure(source, SourceUnavailable))
+
+
+def test_a_server_without_starttls_gets_no_password() -> None:
+    """STARTTLS never falls back to clear text."""
+    with ImapServer({"INBOX": []}) as server:
+        error = failure(scripted(server, security="starttls"), ConfigurationError)
+
+        assert "LOGIN" not in {command.name for command in server.commands}
+        assert "AUTHENTICATE" not in {command.name for command in server.commands}
+    assert 'security = "ssl" and port = 993' in error.suggestions[0]
+
+
+def test_clear_text_sent_after_starttls_is_not_read_as_if_it_were_protected() -> None:
+    """What somebody on the way puts behind the answer to STARTTLS ends the connection."""
+
+    def inject(talk: Talk, command: Command) -> bool:
+        if command.name != "STARTTLS":
+            return False
+        talk.send(command.tag + b" OK begin\r\n* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\n")
+        return True
+
+    with ImapServer({"INBOX": []}, inject, capabilities="IMAP4rev1 STARTTLS") as server:
+        failure(scripted(server, security="starttls"), SourceError)
+
+        assert {command.name for command in server.commands} <= {"CAPABILITY", "STARTTLS"}
+
+
+def test_a_server_that_logs_everybody_in_before_starttls_is_refused() -> None:
+    """PREAUTH would make the client skip STARTTLS."""
+    with ImapServer(
+        {"INBOX": []}, greeting=b"* PREAUTH hello\r\n", capabilities="IMAP4rev1 STARTTLS"
+    ) as server:
+        error = failure(scripted(server, security="starttls"))
+
+    assert "STARTTLS" in str(error)
+
+
+def test_logindisabled_is_obeyed() -> None:
+    """A real server that takes no password in clear text is sent none."""
+    with dovecot(plaintext=False) as server:
+        user = server.new_user()
+        settings: dict[str, Any] = {"auth": Password(user, server.password), "limits": QUICK}
+        plain = ImapSource(
+            server.host, port=server.imap_port, security="plain", allow_plaintext=True, **settings
+        )
+
+        error = failure(plain, ConfigurationError)
+
+        assert "clear text" in str(error)
+        assert "auth failed" not in server.log
+        with ImapSource(
+            server.host,
+            port=server.imap_port,
+            security="starttls",
+            ca_file=server.ca_file,
+            **settings,
+        ) as source:
+            assert source.folders()
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        (b"[AUTHENTICATIONFAILED] no such user alice", AuthenticationFailed),
+        (b"[AUTHORIZATIONFAILED] alice may not", AccessDenied),
+        (b"[UNAVAILABLE] later, alice", SourceUnavailable),
+        (b"[LIMIT] too many for alice", Throttled),
+        (b"LOGIN failed.", AuthenticationFailed),
+    ],
+)
+def test_a_refused_login_has_the_type_that_its_code_says(
+    text: bytes, kind: type[MailArchiveError]
+) -> None:
+    """RFC 5530's codes decide; the server's own words, which name people, go nowhere."""
+
+    def refuse(talk: Talk, command: Command) -> bool:
+        if command.name == "AUTHENTICATE":
+            talk.no(command, text)
+            return True
+        return False
+
+    with ImapServer({"INBOX": []}, refuse) as server:
+        error = failure(scripted(server), kind)
+
+        assert len([c for c in server.commands if c.name == "AUTHENTICATE"]) == 1
+        assert server.connections == 1
+    assert error.suggestions
+
+
+def test_a_pause_that_is_asked_for_at_login_is_told_to_the_second() -> None:
+    """Exchange names the milliseconds."""
+
+    def throttle(talk: Talk, command: Command) -> bool:
+        if command.name == "AUTHENTICATE":
+            talk.bad(command, b"Request is throttled. Suggested Backoff Time: 178755 milliseconds")
+            return True
+        return False
+
+    with ImapServer({"INBOX": []}, throttle) as server:
+        error = failure(scripted(server), Throttled)
+
+    assert isinstance(error, Throttled)
+    assert error.retry_after == 178.755
+
+
+def test_a_server_that_turns_everybody_away_is_unavailable() -> None:
+    """A greeting of BYE is no login failure."""
+    with ImapServer({"INBOX": []}, greeting=b"* BYE too busy, alice\r\n") as server:
+        failure(scripted(server), SourceUnavailable)
+
+
+@pytest.mark.parametrize(
+    "greeting",
+    [
+        b"220 mail.example.com ESMTP\r\n",
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"\x00\xff\xfe\r\n",
+        b"* NONSENSE\r\n",
+    ],
+)
+def test_what_is_no_imap_server_is_told_to_be_none(greeting: bytes) -> None:
+    """Another protocol on that port is a wrong setting."""
+    with ImapServer({"INBOX": []}, greeting=greeting) as server:
+        error = failure(scripted(server), ConfigurationError)
+
+    assert "no IMAP server" in str(error)
+
+
+def test_a_login_that_the_server_does_not_offer_is_unsupported() -> None:
+    """Nothing is sent in a form that the server did not ask for."""
+    with ImapServer({"INBOX": []}, capabilities="IMAP4rev1 AUTH=GSSAPI") as server:
+        failure(scripted(server, auth=OAuth("alice", lambda: "token")), Unsupported)
+        failure(scripted(server, mailbox="bob"), Unsupported)
+
+        assert {command.name for command in server.commands} == {"CAPABILITY"}
+
+
+def test_login_is_used_where_the_server_knows_no_sasl() -> None:
+    """User names and passwords reach the server whatever characters they have."""
+    secret = 'p"\\ä {3}'
+    with ImapServer({"INBOX": []}, capabilities="IMAP4rev1") as server:
+        with scripted(server, auth=Password("al\\ice", secret)):
+            pass
+
+        (login,) = [command for command in server.commands if command.name == "LOGIN"]
+    assert login.arguments == b'"al\\\\ice" ' + secret.encode()
+
+
+def test_a_master_user_opens_any_mailbox(mailbox: Mailbox, numbered: Numbered) -> None:
+    """By a separator in the login name, and by an authorisation identity (SASL PLAIN)."""
+    mailbox.put(numbered(2))
+    ((master, secret),) = MASTERS.items()
+
+    for auth in (Password(master, secret, master_separator="*"), Password(master, secret)):
+        with mailbox.source(auth=auth, mailbox=mailbox.user) as source:
+            assert len(read_all(source)) == 2
+            assert source.name == mailbox.source().name
+
+
+def test_a_mailbox_that_is_not_there_is_told(mailbox: Mailbox) -> None:
+    """A master's password is right, and yet there is nobody of that name."""
+    ((master, secret),) = MASTERS.items()
+    source = mailbox.source(auth=Password(master, secret), mailbox="nobody@example.com")
+
+    assert failure(source).code in {"authentication-failed", "access-denied", "mailbox-not-found"}
+
+
+def test_a_folder_that_is_not_there_is_told(mailbox: Mailbox) -> None:
+    """A name that was meant exactly and fits nothing is a mistake in a setting."""
+    with (
+        mailbox.source(folders=FolderChoice.only("INBOX", "Journall")) as source,
+        pytest.raises(MailboxNotFound) as caught,
+    ):
+        source.folders()
+
+    assert "folders" in caught.value.suggestions[0]
+    assert "Journall" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mechanism", list(OAuthMechanism))
+def test_a_token_opens_the_mailbox_of_whom_it_belongs_to(
+    mailbox: Mailbox, mechanism: OAuthMechanism
+) -> None:
+    """Against a server that asks whose the token is."""
+    server = mailbox.server
+    server.tokens["right-" + mechanism] = mailbox.user
+    mine = OAuth(mailbox.user, lambda: "right-" + mechanism, mechanism=mechanism)
+    unknown = OAuth(mailbox.user, lambda: "expired", mechanism=mechanism)
+    others = OAuth(server.new_user(), lambda: "right-" + mechanism, mechanism=mechanism)
+
+    with mailbox.source(auth=mine) as source:
+        assert source.folders()
+    failure(mailbox.source(auth=unknown), AuthenticationFailed)
+    failure(mailbox.source(auth=others), AuthenticationFailed)
+
+
+def test_a_token_is_asked_for_on_every_connect(mailbox: Mailbox) -> None:
+    """A token lives for an hour and a run for longer."""
+    mailbox.server.tokens["fresh"] = mailbox.user
+    asked = []
+
+    def token() -> str:
+        asked.append(1)
+        return "fresh"
+
+    source = mailbox.source(auth=OAuth(mailbox.user, token))
+    for _ in range(3):
+        with source:
+            pass
+
+    assert len(asked) == 3
+
+
+@pytest.mark.parametrize("sasl_ir", [True, False])
+def test_an_error_told_by_challenge_ends_the_login(sasl_ir: bool) -> None:
+    """Some servers say why in a challenge first, and wait for an empty answer."""
+    capabilities = "IMAP4rev1 AUTH=XOAUTH2" + (" SASL-IR" if sasl_ir else "")
+
+    def challenge(talk: Talk, command: Command) -> bool:
+        if command.name != "AUTHENTICATE":
+            return False
+        if not sasl_ir:
+            talk.send(b"+ \r\n")
+        talk.send(b"+ eyJzdGF0dXMiOiI0MDEifQ==\r\n")
+        talk.no(command, b"AUTHENTICATE failed.")
+        return True
+
+    with ImapServer({"INBOX": []}, challenge, capabilities=capabilities) as server:
+        auth = OAuth("alice@example.com", lambda: "token")
+        error = failure(scripted(server, auth=auth), AuthenticationFailed)
+
+    assert any("scope" in each for each in error.suggestions)
+
+
+def test_too_many_connections_of_one_user_ask_for_a_pause() -> None:
+    """The server's own limit is told as what it is."""
+    with dovecot(connections=1) as server:
+        user = server.new_user()
+        settings: dict[str, Any] = {
+            "auth": Password(user, server.password),
+            "ca_file": server.ca_file,
+            "port": server.imaps_port,
+            "limits": QUICK,
+        }
+        with ImapSource(server.host, **settings):
+            error = failure(ImapSource(server.host, **settings), Transient)
+
+    assert isinstance(error, Throttled | SourceUnavailable)
+
+
+def test_a_name_holds_no_address_and_no_way_in() -> None:
+    """143 and 993 lead to the same mailbox, which keeps its checkpoints."""
+    auth = Password("Alice@Example.com", "secret")
+    one = ImapSource("IMAP.example.com", auth=auth)
+    two = ImapSource(
+        "imap.example.com", auth=Password("alice@example.com", "x"), security="starttls"
+    )
+    other = ImapSource("imap.example.com", auth=auth, mailbox="bob@example.com")
+
+    assert one.name == two.name
+    assert one.name != other.name
+    assert one.name.startswith("imap:imap.example.com/")
+    assert "alice" not in one.name.lower()
+    assert other.mailbox is not None
+    assert other.mailbox.spec == "bob@example.com"
+
+
+def test_exchange_renders_what_it_hands_over() -> None:
+    """Two readings of one message may differ there, so bytes are no proof of sameness."""
+    greeting = b"* OK The Microsoft Exchange IMAP4 service is ready.\r\n"
+    with (
+        ImapServer({"INBOX": []}, greeting=greeting, capabilities=CAPABILITIES) as server,
+        scripted(server) as source,
+    ):
+        assert source.capabilities.fidelity == "rendered"
+        assert source.capabilities.removes
+
+
+def test_a_server_without_uidplus_removes_nothing() -> None:
+    """A plain EXPUNGE would take what others marked."""
+    with (
+        ImapServer({"INBOX": []}, capabilities="IMAP4rev1 AUTH=PLAIN SASL-IR") as server,
+        scripted(server) as source,
+        pytest.raises(Unsupported),
+    ):
+        source.remove(())
