@@ -8,10 +8,14 @@ from attrs import field, frozen
 from attrs.validators import min_len
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from mailarchive._model import Address, UserId
     from mailarchive.abc import UserMap
+
+
+def _maps(maps: Iterable[UserMap]) -> tuple[UserMap, ...]:
+    return tuple(maps)
 
 
 @frozen
@@ -21,7 +25,7 @@ class FirstOf:
     At least one map; raises `ValueError` for none.
     """
 
-    maps: tuple[UserMap, ...] = field(converter=tuple, validator=min_len(1))
+    maps: tuple[UserMap, ...] = field(converter=_maps, validator=min_len(1))
 
     def resolve(self, addresses: Collection[Address], /) -> Mapping[Address, frozenset[UserId]]:
         """Return the users of each address that some map knows."""
@@ -42,7 +46,7 @@ class Merged:
     At least one map; raises `ValueError` for none.
     """
 
-    maps: tuple[UserMap, ...] = field(converter=tuple, validator=min_len(1))
+    maps: tuple[UserMap, ...] = field(converter=_maps, validator=min_len(1))
 
     def resolve(self, addresses: Collection[Address], /) -> Mapping[Address, frozenset[UserId]]:
         """Return all users of each address that some map knows."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _DELIMITERS = (",", ";", "\t")
 _BOM_16 = (b"\xff\xfe", b"\xfe\xff")
-_HINT = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
+_HINT = re.compile(r"sep=([,;|\t])\r?\n", re.IGNORECASE)
 """The line that Excel reads, and some programs write, before the header."""
 
 _NAME = re.compile(r"x500:|ex:|/o=", re.IGNORECASE)
@@ -60,7 +60,8 @@ class CsvDirectory:
 
     def users(self) -> tuple[User, ...]:
         """Return every user, in the order of the file; raises `DirectoryError`."""
-        header, rows = self._table(_text(self._read()))
+        rows = _rows(_text(self._read()))
+        header = self._header(next(rows, (0, [])))
         users: dict[UserId, int] = {}
         found = []
         for line, cells in rows:
@@ -83,15 +84,10 @@ class CsvDirectory:
             raise _wrong("it is not there", "check the path") from None
         except PermissionError:
             raise _wrong("it may not be read", "give this user the right to read it") from None
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise _wrong(f"{type(error).__name__} while reading it", "check the path") from None
 
-    def _table(self, text: str) -> tuple[dict[str, int], Iterator[Row]]:
-        """Return where each column is, and the rows; the header tells what stands between."""
-        rows = _rows(text)
-        return self._header(next(rows, (0, []))), rows
-
-    def _header(self, first: Row) -> dict[str, int]:
+    def _header(self, first: Row) -> list[str]:
         line, cells = first
         names = [cell.strip().lower() for cell in cells]
         for column in (self._id, *self._addresses):
@@ -103,9 +99,9 @@ class CsvDirectory:
         for column in (self._id, self._name, *self._addresses):
             if names.count(column.lower()) > 1:
                 raise _wrong(f"line {line} names column {column!r} twice", "rename one of them")
-        return {name: at for at, name in enumerate(names)}
+        return names
 
-    def _user(self, header: dict[str, int], line: int, cells: list[str]) -> User:
+    def _user(self, header: list[str], line: int, cells: list[str]) -> User:
         if any(cell.strip() for cell in cells[len(header) :]):
             raise _wrong(
                 f"line {line} has more cells than the first line",
@@ -113,7 +109,7 @@ class CsvDirectory:
             )
 
         def cell(column: str) -> str:
-            at = header.get(column.lower(), len(cells))
+            at = header.index(column.lower()) if column.lower() in header else len(cells)
             return cells[at].strip() if at < len(cells) else ""
 
         id_ = cell(self._id)
@@ -147,7 +143,7 @@ def _rows(text: str) -> Iterator[Row]:
     hint = _HINT.match(text)
     lines = StringIO(text, newline="")
     before = 1 if hint is not None and lines.readline() else 0
-    header = text.lstrip().partition("\n")[0]
+    header = text.strip().splitlines()[0]
     delimiter = max(_DELIMITERS, key=header.count) if hint is None else hint[1]
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
