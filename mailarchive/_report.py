@@ -14,6 +14,7 @@ from mailarchive._model import (
     Quarantined,
     Removed,
     Skipped,
+    Stored,
     Vanished,
 )
 
@@ -42,8 +43,8 @@ class RunReport:
 
     `listed + retried == archived + quarantined + skipped + vanished + failed`: every message
     that was listed, or taken from a retry list, is accounted for once.  `archived` is
-    `stored` (new) and `present` (there already).  `waiting` is the length of all retry
-    lists after the run.  `unexpected` items do not belong in this source: they are archived
+    `stored` (new; `size` bytes) and `present` (already there).  `waiting` is the length of all
+    retry lists after the run.  `unexpected` items do not belong in this source: they are archived
     or quarantined, never removed, and the first 1,000 are named in `unexpected_refs`.
     `relisted` folders had lost their checkpoint and were listed anew; those in `left_out`
     are at the source and were not asked for.
@@ -134,7 +135,7 @@ class Tally:
             outcome = settled.outcome
             if isinstance(outcome, Archived):
                 counts[outcome.receipt.outcome.value] += 1
-                counts["size"] += settled.size
+                counts["size"] += settled.size if outcome.receipt.outcome is Stored.STORED else 0
             else:
                 counts[_COUNTED_AS[type(outcome)]] += 1
             counts["unowned"] += settled.unowned

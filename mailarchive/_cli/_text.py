@@ -35,6 +35,8 @@ def size(count: float) -> str:
 def columns(rows: Iterable[tuple[str, ...]], indent: str = "  ") -> str:
     """Return rows as lines, each column as wide as its widest word, the last one free."""
     table = list(rows)
+    if not table:
+        return f"{indent}nothing"
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return "\n".join(
         indent

@@ -84,7 +84,7 @@ def render(report: RunReport) -> str:
     rows = [
         (f"{report.listed:,}", f"messages {verb} in {counted(report.folders, 'folder')}"),
         (f"{report.retried:,}", "taken from the retry list"),
-        (f"{report.stored:,}", f"newly archived ({size(report.size)} with those present)"),
+        (f"{report.stored:,}", f"newly archived ({size(report.size)})"),
         (f"{report.present:,}", "in the archive already"),
         (f"{report.unowned:,}", "of nobody known (an auditor sees them)"),
         (f"{report.quarantined:,}", "quarantined, whole and apart"),

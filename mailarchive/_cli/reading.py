@@ -1,0 +1,153 @@
+"""`mailarchive show`, `export` and `verify`: what comes out of a vault again."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from attrs import asdict, frozen
+
+from mailarchive import _durable
+from mailarchive._cli import FAILED, OK
+from mailarchive._cli._text import columns, counted, safe, size
+from mailarchive._model import UserId
+from mailarchive.errors import StateError
+from mailarchive.vault import Vault
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+    from mailarchive._model import Address
+    from mailarchive.vault import AuditedEntry, Auditor, VerifyReport, View, ViewedMessage
+
+
+@frozen
+class Who:
+    """Who looks: a user, or an auditor with a reason."""
+
+    user: str | None
+    auditor: str | None
+    reason: str | None
+
+
+def show(
+    path: Path, who: Who, *, text: str | None = None, limit: int = 50, message: str | None = None
+) -> int:
+    """List messages as somebody may see them, or print one, byte for byte."""
+    with Vault(path, create=False, read_only=who.user is not None) as vault:
+        if who.user is not None:
+            return _show_user(vault.view(UserId(who.user)), who.user, text, limit, message)
+        return _show_all(vault.auditor(who.auditor or "", who.reason or ""), limit)
+
+
+def _show_user(view: View, user: str, text: str | None, limit: int, key: str | None) -> int:
+    if key is not None:
+        found = view.get(key)
+        if found is None:
+            raise StateError(
+                "this user has no message with such a key",
+                suggestions=["list the keys with: mailarchive show VAULT --user U"],
+            )
+        sys.stdout.buffer.write(found.content())
+        return OK
+    rows = [row(each) for each in view.messages(text=text, limit=limit)]
+    count = view.count(text=text)
+    print(f"{safe(user)} sees {counted(count, 'message')}.")
+    _table(rows, count)
+    return OK
+
+
+def _table(rows: list[tuple[str, ...]], count: int) -> None:
+    if rows:
+        print(columns(rows))
+    if len(rows) < count:
+        print(f"  ... and {count - len(rows):,} more; raise --limit to see them")
+
+
+def row(each: ViewedMessage) -> tuple[str, ...]:
+    """Return a message as a line of a list: key, time, sender, subject."""
+    notes = ["without Bcc"] if each.redacted else []
+    notes += [f"{each.copies} copies"] if each.copies > 1 else []
+    subject = safe(each.subject, 50) + (f"  ({', '.join(notes)})" if notes else "")
+    return (each.key, _day(each.date or each.received_at), _who(each.sender), subject)
+
+
+def _day(moment: datetime | None) -> str:
+    return "-" if moment is None else f"{moment:%Y-%m-%d %H:%M}"
+
+
+def _who(address: Address | None) -> str:
+    return "-" if address is None else safe(str(address), 32)
+
+
+def _show_all(auditor: Auditor, limit: int) -> int:
+    rows = [(safe(user), counted(count, "message")) for user, count in auditor.users().items()]
+    print(f"{auditor.count():,} archived in all. Users:")
+    print(columns(sorted(rows)) if rows else "  none")
+    unowned = list(auditor.unowned())
+    print(f"Of nobody known: {len(unowned)}")
+    _table([audited(each) for each in unowned[:limit]], len(unowned))
+    return OK
+
+
+def audited(each: AuditedEntry) -> tuple[str, ...]:
+    """Return an entry as a line of a list: id, time, sender, subject."""
+    envelope = each.envelope
+    moment = envelope.date or each.received_at
+    return (each.id.hex[:12], _day(moment), _who(envelope.sender), safe(envelope.subject, 50))
+
+
+def export(path: Path, user: str, folder: Path) -> int:
+    """Write what a user sees as EML files; a file that is there already stays as it is.
+
+    Names are made of a date and a key: nothing in a mail names a file.
+    """
+    with Vault(path, create=False, read_only=True) as vault:
+        view = vault.view(UserId(user))
+        try:
+            _durable.make_folder(folder.absolute())
+            written = sum(_write(each, folder) for each in view.messages())
+        except OSError as error:
+            raise StateError(
+                f"cannot write there: {type(error).__name__}",
+                suggestions=["give a folder that this user may write to, with room"],
+            ) from error
+        count = view.count()
+    print(f"{counted(written, 'message')} of {count:,} written; {count - written:,} were there.")
+    return OK
+
+
+def _write(each: ViewedMessage, folder: Path) -> bool:
+    moment = each.date or each.received_at
+    day = "undated" if moment is None else f"{moment:%Y%m%d-%H%M%S}"
+    file = folder / f"{day}-{each.key}.eml"
+    if file.exists():
+        return False
+    _durable.write_file(file, each.content())
+    return True
+
+
+def verify(path: Path, level: str, *, as_json: bool = False) -> int:
+    """Check a vault and print what was found; exit 1 where anything is wrong."""
+    with Vault(path, create=False, read_only=True) as vault:
+        report = vault.verify(level)
+    print(json.dumps(asdict(report), indent=2) if as_json else verified(report))
+    return OK if report.ok else FAILED
+
+
+def verified(report: VerifyReport) -> str:
+    """Return what was looked at and what was found, in words."""
+    looked = (
+        f"{counted(report.packs, 'pack')}, {report.entries:,} entries, "
+        f"{counted(report.objects, 'stored message')}, {size(report.size)}"
+    )
+    torn = f"\n  {counted(report.torn, 'pack')} torn by a crash, which is no damage"
+    found = [
+        (each.kind, each.pack or "-", str(each.offset or "-"), safe(each.words))
+        for each in report.findings
+    ]
+    verdict = "whole and unaltered" if report.ok else f"{counted(len(found), 'finding')}:"
+    lines = f"Verified ({report.level}): {looked}: {verdict}{torn if report.torn else ''}"
+    return f"{lines}\n{columns(found)}" if found else lines

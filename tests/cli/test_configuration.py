@@ -1,0 +1,178 @@
+"""The laws of a job's file: what is wrong is named with its place, and nothing secret stands in it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailarchive import UserId
+from mailarchive._cli import _toml, config, main
+from mailarchive.archiver import Removal
+from mailarchive.attribution import (
+    CatchAll,
+    HoldUnowned,
+    KeepUnowned,
+    all_participants,
+    mailbox_owner,
+)
+from mailarchive.decoding import JournalMailbox, Otherwise, ordinary
+from mailarchive.errors import AuthenticationFailed, ConfigurationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mailarchive._cli.config import Job
+
+JOB = """
+[source]
+kind = "maildir"
+path = "journal"
+[users]
+csv = "users.csv"
+[vault]
+path = "acme.vault"
+"""
+
+IMAP = """
+[source]
+host = "imap.example.com"
+user = "journal@example.com"
+password = { file = "secret" }
+[users]
+csv = "users.csv"
+[vault]
+path = "acme.vault"
+"""
+
+
+def job(text: str, here: Path) -> Job:
+    """Build the job that the text describes."""
+    return config.build(_toml.parse(text, "archive.toml"), here)
+
+
+def test_the_defaults_are_the_careful_ones(tmp_path: Path) -> None:
+    """A journal, everybody named is an owner, unowned mail is kept, nothing is removed."""
+    made = job(JOB, tmp_path)
+
+    assert made.decoder == JournalMailbox(Otherwise.ARCHIVE)
+    assert made.attribution is all_participants
+    assert made.unknown == KeepUnowned()
+    assert made.removal == Removal.never()
+    assert made.vault == tmp_path / "acme.vault"
+
+
+def test_every_choice_is_taken(tmp_path: Path) -> None:
+    """What the file says is what the job does."""
+    made = job(
+        JOB.replace('path = "journal"', 'path = "journal"\nmailbox = "alice@example.com"').replace(
+            'csv = "users.csv"', 'csv = "users.csv"\nunknown = { catch_all = "post" }'
+        )
+        + '[decoder]\nkind = "ordinary"\n[removal]\nwhen = "archived"\n',
+        tmp_path,
+    )
+
+    assert made.decoder is ordinary
+    assert made.attribution is mailbox_owner
+    assert made.unknown == CatchAll(UserId("post"))
+    assert made.removal == Removal.when_archived()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[source", "no TOML"),
+        (JOB.replace("[vault]\n", "[volt]\n"), "path is missing"),
+        (JOB.replace('path = "acme.vault"', ""), "[vault]: path is missing"),
+        (JOB.replace('path = "acme.vault"', "path = 3"), "a text in quotes"),
+        (JOB.replace('path = "acme.vault"', "path = true"), "a text in quotes"),
+        (JOB.replace("maildir", "pop3"), "kind must be one of"),
+        (JOB + "[removal]\nwhen = 'always'\n", "when must be one of never, archived"),
+        (JOB + "[decoder]\nkind = 'journal'\notherwise = 'drop'\n", "otherwise must be one of"),
+        (JOB + "[decoder]\nkind = 'ordinary'\n", "whose mailbox"),
+        (JOB + "removal = 3\n", "unknown key removal"),
+        (JOB.replace("[users]", "[users]\nunknown = 'drop'"), "unknown must be"),
+        (JOB.replace("[users]", "[users]\nunknown = { catch_all = '' }"), "unknown must be"),
+        (JOB.replace("[source]", "[source]\npasswort = 'x'"), "unknown key passwort"),
+        (IMAP.replace('host = "imap.example.com"', ""), "host is missing"),
+        (IMAP.replace('{ file = "secret" }', '"hunter2"'), "never written here"),
+        (IMAP.replace('{ file = "secret" }', "{ command = [] }"), "never written here"),
+        (IMAP.replace('{ file = "secret" }', '{ command = ["a", 3] }'), "never written here"),
+        (IMAP.replace('{ file = "secret" }', '{ file = "a", command = ["b"] }'), "never"),
+        (IMAP.replace("[users]", 'security = "plain"\n[users]'), "clear text"),
+        (IMAP.replace("[users]", "folders = [1]\n[users]"), "a list of texts"),
+        (IMAP.replace("[users]", 'port = "993"\n[users]'), "a whole number"),
+    ],
+)
+def test_what_is_wrong_is_named(text: str, said: str, tmp_path: Path) -> None:
+    """The error names the place and the key, and never a value that may be secret."""
+    with pytest.raises(ConfigurationError) as caught:
+        job(text, tmp_path)
+
+    assert said in str(caught.value)
+    assert "hunter2" not in "".join([str(caught.value), *caught.value.suggestions])
+
+
+def test_a_misspelt_key_finds_its_name(tmp_path: Path) -> None:
+    """The suggestion is the key that was meant."""
+    with pytest.raises(ConfigurationError) as caught:
+        job(
+            JOB.replace("csv =", "cvs =").replace("[users]", '[users]\ncsv = "users.csv"'),
+            tmp_path,
+        )
+
+    assert caught.value.suggestions == ("did you mean csv?",)
+
+
+def test_unowned_mail_can_be_quarantined(tmp_path: Path) -> None:
+    """One of the three choices."""
+    made = job(JOB.replace("[users]", '[users]\nunknown = "quarantine"'), tmp_path)
+
+    assert made.unknown == HoldUnowned()
+
+
+def secret(value: str, here: Path) -> str:
+    """Read the secret that a table names."""
+    return config.secret(_toml.parse(f"password = {value}", "t"), "password", here)()
+
+
+def test_a_secret_comes_from_a_file(tmp_path: Path) -> None:
+    """Without the line end that an editor adds, and with every blank that is part of it."""
+    (tmp_path / "secret").write_text(" hunter2 \r\n")
+
+    assert secret('{ file = "secret" }', tmp_path) == " hunter2 "
+
+
+def test_a_secret_comes_from_a_command(tmp_path: Path) -> None:
+    """Its first line, with no shell between."""
+    command = f"{{ command = ['{sys.executable}', '-c', 'print(\"hunter2; $HOME\")'] }}"
+
+    assert secret(command, tmp_path) == "hunter2; $HOME"
+
+
+@pytest.mark.parametrize(
+    "value", ['{ file = "missing" }', '{ command = ["/nowhere"] }', '{ command = ["false"] }']
+)
+def test_a_secret_that_cannot_be_had_is_our_error(value: str, tmp_path: Path) -> None:
+    """It says what to check, and shows neither path nor command."""
+    with pytest.raises(AuthenticationFailed) as caught:
+        secret(value, tmp_path)
+
+    assert "nowhere" not in str(caught.value)
+    assert caught.value.suggestions
+
+
+@pytest.mark.parametrize("content", [None, b"\xff", b"[source"])
+def test_a_bad_file_is_one_line_and_status_two(
+    content: bytes | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No traceback, whatever is wrong with the file itself."""
+    file = tmp_path / "archive.toml"
+    if content is not None:
+        file.write_bytes(content)
+
+    assert main(["run", str(file)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("mailarchive: archive.toml ")
+    assert said.count("\n") == 1
