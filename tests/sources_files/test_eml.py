@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -20,11 +21,8 @@ from mailarchive.errors import (
     SourceUnavailable,
     Unsupported,
 )
-from mailarchive.sources._files_disk import modified_at
+from mailarchive.sources._files_disk import modified_at, place_error, read_whole
 from mailarchive.sources.files import EmlFolder
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 HOSTILE = [
     b"plain.eml",
@@ -459,6 +457,34 @@ def test_a_time_that_no_calendar_has_is_none(seconds: int, expected: datetime | 
     status = os.stat_result([0] * 10, {"st_mtime_ns": seconds * 10**9})
 
     assert expected == modified_at(status)
+
+
+def test_a_file_that_is_written_to_while_it_is_read_is_unavailable() -> None:
+    """Bytes that do not add up to the file's size are no message, for now."""
+    source = EmlFolder("/proc/self", suffixes=("status",))  # such files say they are empty
+    with source:
+        top, *_ = source.folders()
+        (page,) = source.scan(top)
+        (item, *_) = source.fetch(page.refs)
+
+    assert isinstance(item, Unavailable)
+    assert not item.permanent
+
+
+def test_a_file_of_somebody_else_is_read() -> None:
+    """Reading without a trace is the owner's right alone; others read all the same."""
+    with lesser_user():
+        raw, _ = read_whole(Path("/etc/passwd"))
+
+    assert raw == Path("/etc/passwd").read_bytes()
+
+
+def test_a_disk_that_fails_may_work_later() -> None:
+    """Trouble that is neither absence nor permission is worth another try."""
+    error = place_error("eml-0", "folder", OSError(errno.EIO, "broken", "/bob@example.com"))
+
+    assert isinstance(error, SourceUnavailable)
+    assert "bob" not in str(error)
 
 
 def test_reading_leaves_no_trace(tmp_path: Path) -> None:

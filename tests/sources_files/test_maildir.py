@@ -201,7 +201,16 @@ def test_files_of_the_mail_server_are_no_messages(tmp_path: Path) -> None:
 def test_both_folder_layouts_are_read(tmp_path: Path) -> None:
     """Maildir++ folders and nested directories are folders, the top one is the inbox."""
     make(tmp_path)
-    for name in (".Sent.2024", ".Entw&APw-rfe", ".A&-B", ".&bad", "Work/Deep", "a/.b", ".Kör"):
+    for name in (
+        ".Sent.2024",
+        ".Entw&APw-rfe",
+        ".A&-B",
+        ".&bad",
+        ".&A-x",
+        "Work/Deep",
+        "a/.b",
+        ".Kör",
+    ):
         make(tmp_path / name)
         (tmp_path / name / "cur" / "1.a:2,").write_bytes(name.encode())
     (tmp_path / ".imap").mkdir()
@@ -215,12 +224,13 @@ def test_both_folder_layouts_are_read(tmp_path: Path) -> None:
         ".Entw&APw-rfe": ("Entwürfe",),
         ".A&-B": ("A&B",),
         ".&bad": ("&bad",),
+        ".&A-x": ("&A-x",),
         ".K%C3%B6r": ("Kör",),
         "Work/Deep": ("Work", "Deep"),
         "a/.b": ("a", "b"),
     }
     assert folders["."].role is FolderRole.INBOX
-    assert len(read(Maildir(tmp_path)).raws) == 7
+    assert len(read(Maildir(tmp_path)).raws) == 8
 
 
 def test_a_tree_without_an_inbox_of_its_own_is_read(tmp_path: Path) -> None:

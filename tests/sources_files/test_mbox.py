@@ -289,7 +289,7 @@ def test_a_file_that_was_written_anew_is_listed_anew(
     tmp_path: Path, rewrite: Callable[[list[bytes]], bytes]
 ) -> None:
     """A deletion, a mark, a shortening: the token means nothing any more, and says so."""
-    raws = [b"S: %d\n\nbody\n" % number for number in range(3)]
+    raws = [b"S: %d\n\n" % number + b"body\n" * 500 for number in range(3)]
     path = file_with(tmp_path, written(raws))
     first = read(Mbox(path))
     path.write_bytes(rewrite(raws))
