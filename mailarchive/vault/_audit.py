@@ -1,0 +1,177 @@
+"""Reading an archive with an auditor's eyes: all of it, and never without a trace."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+from mailarchive._model import UserId
+from mailarchive.errors import Unsupported
+from mailarchive.vault._errors import index_disagrees
+from mailarchive.vault._manifest import BAD_JSON, READING, Fact
+from mailarchive.vault._reading import location
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mailarchive._model import (
+        Copy,
+        Digest,
+        Envelope,
+        Folder,
+        Ownership,
+        Provenance,
+    )
+    from mailarchive.vault._index import Line
+    from mailarchive.vault._reading import Reading
+    from mailarchive.vault._record import Record
+
+_PAGE = 500
+
+
+@frozen
+class AuditedEntry:
+    """An entry, whole: everything that was put, and where it is.
+
+    `number` counts the entries of the vault in the order in which they were archived.
+    `location` is `None` where the bytes are in no pack that can be read.
+    """
+
+    number: int
+    id: Digest
+    raw_digest: Digest
+    size: int
+    envelope: Envelope = field(repr=False)
+    ownership: Ownership = field(repr=False)
+    copy: Copy
+    folder: Folder
+    fork_key: Digest
+    received_at: datetime | None
+    flags: frozenset[str]
+    provenance: Provenance
+    location: str | None
+    _record: Record = field(repr=False, eq=False, alias="record")
+    _reading: Reading = field(repr=False, eq=False, alias="reading")
+
+    def raw(self) -> bytes:
+        """Return the record: the exact bytes that the source handed over.
+
+        Raises `SinkCorrupt` where they are not what they were, and `SinkError`.
+        """
+        return self._reading.stored(self._record.raw)
+
+    def originals(self) -> tuple[bytes, ...]:
+        """Return each message inside the report, to the byte; raises as `raw` does."""
+        return self._reading.originals(self._record)
+
+    def content(self) -> bytes:
+        """Return the message that people read, nothing left out; raises as `raw` does."""
+        content = self._reading.content(self._record)
+        return self.raw() if content is None else content
+
+
+@frozen
+class AuditReading:
+    """That an auditor opened the archive: who, why, and when."""
+
+    actor: str = field(repr=False)
+    reason: str = field(repr=False)
+    at: datetime
+
+
+def reading_fact(actor: str, reason: str, at: datetime) -> Fact:
+    """Return the fact that is written before an auditor sees anything.
+
+    Raises `Unsupported` for an empty actor or reason.
+    """
+    if not actor.strip() or not reason.strip():
+        raise Unsupported(
+            "an auditor needs a name and a reason",
+            suggestions=["say who is reading, and why; both are kept in the archive"],
+        )
+    return Fact(READING, {"actor": actor, "reason": reason, "at": at.isoformat()})
+
+
+class Auditor:
+    """Everything in a vault: all entries, raw reports, owners, and what nobody owns.
+
+    Opened by `Vault.auditor`, which makes the reading a lasting fact first.  Every method
+    raises `SinkError` where the vault is closed or damaged.
+    """
+
+    def __init__(self, reading: Reading) -> None:
+        """Read everything that `reading` can."""
+        self._reading = reading
+
+    def count(self) -> int:
+        """Return how many entries there are."""
+        ((number,),) = self._reading.index.rows("SELECT count(*) FROM entry")
+        return int(number)
+
+    def entries(self, *, after: int = 0) -> Iterator[AuditedEntry]:
+        """Yield all entries in the order in which they were archived, from a number on."""
+        return self._entries("t.n > ?", after)
+
+    def unowned(self, *, after: int = 0) -> Iterator[AuditedEntry]:
+        """Yield the entries that have no owner, and so are in nobody's view."""
+        return self._entries("t.owners = 0 AND t.n > ?", after)
+
+    def get(self, entry_id: Digest) -> AuditedEntry | None:
+        """Return the entry with this id, or `None`."""
+        lines = self._reading.index.lines("t.id = ?", (entry_id.value,))
+        return self._entry(lines[0]) if lines else None
+
+    def users(self) -> dict[UserId, int]:
+        """Return every user who owns something, with the number of messages they see."""
+        rows = self._reading.index.rows(
+            "SELECT u.id, count(*) FROM message m JOIN user u ON u.n = m.user GROUP BY u.n"
+        )
+        return {UserId(name.decode("utf-8", "surrogatepass")): number for name, number in rows}
+
+    def readings(self) -> tuple[AuditReading, ...]:
+        """Return every time that an auditor opened this archive, oldest first."""
+        lines = self._reading.index.lines("t.kind = ? ORDER BY t.n", (READING,), table="fact")
+        return tuple(_load_reading(self._reading.fact(line)) for line in lines)
+
+    def _entries(self, condition: str, after: int) -> Iterator[AuditedEntry]:
+        while True:
+            lines = self._reading.index.lines(f"{condition} ORDER BY t.n LIMIT {_PAGE}", (after,))
+            for line in lines:
+                yield self._entry(line)
+            if len(lines) < _PAGE:
+                return
+            after = lines[-1].n
+
+    def _entry(self, line: Line) -> AuditedEntry:
+        record = self._reading.record(line)
+        found = self._reading.index.object(record.raw)
+        return AuditedEntry(
+            number=line.n,
+            id=record.id,
+            raw_digest=record.raw,
+            size=record.size,
+            envelope=record.envelope,
+            ownership=record.ownership,
+            copy=record.copy,
+            folder=record.folder,
+            fork_key=record.fork_key,
+            received_at=record.received_at,
+            flags=record.flags,
+            provenance=record.provenance,
+            location=None if found is None else location(found),
+            record=record,
+            reading=self._reading,
+        )
+
+
+def _load_reading(fact: Fact) -> AuditReading:
+    try:
+        return AuditReading(
+            str(fact.body["actor"]),
+            str(fact.body["reason"]),
+            datetime.fromisoformat(fact.body["at"]),
+        )
+    except BAD_JSON as error:
+        raise index_disagrees("a reading that cannot be read") from error

@@ -1,0 +1,118 @@
+"""What goes wrong in a vault, in the library's own words."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from mailarchive.errors import (
+    SinkCorrupt,
+    SinkError,
+    SinkFull,
+    SinkNotWritable,
+    SinkUnavailable,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_MEND_INDEX = "move index.db away and open the vault again: it is rebuilt from the packs"
+
+
+class Damage(SinkCorrupt):
+    """Something in a pack is not what it must be: what, in which pack, and where.
+
+    `kind` is a stable word; `offset` counts bytes from the start of the pack.
+    """
+
+    kind: str = "damage"
+    pack: str = ""
+    offset: int | None = None
+
+    @classmethod
+    def at(cls, pack: str, offset: int | None, kind: str, words: str) -> Damage:
+        """Return the damage that `words` describe, found in `pack` at `offset`."""
+        place = f"pack {pack}" if offset is None else f"pack {pack} at byte {offset}"
+        damage = cls(
+            f"{place}: {words}",
+            suggestions=["verify the vault, and restore this pack from a copy of it"],
+        )
+        damage.kind, damage.pack, damage.offset = kind, pack, offset
+        return damage
+
+
+def index_disagrees(words: str) -> SinkCorrupt:
+    """Return the error for an index that says something else than the packs do."""
+    return SinkCorrupt(f"the index says otherwise than the packs: {words}", suggestions=[_REBUILD])
+
+
+_REBUILD = "rebuild the index from the packs, and verify the vault"
+
+
+def closed() -> SinkError:
+    """Return the error for the use of a vault that is not open."""
+    return SinkError("the vault is not open", suggestions=["use it inside its with block"])
+
+
+def read_only() -> SinkNotWritable:
+    """Return the error for a write to a vault that was opened for reading."""
+    return SinkNotWritable(
+        "the vault was opened for reading only",
+        suggestions=["open it without read_only"],
+    )
+
+
+@contextmanager
+def sqlite_errors(doing: str) -> Iterator[None]:
+    """Give every error of SQLite one of our types, by its number and never by its text."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _translated(error, doing) from error
+
+
+def _translated(error: sqlite3.Error, doing: str) -> SinkError:
+    code = getattr(error, "sqlite_errorcode", None)
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    words = f"the index: {name} while {doing}"
+    match None if code is None else code & 0xFF:
+        case sqlite3.SQLITE_FULL:
+            return SinkFull(words, suggestions=["make room, then run again"])
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
+            return SinkNotWritable(
+                words,
+                suggestions=[
+                    "give this user the right to write in the vault, or open it with read_only"
+                ],
+            )
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return SinkUnavailable(
+                words, suggestions=["end the other program that holds index.db, then run again"]
+            )
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return SinkCorrupt(words, suggestions=[_MEND_INDEX])
+        case None if isinstance(error, sqlite3.ProgrammingError):
+            return closed()
+        case _:
+            return SinkError(words, suggestions=["check the disk, then run again", _MEND_INDEX])
+
+
+@contextmanager
+def os_errors(doing: str) -> Iterator[None]:
+    """Give what the system says one of our types, by its number and never by its text."""
+    try:
+        yield
+    except OSError as error:
+        symbol = errno.errorcode.get(error.errno or 0, type(error).__name__)
+        words = f"the vault: {symbol} while {doing}"
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise SinkFull(words, suggestions=["make room, then run again"]) from error
+        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+            raise SinkNotWritable(
+                words, suggestions=["give this user the right to use the vault"]
+            ) from error
+        raise SinkError(
+            words, suggestions=["check the disk and the system's log, then try again"]
+        ) from error

@@ -1,0 +1,88 @@
+"""What one owner of a message may know of it.  Pure.
+
+The sender knows everything.  Anybody else knows who sent it, the recipients that the
+message itself shows in To and Cc, and their own recipient lines with the history of
+those.  Who was blind-copied, or reached through a list, is for the sender and an auditor.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from mailarchive._model import Address, Envelope, Owner, Recipient, Role
+    from mailarchive.vault._record import Record
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def own_lines(envelope: Envelope, owner: Owner) -> list[int]:
+    """Return the positions of the recipient lines that name the owner."""
+    return [
+        position
+        for position, recipient in enumerate(envelope.recipients)
+        if recipient.address in owner.addresses
+    ]
+
+
+def recipients_for(
+    envelope: Envelope,
+    shown: Iterable[Role | None],
+    own: Collection[int],
+    *,
+    sender: bool,
+) -> tuple[Recipient, ...]:
+    """Return the recipients, and of each as much, as this owner may know."""
+    if sender:
+        return envelope.recipients
+    known: list[Recipient] = []
+    for position, (recipient, role) in enumerate(zip(envelope.recipients, shown, strict=True)):
+        if position in own:
+            known.append(recipient)
+        elif role is not None:
+            # A report may say more of this line than the message does: how it got there.
+            known.append(evolve(recipient, role=role, history=()))
+    return tuple(known)
+
+
+def folder_is_known(record: Record) -> bool:
+    """Whether the owners may know the folder that the message was found in.
+
+    Where different addresses made them owners, the mailbox is that of one of them, or of
+    a journal, and its folders are no business of the others.
+    """
+    owners = record.ownership.owners
+    return len({owner.addresses for owner in owners}) <= 1
+
+
+def searchable(parts: Iterable[str | None]) -> bytes:
+    """Return texts in the form in which they are searched, a line each."""
+    text = "\n".join(part for part in parts if part)
+    return unicodedata.normalize("NFKC", text).casefold().encode("utf-8", "surrogatepass")
+
+
+def spelled(addresses: Iterable[Address | None]) -> list[str]:
+    """Return the addresses as they were written."""
+    return [address.spec for address in addresses if address is not None]
+
+
+def moment(time: datetime) -> int:
+    """Return the microseconds since 1970, UTC; a time without a zone is taken as UTC."""
+    aware = time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+    return (aware - _EPOCH) // timedelta(microseconds=1)
+
+
+def sorting_time(record: Record, archived: int) -> int:
+    """Return by what time a message is listed, in microseconds since 1970.
+
+    Its own date, but no later than its arrival, since no message is newer than that;
+    without either the time at which it was archived.
+    """
+    times = [moment(each) for each in (record.envelope.date, record.received_at) if each]
+    return min([*times, archived])

@@ -1,0 +1,255 @@
+"""A manifest: the lines that say what a batch holds, and the commit point of it.
+
+JSON lines in ASCII (RFC 8259), keys sorted, no blanks, so that equal facts are equal
+bytes.  First the head, then one line for each stored object in the order of the pack,
+then entries and facts.  A line of an unknown kind is kept and passed over.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+from mailarchive._model import Digest
+from mailarchive.vault import _record, _tar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mailarchive.vault._record import Json, Record
+
+FORMAT = 1
+LARGEST = 1 << 30
+"""Bytes of the largest manifest that a reader will take."""
+
+POISONED = "poisoned"
+"""A fact: a pack ends at a length, and whatever follows there does not count."""
+_POISONED_KIND = b'"kind":"poisoned"'
+READING = "reading"
+"""A fact: an auditor opened the archive, who, why and when."""
+
+BAD_JSON = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
+"""What a manifest that is not of ours can make a reader of JSON raise."""
+
+
+@frozen
+class Head:
+    """Which batch this is, where it stands, and which one came before it.
+
+    `sequence` counts the batches of a vault from 1; `previous` is the digest of the
+    manifest with the number before, in whatever pack.  `offset` is where the batch begins
+    in its pack.  `objects` counts the object lines.
+    """
+
+    vault: str
+    volume: str
+    pack: str
+    offset: int
+    sequence: int
+    previous: Digest | None
+    at: datetime
+    objects: int
+
+    def dump(self) -> Json:
+        """Return the head as a tree for JSON."""
+        return {
+            "kind": "batch",
+            "format": FORMAT,
+            "vault": self.vault,
+            "volume": self.volume,
+            "pack": self.pack,
+            "offset": self.offset,
+            "sequence": self.sequence,
+            "previous": None if self.previous is None else self.previous.hex,
+            "at": self.at.isoformat(),
+            "objects": self.objects,
+        }
+
+
+@frozen
+class StoredObject:
+    """Stored bytes and what they unpack to; `offset` is that of their header in the pack."""
+
+    stored: Digest
+    stored_size: int
+    raw: Digest
+    size: int
+    offset: int
+
+    @property
+    def name(self) -> str:
+        """The name of the member."""
+        return _tar.MESSAGE.format(self.stored.hex)
+
+    def dump(self) -> Json:
+        """Return the object as a tree for JSON."""
+        return {
+            "kind": "object",
+            "stored": self.stored.hex,
+            "stored_size": self.stored_size,
+            "raw": self.raw.hex,
+            "size": self.size,
+            "offset": self.offset,
+            "suite": "zstd",
+        }
+
+
+@frozen
+class Fact:
+    """Something that is true of the vault from now on; `body` holds JSON values."""
+
+    kind: str
+    body: Json = field(repr=False)
+
+    def dump(self) -> Json:
+        """Return the fact as a tree for JSON."""
+        return {**self.body, "kind": self.kind}
+
+
+def poisoned(pack: str, length: int) -> Fact:
+    """Return the fact that `pack` counts only up to `length` bytes."""
+    return Fact(POISONED, {"pack": pack, "length": length})
+
+
+@frozen(slots=False)
+class Manifest:
+    """A manifest as it stands in a pack: `offset` is that of its header there."""
+
+    data: bytes = field(repr=False)
+    offset: int
+    head: Head
+    digest: Digest
+
+    @classmethod
+    def read(cls, data: bytes, offset: int) -> Manifest:
+        """Return the manifest in `data`; raises one of `BAD_JSON`."""
+        end = data.find(b"\n")
+        if end < 0 or not data.endswith(b"\n"):
+            msg = "no whole line"
+            raise ValueError(msg)
+        return cls(data, offset, _load_head(_json(data[:end])), Digest.of(data))
+
+    @property
+    def end(self) -> int:
+        """Where the batch ends in its pack."""
+        return self.offset + _tar.member_size(len(self.data))
+
+    @cached_property
+    def lines(self) -> list[bytes]:
+        """The lines, head included, without their ends."""
+        return self.data[:-1].split(b"\n")
+
+    @cached_property
+    def objects(self) -> tuple[StoredObject, ...]:
+        """The stored objects of the batch; raises one of `BAD_JSON`."""
+        found = tuple(_load_object(_json(line)) for line in self.lines[1 : 1 + self.head.objects])
+        if len(found) != self.head.objects:
+            msg = "fewer objects than the head says"
+            raise ValueError(msg)
+        return found
+
+    @cached_property
+    def contents(self) -> tuple[tuple[int, Record | Fact], ...]:
+        """Entries and facts with their line numbers; raises one of `BAD_JSON`."""
+        start = 1 + self.head.objects
+        return tuple((n, _content(line)) for n, line in enumerate(self.lines[start:], start))
+
+    def entry(self, number: int) -> Record:
+        """Return the entry on a line; raises one of `BAD_JSON`."""
+        tree = _json(self.lines[number])
+        if tree["kind"] != "entry":
+            msg = "no entry on this line"
+            raise ValueError(msg)
+        return _record.load(tree)
+
+    def fact(self, number: int) -> Fact:
+        """Return the fact on a line; raises one of `BAD_JSON`."""
+        found = _content(self.lines[number])
+        if not isinstance(found, Fact):
+            msg = "no fact on this line"
+            raise TypeError(msg)
+        return found
+
+    def poisoned(self) -> dict[str, int]:
+        """Return the packs that this batch declares poisoned, with their lengths."""
+        if _POISONED_KIND not in self.data:
+            return {}
+        return dict(
+            poison(line)
+            for _, line in self.contents
+            if isinstance(line, Fact) and line.kind == POISONED
+        )
+
+
+def poison(fact: Fact) -> tuple[str, int]:
+    """Return pack and length of a `POISONED` fact; raises one of `BAD_JSON`."""
+    pack, length = fact.body["pack"], _record.count(fact.body["length"])
+    if not _tar.is_pack(pack):
+        msg = "no name of a pack"
+        raise ValueError(msg)
+    return pack, length
+
+
+def _content(line: bytes) -> Record | Fact:
+    tree = _json(line)
+    kind = str(tree.pop("kind"))
+    if kind == "entry":
+        return _record.load(tree)
+    fact = Fact(kind, tree)
+    if kind == POISONED:
+        poison(fact)
+    return fact
+
+
+def write(head: Head, objects: Iterable[StoredObject], contents: Iterable[Record | Fact]) -> bytes:
+    """Return the bytes of a manifest."""
+    trees = [head.dump(), *(each.dump() for each in objects)]
+    trees += [each.dump() if isinstance(each, Fact) else _record.dump(each) for each in contents]
+    return b"".join(map(_line, trees))
+
+
+def _line(tree: Json) -> bytes:
+    text = json.dumps(tree, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
+    return text.encode("ascii") + b"\n"
+
+
+def _json(line: bytes) -> Json:
+    tree = json.loads(line)
+    if not isinstance(tree, dict):
+        msg = "a line that is no object"
+        raise TypeError(msg)
+    return tree
+
+
+def _load_head(tree: Json) -> Head:
+    if tree["kind"] != "batch" or tree["format"] != FORMAT:
+        msg = "no manifest of this format"
+        raise ValueError(msg)
+    previous = tree["previous"]
+    return Head(
+        vault=str(tree["vault"]),
+        volume=str(tree["volume"]),
+        pack=str(tree["pack"]),
+        offset=_record.count(tree["offset"]),
+        sequence=_record.count(tree["sequence"]),
+        previous=None if previous is None else _record.digest(previous),
+        at=datetime.fromisoformat(tree["at"]),
+        objects=_record.count(tree["objects"]),
+    )
+
+
+def _load_object(tree: Json) -> StoredObject:
+    if tree["kind"] != "object" or tree["suite"] != "zstd":
+        msg = "no stored object of this format"
+        raise ValueError(msg)
+    return StoredObject(
+        stored=_record.digest(tree["stored"]),
+        stored_size=_record.count(tree["stored_size"]),
+        raw=_record.digest(tree["raw"]),
+        size=_record.count(tree["size"]),
+        offset=_record.count(tree["offset"]),
+    )

@@ -1,0 +1,234 @@
+"""Reading packs: members, manifests, and what is wrong with them.
+
+Nothing here writes, and nothing here believes a size, an offset or a digest that it has
+not compared.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+from mailarchive._model import Digest
+from mailarchive.vault import _disk, _tar, _zstd
+from mailarchive.vault._errors import Damage
+from mailarchive.vault._manifest import BAD_JSON, LARGEST, Manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mailarchive.vault._manifest import StoredObject
+
+_PIECE = 1 << 20
+
+
+@frozen
+class Pack:
+    """An open pack of the vault with the id `vault`; `size` bytes of it count."""
+
+    vault: str
+    name: str
+    handle: int
+    size: int
+
+    def damage(self, offset: int | None, kind: str, words: str) -> Damage:
+        """Return a damage in this pack."""
+        return Damage.at(self.name, offset, kind, words)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return `size` bytes from `offset` on; raises `Damage` where there are fewer."""
+        if offset < 0 or size < 0 or offset + size > self.size:
+            raise self.damage(offset, "cut", "the pack ends in the middle of a member")
+        try:
+            found = _disk.read(self.handle, size, offset)
+        except OSError as error:
+            raise self.damage(offset, "unreadable", "the medium does not give it back") from error
+        if len(found) != size:
+            raise self.damage(offset, "cut", "the pack ends in the middle of a member")
+        return found
+
+    def header(self, offset: int) -> tuple[str, int] | None:
+        """Return name and size of the member at `offset`; `None` at the end of the pack.
+
+        Raises `Damage`.
+        """
+        block = self.read(offset, min(_tar.BLOCK, self.size - offset))
+        if block == bytes(len(block)):
+            return None
+        parsed = _tar.parse(block)
+        if parsed is None:
+            raise self.damage(offset, "header", "no header of a member, or a changed one")
+        if offset + _tar.member_size(parsed[1]) > self.size:
+            raise self.damage(offset, "cut", "the pack ends in the middle of a member")
+        return parsed
+
+    def expect(self, offset: int, name: str, size: int) -> None:
+        """Raise `Damage` unless this very member begins at `offset`."""
+        if self.header(offset) != (name, size):
+            raise self.damage(offset, "misplaced", "another member than the manifest says")
+
+    def content(self, offset: int, name: str, size: int) -> bytes:
+        """Return a member's bytes, compared with the digest in its name; raises `Damage`."""
+        self.expect(offset, name, size)
+        data = self.read(offset + _tar.BLOCK, size)
+        if hashlib.sha256(data).hexdigest() not in name:
+            raise self.damage(offset, "digest", "the content is not what its name says")
+        return data
+
+    def check(self, offset: int, name: str, size: int) -> None:
+        """Compare a member with its name as `content` does, in little memory."""
+        self.expect(offset, name, size)
+        digest = hashlib.sha256()
+        start, rest = offset + _tar.BLOCK, size
+        while rest:
+            piece = self.read(start, min(rest, _PIECE))
+            digest.update(piece)
+            start, rest = start + len(piece), rest - len(piece)
+        if digest.hexdigest() not in name:
+            raise self.damage(offset, "digest", "the content is not what its name says")
+        if any(self.read(start, _tar.padding(size))):
+            raise self.damage(start, "padding", "the padding of a member is not empty")
+
+    def unpacked(self, stored: StoredObject) -> bytes:
+        """Return a message as it was put, compared with its digest; raises `Damage`."""
+        frame = self.content(stored.offset, stored.name, stored.stored_size)
+        try:
+            raw = _zstd.decompress(frame, stored.size)
+        except ValueError as error:
+            raise self.damage(stored.offset, "frame", str(error)) from error
+        if Digest.of(raw) != stored.raw:
+            raise self.damage(stored.offset, "raw", "unpacks to other bytes than were put")
+        return raw
+
+    def manifest(self, offset: int) -> Manifest:
+        """Return the manifest whose member begins at `offset`; raises `Damage`."""
+        parsed = self.header(offset)
+        if parsed is None or not parsed[0].startswith("m/") or parsed[1] > LARGEST:
+            raise self.damage(offset, "misplaced", "no manifest where one must be")
+        try:
+            manifest = Manifest.read(self.content(offset, *parsed), offset)
+        except BAD_JSON as error:
+            raise self.damage(offset, "manifest", "a manifest that cannot be read") from error
+        head = manifest.head
+        if (head.vault, head.pack) != (self.vault, self.name) or head.offset > offset:
+            raise self.damage(offset, "misplaced", "a manifest that belongs elsewhere")
+        return manifest
+
+    def check_layout(self, manifest: Manifest) -> None:
+        """Compare headers and places of a batch with its manifest; raises `Damage`."""
+        try:
+            objects = manifest.objects
+        except BAD_JSON as error:
+            raise self.damage(
+                manifest.offset, "manifest", "objects that cannot be read"
+            ) from error
+        at = manifest.head.offset
+        for stored in objects:
+            if stored.offset != at:
+                raise self.damage(manifest.offset, "misplaced", "an object with a wrong offset")
+            self.expect(at, stored.name, stored.stored_size)
+            at += _tar.member_size(stored.stored_size)
+        if at != manifest.offset:
+            raise self.damage(at, "misplaced", "a member that no manifest names")
+
+    def check_stored(self, manifest: Manifest) -> None:
+        """Compare every stored byte of a batch with its name; raises the first `Damage`."""
+        for stored in manifest.objects:
+            self.check(stored.offset, stored.name, stored.stored_size)
+        self.check(manifest.offset, _tar.MANIFEST.format(manifest.digest.hex), len(manifest.data))
+
+    def manifests(self, start: int = 0) -> Iterator[Manifest | Damage]:
+        """Yield the manifests from `start` on; a damage is followed by whatever comes after.
+
+        Behind a damaged header the next manifest is looked for block by block.  One that
+        is found so counts only where it names this pack and its own place in it.
+        """
+        offset = start
+        while offset < self.size:
+            try:
+                parsed = self.header(offset)
+                if parsed is None:
+                    self._check_trailer(offset)
+                    return
+                if parsed[0].startswith("m/"):
+                    yield self.manifest(offset)
+                offset += _tar.member_size(parsed[1])
+            except Damage as damage:
+                yield damage
+                offset = self._next_manifest(offset + _tar.BLOCK)
+
+    def _check_trailer(self, offset: int) -> None:
+        rest = self.size - offset
+        if rest > len(_tar.TRAILER) or any(self.read(offset, rest)):
+            raise self.damage(offset, "trailer", "bytes behind the end of the archive")
+
+    def _next_manifest(self, offset: int) -> int:
+        """Where the next block stands that can be a manifest's header, or the end."""
+        while offset < self.size:
+            piece = self.read(offset, min(_PIECE, self.size - offset))
+            for at in range(0, len(piece) - _tar.BLOCK + 1, _tar.BLOCK):
+                if piece[at : at + 2] == b"m/" and _tar.parse(piece[at : at + _tar.BLOCK]):
+                    return offset + at
+            offset += len(piece)
+        return self.size
+
+
+@frozen
+class Packs:
+    """The packs of a volume of the vault with the id `vault`, by name."""
+
+    vault: str
+    _folder: Callable[[], int] = field(repr=False)
+
+    def names(self) -> list[str]:
+        """Return the names of all packs there are."""
+        files = (
+            file.removesuffix(".tar")
+            for file in os.listdir(self._folder())  # noqa: PTH208 - by handle, so that no link leads elsewhere
+            if file[-4:] == ".tar"
+        )
+        return sorted(name for name in files if _tar.is_pack(name))
+
+    def size(self, name: str) -> int | None:
+        """Return the bytes of a pack, or `None` where there is no such file."""
+        try:
+            found = os.stat(f"{name}.tar", dir_fd=self._folder(), follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+    @contextmanager
+    def open(self, name: str, upto: int | None = None) -> Iterator[Pack]:
+        """Open a pack, of which the first `upto` bytes count; raises `Damage`."""
+        handle = self._open(name)
+        try:
+            size = os.fstat(handle).st_size
+            yield Pack(self.vault, name, handle, size if upto is None else min(size, upto))
+        finally:
+            os.close(handle)
+
+    def _open(self, name: str) -> int:
+        if not _tar.is_pack(name):
+            raise Damage.at("?", None, "name", "a name that no pack can have")
+        try:
+            handle = _disk.open_file(f"{name}.tar", self._folder())
+        except FileNotFoundError as error:
+            raise Damage.at(name, None, "missing-pack", "the pack is not there") from error
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise _no_file(name) from error
+            raise
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise _no_file(name)
+        return handle
+
+
+def _no_file(name: str) -> Damage:
+    return Damage.at(name, None, "not-a-file", "no file of the vault stands under its name")

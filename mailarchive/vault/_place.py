@@ -1,0 +1,405 @@
+"""The folder of a vault: what it is, its parts, and who may write in it now."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import re
+import stat
+import sys
+import threading
+import uuid
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from mailarchive.errors import SinkCorrupt, SinkError, SinkNotWritable, Unsupported
+from mailarchive.vault import _disk
+from mailarchive.vault._errors import closed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+    from typing import Self
+
+    from mailarchive.vault._disk import Disk
+
+FORMAT = 1
+VOLUME = "0001"
+_HEADER = "vault.json"
+_LARGEST_HEADER = 1 << 16
+_ID = re.compile(r"[0-9a-f]{32}\Z")
+_SUITES = {"hash": "sha256", "compression": "zstd", "encryption": "none"}
+_PARTS = ("volumes", VOLUME, "packs")
+
+MOUNTS = "/proc/self/mountinfo"
+NETWORK = frozenset(
+    {
+        "9p",
+        "afs",
+        "beegfs",
+        "ceph",
+        "cifs",
+        "coda",
+        "davfs",
+        "gfs2",
+        "glusterfs",
+        "lustre",
+        "ncpfs",
+        "nfs",
+        "nfs4",
+        "ocfs2",
+        "pvfs2",
+        "smb3",
+        "smbfs",
+        "fuse.ceph",
+        "fuse.davfs",
+        "fuse.glusterfs",
+        "fuse.juicefs",
+        "fuse.rclone",
+        "fuse.s3fs",
+        "fuse.sshfs",
+    }
+)
+"""File systems that other machines write to: their locks and syncs are not what we rely on."""
+
+
+@frozen
+class Identity:
+    """What `vault.json` says: the vault's id, and the origin of its log."""
+
+    id: str
+    origin: str
+
+
+@frozen
+class _Handles:
+    """The open folders of a vault, from the outermost in."""
+
+    root: int
+    volumes: int
+    volume: int
+    packs: int
+
+
+class Place:
+    """A vault's folder, held open; a context manager.
+
+    Everything inside is opened through the handles, so that no symbolic link within the
+    vault can lead a write or a read to somewhere else.
+    """
+
+    def __init__(self, path: Path, disk: Disk, *, create: bool, read_only: bool) -> None:
+        """Use the folder `path`; with `create` it is made where it is missing or empty."""
+        self._path = path
+        self._disk = disk
+        self._create = create and not read_only
+        self.read_only = read_only
+        self._stack = ExitStack()
+        self._handles: _Handles | None = None
+        self._identity: Identity | None = None
+        # A lock on an open file is the process's: among its threads another one decides.
+        self._turn = threading.Lock()
+
+    @property
+    def identity(self) -> Identity:
+        """Which vault this is."""
+        if self._identity is None:
+            raise closed()
+        return self._identity
+
+    @property
+    def index(self) -> Path:
+        """Where the index is."""
+        return self._path / "volumes" / VOLUME / "index.db"
+
+    def has_index(self) -> bool:
+        """Whether there is an index at all."""
+        try:
+            os.stat("index.db", dir_fd=self._open().volume, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def packs(self) -> int:
+        """Return the open folder of the packs."""
+        return self._open().packs
+
+    def _open(self) -> _Handles:
+        if self._handles is None:
+            raise closed()
+        return self._handles
+
+    def enter(self, now: datetime) -> Self:
+        """Open the folder and everything on the way to the packs.
+
+        Raises `SinkError` where it is no vault, `Unsupported` where it is one that this
+        release must not touch, `SinkNotWritable`, and `OSError`.
+        """
+        refuse_network(self._path)
+        with ExitStack() as stack:
+            root = self._enter_root(stack)
+            self._identity = self._identify(root, now)
+            volumes, volume, packs = self._enter_parts(stack, root)
+            self._handles = _Handles(root, volumes, volume, packs)
+            self._refuse_links(volume)
+            if not self.read_only and not _writable(packs):
+                raise SinkNotWritable(
+                    "this user may not write in the vault",
+                    suggestions=["give this user the right to, or open the vault with read_only"],
+                )
+            self._stack = stack.pop_all()
+        return self
+
+    def leave(self) -> None:
+        """Close every handle."""
+        self._handles = None
+        self._stack.close()
+
+    def _enter_root(self, stack: ExitStack) -> int:
+        try:
+            if self._create:
+                self._make(self._path)
+            return _kept(stack, _disk.open_folder(str(self._path)))
+        except FileNotFoundError as error:
+            raise SinkError(
+                "there is no vault at this path",
+                suggestions=["check the path, or let create be True"],
+            ) from error
+        except NotADirectoryError as error:
+            raise _no_vault("a file stands where the vault should be") from error
+
+    def _make(self, folder: Path) -> None:
+        """Create a folder and what is missing above it, each name durable."""
+        if folder.is_dir() or folder == folder.parent:
+            return
+        self._make(folder.parent)
+        with ExitStack() as stack:
+            above = _kept(stack, _disk.open_folder(str(folder.parent)))
+            self._disk.make_folder(folder.name, above)
+            self._disk.sync_folder(above)
+
+    def _identify(self, root: int, now: datetime) -> Identity:
+        with _locked(root):
+            data = _read_header(root)
+            if data is None:
+                self._refuse_foreign(root)
+                data = self._write_header(root, now)
+        return _parse_header(data)
+
+    def _refuse_foreign(self, root: int) -> None:
+        """Make a vault only of a folder in which nothing but our own can be hurt."""
+        names = set(os.listdir(root))
+        if "volumes" in names:
+            raise SinkCorrupt(
+                "vault.json is missing from a folder that holds a vault",
+                suggestions=[
+                    "restore vault.json from a copy; every manifest names the vault's id"
+                ],
+            )
+        if not self._create:
+            raise _no_vault("the folder is no vault")
+        if any(not _is_ours(name) for name in names):
+            raise _no_vault("the folder holds something that is no vault")
+
+    def _write_header(self, root: int, now: datetime) -> bytes:
+        vault = uuid.uuid4().hex
+        tree = {
+            "format": FORMAT,
+            "id": vault,
+            "created": now.isoformat(),
+            "origin": f"mailarchive.vault/{vault}",
+            "requires": [],
+            **_SUITES,
+        }
+        data = json.dumps(tree, indent=1).encode("ascii") + b"\n"
+        beside = f".{_HEADER}.{uuid.uuid4().hex}"
+        with ExitStack() as stack:
+            handle = _kept(stack, self._disk.create(beside, root))
+            self._disk.write(handle, data, 0)
+            self._disk.sync(handle)
+        self._disk.rename(beside, _HEADER, root)
+        self._disk.sync_folder(root)
+        return data
+
+    def _enter_parts(self, stack: ExitStack, root: int) -> list[int]:
+        handles = [root]
+        for name in _PARTS:
+            within = handles[-1]
+            try:
+                handle = _disk.open_folder(name, within)
+            except FileNotFoundError:
+                if self.read_only:
+                    raise _incomplete(name) from None
+                self._disk.make_folder(name, within)
+                self._disk.sync_folder(within)
+                handle = _disk.open_folder(name, within)
+            except OSError as error:
+                if error.errno in {errno.ELOOP, errno.ENOTDIR}:
+                    raise _linked(name) from error
+                raise
+            handles.append(_kept(stack, handle))
+        return handles[1:]
+
+    def _refuse_links(self, volume: int) -> None:
+        for name in ("index.db", "index.db-wal", "index.db-shm"):
+            try:
+                found = os.stat(name, dir_fd=volume, follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            if not stat.S_ISREG(found.st_mode):
+                raise _linked(name)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the right to append a batch: one writer of the vault at a time has it.
+
+        The kernel takes it back when a process dies.
+        """
+        with self._turn, _locked(self._open().volume):
+            yield
+
+    def settle(self) -> None:
+        """Make every name on the way to the packs durable, whoever created it."""
+        handles = self._open()
+        for handle in (handles.packs, handles.volume, handles.volumes, handles.root):
+            self._disk.sync_folder(handle)
+        self._settle_above(os.fstat(handles.root).st_dev)
+
+    def _settle_above(self, device: int) -> None:
+        """Sync the folders above the vault: a run that died may have made one of them."""
+        for folder in Path(os.path.realpath(self._path)).parents:
+            with ExitStack() as stack:
+                try:
+                    handle = _kept(stack, _disk.open_folder(str(folder)))
+                except PermissionError:
+                    return  # then no process of this user can have made a name in it
+                if os.fstat(handle).st_dev != device:
+                    return
+                self._disk.sync_folder(handle)
+
+
+def _writable(folder: int) -> bool:
+    return os.access(".", os.W_OK | os.X_OK, dir_fd=folder)
+
+
+def _kept(stack: ExitStack, handle: int) -> int:
+    stack.callback(os.close, handle)
+    return handle
+
+
+@contextmanager
+def _locked(handle: int) -> Iterator[None]:
+    """Hold the lock on an open folder; waits for it."""
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(handle, fcntl.LOCK_UN)
+
+
+def _read_header(root: int) -> bytes | None:
+    try:
+        handle = _disk.open_file(_HEADER, root)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _linked(_HEADER) from error
+        raise
+    try:
+        return _disk.read(handle, _LARGEST_HEADER, 0)
+    finally:
+        os.close(handle)
+
+
+def _parse_header(data: bytes) -> Identity:
+    try:
+        tree: Any = json.loads(data)
+        version, vault, origin = tree["format"], tree["id"], str(tree["origin"])
+        known = version == FORMAT and not tree["requires"]
+        known = known and {name: tree[name] for name in _SUITES} == _SUITES
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise SinkCorrupt(
+            "vault.json cannot be read", suggestions=["restore vault.json from a copy"]
+        ) from error
+    if not known:
+        raise Unsupported(
+            "the vault is of a format that this release does not know",
+            suggestions=["open it with the release that made it, or with a later one"],
+        )
+    if not isinstance(vault, str) or not _ID.match(vault):
+        raise SinkCorrupt("vault.json holds no id", suggestions=["restore vault.json from a copy"])
+    return Identity(vault, origin)
+
+
+_OURS = frozenset({"quarantine", "export", "lost+found"})
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a run may have put this beside a vault that is yet to be made."""
+    return name in _OURS or name.startswith((f".{_HEADER}.", "state.")) or name.endswith(".lock")
+
+
+def _no_vault(words: str) -> SinkError:
+    return SinkError(words, suggestions=["choose an empty folder, or the path of a vault"])
+
+
+def _linked(name: str) -> SinkCorrupt:
+    return SinkCorrupt(
+        f"{name} in the vault is a link or no file of the expected kind",
+        suggestions=["put the real file or folder there; only the vault itself may be linked to"],
+    )
+
+
+def _incomplete(name: str) -> SinkCorrupt:
+    return SinkCorrupt(
+        f"the folder {name} is missing from the vault",
+        suggestions=["restore it from a copy, or open the vault once for writing if it is new"],
+    )
+
+
+def refuse_network(path: Path, mounts: str | None = None) -> None:
+    """Raise `Unsupported` where the path is on a file system that is not of this machine.
+
+    `mounts` is in the form of /proc/self/mountinfo (proc(5)).  Where there is none, as
+    outside Linux, nothing is known and nothing refused.
+    """
+    if mounts is None and sys.platform == "linux":
+        mounts = _mounts()
+    found = file_system(os.path.realpath(path), mounts or "")
+    if found in NETWORK:
+        raise Unsupported(
+            f"a vault cannot live on a network file system ({found})",
+            suggestions=["choose a folder on a disk of this machine"],
+        )
+
+
+def _mounts() -> str:
+    try:
+        return Path(MOUNTS).read_text("utf-8", "surrogateescape")
+    except OSError:
+        return ""
+
+
+def file_system(path: str, mounts: str) -> str | None:
+    """Return the type of the file system that `path` is on, as far as `mounts` tells."""
+    best: tuple[int, str] | None = None
+    for line in mounts.splitlines():
+        fields, _, rest = line.partition(" - ")
+        names = fields.split(" ")
+        if len(names) < 5 or not rest:  # noqa: PLR2004 - proc(5): the fifth field is the mount point
+            continue
+        point = _OCTAL.sub(lambda found: chr(int(found[1], 8)), names[4]).rstrip("/")
+        covers = path == point or path.startswith(f"{point}/")
+        # A later mount at the same point hides the earlier one.
+        if covers and (best is None or len(point) >= best[0]):
+            best = (len(point), rest.split(" ")[0])
+    return None if best is None else best[1]
+
+
+_OCTAL = re.compile(r"\\([0-7]{3})")

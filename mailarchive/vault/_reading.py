@@ -1,0 +1,114 @@
+"""Reading entries back: the index finds, and the pack decides.
+
+What an entry is and whose it is is read from its manifest, whose name is its digest; a
+line in the index alone gives nobody a message.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from mailarchive._model import Span
+from mailarchive.errors import SinkCorrupt
+from mailarchive.vault import _disk, _place, _tar
+from mailarchive.vault._errors import index_disagrees, os_errors
+from mailarchive.vault._manifest import BAD_JSON, Fact
+
+if TYPE_CHECKING:
+    from mailarchive._model import Digest
+    from mailarchive.vault._index import Found, Index, Line
+    from mailarchive.vault._manifest import Manifest
+    from mailarchive.vault._packs import Packs
+    from mailarchive.vault._record import Record
+
+_KEPT = 16
+"""Manifests kept in memory: messages of one time stand in a few of them."""
+
+
+def location(found: Found) -> str:
+    """Return where an entry's bytes are: volume, pack and member."""
+    return f"{_place.VOLUME}/{found.pack}.tar/{found.stored.name}"
+
+
+class Reading:
+    """Reads manifests and messages of one open vault; may be shared by threads."""
+
+    def __init__(self, vault: str, packs: Packs, index: Index) -> None:
+        """Read what `index` finds in `packs`."""
+        self.vault = vault
+        self.packs = packs
+        self.index = index
+        self._manifests: OrderedDict[Digest, Manifest] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def manifest(self, line: Line) -> Manifest:
+        """Return the manifest that the line is in; raises `SinkCorrupt`, `SinkError`."""
+        with self._lock:
+            known = self._manifests.get(line.batch)
+            if known is not None:
+                self._manifests.move_to_end(line.batch)
+                return known
+        with os_errors("reading a manifest"), self.packs.open(line.pack) as pack:
+            manifest = pack.manifest(line.offset)
+        if manifest.digest != line.batch:
+            raise index_disagrees("another manifest stands there")
+        with self._lock:
+            self._manifests[line.batch] = manifest
+            while len(self._manifests) > _KEPT:
+                self._manifests.popitem(last=False)
+        return manifest
+
+    def record(self, line: Line) -> Record:
+        """Return the entry on a line; raises `SinkCorrupt`, `SinkError`."""
+        try:
+            return self.manifest(line).entry(line.line)
+        except BAD_JSON as error:
+            raise index_disagrees("no entry stands on that line") from error
+
+    def fact(self, line: Line) -> Fact:
+        """Return the fact on a line; raises `SinkCorrupt`, `SinkError`."""
+        try:
+            found = self.manifest(line).fact(line.line)
+        except BAD_JSON as error:
+            raise index_disagrees("no fact stands on that line") from error
+        return found
+
+    def stored(self, digest: Digest) -> bytes:
+        """Return the bytes with this digest, compared with it; raises `SinkCorrupt`."""
+        found = self.index.object(digest)
+        if found is None:
+            raise SinkCorrupt(
+                "the bytes of an entry are in no pack of the index",
+                suggestions=["rebuild the index, and verify the vault"],
+            )
+        return self.at(found)
+
+    def at(self, found: Found, *, from_medium: bool = False) -> bytes:
+        """Return the bytes that are stored there; raises `SinkCorrupt`, `SinkError`."""
+        stored = found.stored
+        with os_errors("reading a message"), self.packs.open(found.pack) as pack:
+            if from_medium:
+                _disk.evict(pack.handle, stored.offset, _tar.member_size(stored.stored_size))
+            return pack.unpacked(stored)
+
+    def originals(self, record: Record) -> tuple[bytes, ...]:
+        """Return every original of an entry; raises `SinkCorrupt`."""
+        spans = any(isinstance(each, Span) for each in record.originals)
+        raw = self.stored(record.raw) if spans else b""
+        return tuple(
+            each.of(raw) if isinstance(each, Span) else self.stored(each.digest)
+            for each in record.originals
+        )
+
+    def content(self, record: Record) -> bytes | None:
+        """Return the message that people read; `None` for a report that holds none."""
+        if record.content_size is None:
+            return None
+        if not record.originals:
+            return self.stored(record.raw)
+        first = record.originals[0]
+        if isinstance(first, Span):
+            return first.of(self.stored(record.raw))
+        return self.stored(first.digest)

@@ -1,0 +1,397 @@
+"""An entry as a manifest keeps it, and its form in JSON.
+
+Reading what was written gives back an equal value.  A word that a later release added
+reads as the weakest one of its kind, never as an error.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from attrs import field, frozen
+
+from mailarchive import headers
+from mailarchive._model import (
+    Address,
+    AddressKind,
+    ArchiveEntry,
+    Copy,
+    Digest,
+    Envelope,
+    Fidelity,
+    Folder,
+    FolderRole,
+    Origin,
+    Owner,
+    Ownership,
+    Provenance,
+    Recipient,
+    Redirection,
+    Role,
+    Span,
+    UserId,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+Json: TypeAlias = "dict[str, Any]"
+
+_MOST = (1 << 62) - 1
+
+PRIVATE_HEADERS = (
+    "Bcc",
+    "Resent-Bcc",
+    "X-MS-Exchange-Organization-BCC",
+    "X-MS-Exchange-Organization-OriginalEnvelopeRecipients",
+)
+"""Header fields that name blind-copied recipients, and so are for the sender alone.
+
+RFC 5322, 3.6.3 and 3.6.6, lets a sending client keep `Bcc` in the sender's copy; Exchange
+writes the other two into the original that it journals.
+"""
+
+
+@frozen
+class StoredOriginal:
+    """An original that is no part of the raw bytes, and so is stored by itself."""
+
+    digest: Digest
+    size: int
+
+
+@frozen
+class Record:
+    """Everything that is known about an entry except its bytes.
+
+    `shown` says for each recipient in turn whether the message's own To or Cc shows the
+    address to everybody.  `private` says that the message holds header fields for the
+    sender alone.  `content_size` is that of the message people read, and `None` where the
+    entry is a report without one.
+    """
+
+    id: Digest
+    raw: Digest
+    size: int
+    content_size: int | None
+    originals: tuple[Span | StoredOriginal, ...] = field(repr=False)
+    envelope: Envelope
+    shown: tuple[Role | None, ...] = field(repr=False)
+    private: bool
+    ownership: Ownership
+    copy: Copy
+    folder: Folder
+    fork_key: Digest
+    received_at: datetime | None
+    flags: frozenset[str]
+    provenance: Provenance
+
+    def owner_named(self, user: UserId) -> Owner | None:
+        """Return the user as an owner of this entry, or `None`."""
+        return next((owner for owner in self.ownership.owners if owner.user == user), None)
+
+    def is_sender(self, owner: Owner) -> bool:
+        """Whether one of the addresses that made this owner is the sender's."""
+        return not owner.addresses.isdisjoint(self.envelope.senders)
+
+
+@frozen
+class Summary:
+    """What a list of messages shows of a record, before it is cut to one user."""
+
+    envelope: Envelope
+    shown: tuple[Role | None, ...] = field(repr=False)
+    private: bool
+    is_report: bool
+    folder: tuple[str, ...] = field(repr=False)
+    received_at: datetime | None
+    content_size: int | None
+
+
+def readable(entry: ArchiveEntry) -> bytes | None:
+    """Return the message that people read; `None` for a report that holds none.
+
+    Such a report must not be read in its place: it names whom the message kept hidden.
+    """
+    if entry.provenance.is_report and not entry.originals:
+        return None
+    return entry.content
+
+
+def record_of(entry: ArchiveEntry, stored: Mapping[int, StoredOriginal]) -> Record:
+    """Return the record of an entry; `stored` are its originals that are no spans."""
+    content = readable(entry)
+    message = b"" if content is None else content
+    return Record(
+        id=entry.id,
+        raw=entry.raw_digest,
+        size=len(entry.raw),
+        content_size=None if content is None else len(content),
+        originals=tuple(
+            each if isinstance(each, Span) else stored[position]
+            for position, each in enumerate(entry.originals)
+        ),
+        envelope=entry.envelope,
+        shown=_shown(message, entry.envelope.recipients),
+        private=headers.without(message, PRIVATE_HEADERS) != message,
+        ownership=entry.ownership,
+        copy=entry.copy,
+        folder=entry.folder,
+        fork_key=entry.fork_key,
+        received_at=entry.received_at,
+        flags=entry.flags,
+        provenance=entry.provenance,
+    )
+
+
+def _shown(message: bytes, recipients: tuple[Recipient, ...]) -> tuple[Role | None, ...]:
+    roles: dict[Address, Role] = {}
+    for name, role in (("Cc", Role.CC), ("To", Role.TO)):
+        roles.update(dict.fromkeys(headers.addresses(message, (name,)), role))
+    return tuple(roles.get(recipient.address) for recipient in recipients)
+
+
+# -- to JSON ------------------------------------------------------------------------------
+
+
+def dump(record: Record) -> Json:
+    """Return the record as a tree for JSON; what is empty is left out."""
+    envelope, copy, folder = record.envelope, record.copy, record.folder
+    tree: Json = {
+        "kind": "entry",
+        "id": record.id.hex,
+        "raw": record.raw.hex,
+        "size": record.size,
+        "content_size": record.content_size,
+        "originals": [_dump_original(each) for each in record.originals],
+        "sender": _dump_optional(envelope.sender),
+        "on_behalf_of": _dump_optional(envelope.on_behalf_of),
+        "recipients": [
+            _dump_recipient(recipient, seen)
+            for recipient, seen in zip(envelope.recipients, record.shown, strict=True)
+        ],
+        "subject": envelope.subject,
+        "message_id": envelope.message_id,
+        "date": _dump_time(envelope.date),
+        "origin": envelope.origin.value,
+        "private": record.private,
+        "owners": [_dump_owner(owner) for owner in record.ownership.owners],
+        "unresolved": _dump_set(record.ownership.unresolved),
+        "source": copy.source,
+        "source_folder": copy.folder,
+        "source_key": copy.key,
+        "revision": copy.revision,
+        "folder": folder.key,
+        "path": list(folder.path),
+        "role": folder.role.value if folder.role is not None else None,
+        "fork": record.fork_key.hex,
+        "received_at": _dump_time(record.received_at),
+        "flags": sorted(record.flags),
+        "fidelity": record.provenance.fidelity.value,
+        "is_report": record.provenance.is_report,
+        "defects": list(record.provenance.defects),
+    }
+    return {
+        name: value
+        for name, value in tree.items()
+        if value is not None and value is not False and value != []
+    }
+
+
+def _dump_address(address: Address) -> Any:
+    if address.kind is AddressKind.SMTP:
+        return address.spec
+    return {address.kind.value: address.spec}
+
+
+def _dump_optional(address: Address | None) -> Any:
+    return None if address is None else _dump_address(address)
+
+
+def _dump_set(addresses: Iterable[Address]) -> list[Any]:
+    ordered = sorted(addresses, key=lambda each: (each.normal, each.kind, each.spec))
+    return [_dump_address(each) for each in ordered]
+
+
+def _dump_recipient(recipient: Recipient, seen: Role | None) -> Json:
+    tree: Json = {"address": _dump_address(recipient.address), "role": recipient.role.value}
+    if recipient.history:
+        tree["history"] = [[each.word, _dump_address(each.address)] for each in recipient.history]
+    if seen is not None:
+        tree["shown"] = seen.value
+    return tree
+
+
+def _dump_owner(owner: Owner) -> Json:
+    return {"user": owner.user, "addresses": _dump_set(owner.addresses)}
+
+
+def _dump_time(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat()
+
+
+def _dump_original(original: Span | StoredOriginal) -> Json:
+    if isinstance(original, Span):
+        return {"start": original.start, "end": original.end}
+    return {"raw": original.digest.hex, "size": original.size}
+
+
+# -- from JSON ----------------------------------------------------------------------------
+
+_Word = TypeVar("_Word", bound=StrEnum)
+
+
+def load(tree: Json) -> Record:
+    """Return the record that `dump` wrote; raises `ValueError`, `KeyError`, `TypeError`."""
+    envelope, shown = _load_envelope(tree)
+    role = tree.get("role")
+    return Record(
+        id=digest(tree["id"]),
+        raw=digest(tree["raw"]),
+        size=count(tree["size"]),
+        content_size=_load_size(tree),
+        originals=tuple(_load_original(each) for each in tree.get("originals", ())),
+        envelope=envelope,
+        shown=shown,
+        private=bool(tree.get("private", False)),
+        ownership=Ownership(
+            tuple(_load_owner(each) for each in tree.get("owners", ())),
+            frozenset(_load_address(each) for each in tree.get("unresolved", ())),
+        ),
+        copy=Copy(
+            str(tree["source"]),
+            str(tree["source_folder"]),
+            str(tree["source_key"]),
+            _text(tree.get("revision")),
+        ),
+        folder=Folder(
+            str(tree["folder"]),
+            tuple(map(str, tree.get("path", ()))),
+            FolderRole(role) if role in frozenset(FolderRole) else None,
+        ),
+        fork_key=digest(tree["fork"]),
+        received_at=_load_time(tree.get("received_at")),
+        flags=frozenset(map(str, tree.get("flags", ()))),
+        provenance=Provenance(
+            Fidelity(tree["fidelity"]),
+            bool(tree.get("is_report", False)),
+            tuple(map(str, tree.get("defects", ()))),
+        ),
+    )
+
+
+_SUMMARY = (
+    "content_size",
+    "date",
+    "is_report",
+    "on_behalf_of",
+    "origin",
+    "path",
+    "private",
+    "received_at",
+    "recipients",
+    "sender",
+    "subject",
+)
+
+
+def dump_summary(record: Record) -> Json:
+    """Return what a list of messages needs of a record, as a tree for JSON."""
+    tree = dump(record)
+    return {name: tree[name] for name in _SUMMARY if name in tree}
+
+
+def load_summary(tree: Json) -> Summary:
+    """Return what `dump_summary` wrote."""
+    envelope, shown = _load_envelope(tree)
+    return Summary(
+        envelope=envelope,
+        shown=shown,
+        private=bool(tree.get("private", False)),
+        is_report=bool(tree.get("is_report", False)),
+        folder=tuple(tree.get("path", ())),
+        received_at=_load_time(tree.get("received_at")),
+        content_size=_load_size(tree),
+    )
+
+
+def _load_envelope(tree: Json) -> tuple[Envelope, tuple[Role | None, ...]]:
+    recipients = [_load_recipient(each) for each in tree.get("recipients", ())]
+    envelope = Envelope(
+        sender=_load_optional(tree.get("sender")),
+        on_behalf_of=_load_optional(tree.get("on_behalf_of")),
+        recipients=tuple(recipient for recipient, _ in recipients),
+        subject=_text(tree.get("subject")),
+        message_id=_text(tree.get("message_id")),
+        date=_load_time(tree.get("date")),
+        origin=_word(tree["origin"], Origin.HEADERS),
+    )
+    return envelope, tuple(seen for _, seen in recipients)
+
+
+def _load_size(tree: Json) -> int | None:
+    return count(tree["content_size"]) if "content_size" in tree else None
+
+
+def digest(text: str) -> Digest:
+    """Return the digest that 64 hexadecimal digits name; raises `ValueError`, `TypeError`."""
+    return Digest(bytes.fromhex(text))
+
+
+def count(number: object) -> int:
+    """Return a number of bytes or things; raises `ValueError` for anything else."""
+    if not isinstance(number, int) or not 0 <= number <= _MOST:
+        msg = "no number of bytes"
+        raise ValueError(msg)
+    return number
+
+
+def _text(value: object) -> str | None:
+    if value is not None and not isinstance(value, str):
+        msg = "no text"
+        raise TypeError(msg)
+    return value
+
+
+def _word(text: str, weakest: _Word) -> _Word:
+    """The value of `weakest`'s kind that `text` names."""
+    kind = type(weakest)
+    return kind(text) if text in frozenset(kind) else weakest
+
+
+def _load_address(tree: Any) -> Address:
+    if isinstance(tree, str):
+        return Address(tree)
+    ((kind, spec),) = tree.items()
+    return Address(spec, _word(kind, AddressKind.OTHER))
+
+
+def _load_optional(tree: Any) -> Address | None:
+    return None if tree is None else _load_address(tree)
+
+
+def _load_recipient(tree: Json) -> tuple[Recipient, Role | None]:
+    history = tuple(
+        Redirection(str(word), _load_address(address)) for word, address in tree.get("history", ())
+    )
+    seen = tree.get("shown")
+    recipient = Recipient(
+        _load_address(tree["address"]), _word(tree["role"], Role.UNKNOWN), history
+    )
+    return recipient, None if seen is None else _word(seen, Role.UNKNOWN)
+
+
+def _load_owner(tree: Json) -> Owner:
+    return Owner(UserId(str(tree["user"])), frozenset(map(_load_address, tree["addresses"])))
+
+
+def _load_time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _load_original(tree: Json) -> Span | StoredOriginal:
+    if "raw" in tree:
+        return StoredOriginal(digest(tree["raw"]), count(tree["size"]))
+    return Span(count(tree["start"]), count(tree["end"]))

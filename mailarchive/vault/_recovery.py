@@ -1,0 +1,213 @@
+"""From packs to an index: after a crash what is new, in a rebuild everything.
+
+A batch counts once its manifest is complete and durable.  Nothing is truncated, deleted
+or written into a pack here; a torn tail is left where it is, and its pack is closed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from attrs import evolve, field, frozen
+
+from mailarchive.vault import _disk
+from mailarchive.vault._errors import Damage
+from mailarchive.vault._index import PackRow
+from mailarchive.vault._manifest import BAD_JSON
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from mailarchive._model import Digest
+    from mailarchive.vault._disk import Disk
+    from mailarchive.vault._index import Index
+    from mailarchive.vault._manifest import Manifest
+    from mailarchive.vault._packs import Pack, Packs
+    from mailarchive.vault._place import Place
+
+
+@frozen
+class Where:
+    """A manifest that was found, without its lines.
+
+    `hashed` says that every byte of the batch was compared, from the medium; `lost` are
+    the stored objects that were not what their names say.
+    """
+
+    pack: str
+    offset: int
+    end: int
+    sequence: int
+    digest: Digest
+    previous: Digest | None
+    poisoned: Mapping[str, int] = field(hash=False)
+    hashed: bool = False
+    lost: frozenset[Digest] = frozenset()
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Where:
+        """Return where a manifest is; raises one of `BAD_JSON`."""
+        head = manifest.head
+        return cls(
+            head.pack,
+            manifest.offset,
+            manifest.end,
+            head.sequence,
+            manifest.digest,
+            head.previous,
+            manifest.poisoned(),
+        )
+
+
+@frozen
+class Tail:
+    """What was found in a pack of `size` bytes from some place on."""
+
+    pack: str
+    size: int
+    start: int
+    found: tuple[Where, ...]
+
+    @property
+    def ends_cleanly(self) -> bool:
+        """Whether a writer may go on behind it: nothing stands there that does not count."""
+        return self.size == (self.found[-1].end if self.found else self.start)
+
+
+def survey(pack: Pack, start: int = 0, *, hashing: bool = False) -> Tail:
+    """Return what can be read of a pack, also behind a damage.
+
+    With `hashing` every batch is hashed, else only the newest one: that alone can be torn.
+    """
+    found: list[Where] = []
+    newest: Manifest | None = None
+    for each in pack.manifests(start):
+        if isinstance(each, Damage) or not _is_readable(each):
+            continue
+        newest = each
+        found.append(_hashed(pack, each) if hashing else Where.of(each))
+    if newest is not None and not hashing:
+        found[-1] = _hashed(pack, newest)
+    return Tail(pack.name, pack.size, start, tuple(found))
+
+
+def _is_readable(manifest: Manifest) -> bool:
+    try:
+        return len(manifest.objects) + len(manifest.contents) >= 0
+    except BAD_JSON:
+        return False
+
+
+def _hashed(pack: Pack, manifest: Manifest) -> Where:
+    lost: set[Digest] = set()
+    for stored in manifest.objects:
+        try:
+            pack.check(stored.offset, stored.name, stored.stored_size)
+        except Damage:
+            lost.add(stored.stored)
+    return evolve(Where.of(manifest), hashed=_disk.CAN_EVICT, lost=frozenset(lost))
+
+
+def that_count(tails: Iterable[Tail], *, newest_too: bool) -> list[Tail]:
+    """Return the tails without what was poisoned, and without torn batches.
+
+    A batch of which something is lost was torn, and never acknowledged, unless the next
+    one names it.  Of the newest of all nobody can say: it counts where `newest_too`.
+    """
+    tails = list(tails)
+    found = [where for tail in tails for where in tail.found]
+    poisoned: dict[str, int] = {}
+    for where in found:
+        poisoned.update(where.poisoned)
+    named = {where.previous for where in found}
+    rivals = Counter(where.sequence for where in found)
+
+    def counts(where: Where) -> bool:
+        if where.end > poisoned.get(where.pack, where.end):
+            return False
+        torn = where.lost and where.digest not in named
+        return not torn or (newest_too and rivals[where.sequence] == 1)
+
+    return [evolve(tail, found=tuple(filter(counts, tail.found))) for tail in tails]
+
+
+def in_order(tails: Iterable[Tail]) -> list[Where]:
+    """Return the batches in the order in which they were committed.
+
+    Should two claim one number, the one that the next names comes first; none is dropped.
+    """
+    found = [where for tail in tails for where in tail.found]
+    named = {where.previous for where in found}
+    return sorted(
+        found,
+        key=lambda where: (where.sequence, where.digest not in named, where.pack, where.offset),
+    )
+
+
+def apply(index: Index, packs: Packs, tails: Iterable[Tail], *, closing: bool = True) -> None:
+    """Take the batches into the index, inside a transaction; raises `Damage`.
+
+    With `closing` a pack that no writer may go on with is sealed.
+    """
+    tails = list(tails)
+    for where in in_order(tails):
+        with packs.open(where.pack) as pack:
+            manifest = pack.manifest(where.offset)
+        index.apply(manifest, verified=where.hashed, lost=where.lost)
+    for tail in tails if closing else ():
+        index.register(tail.pack)
+        if not tail.ends_cleanly:
+            index.seal(tail.pack)
+
+
+class Recovery:
+    """Brings the index of a vault up to its packs.
+
+    What it reads comes from the medium, not from memory, after a sync: a process that died
+    may have left behind what looks written, and is not.
+    """
+
+    def __init__(self, place: Place, packs: Packs, index: Index, disk: Disk) -> None:
+        """Work on the parts of one open vault."""
+        self._place = place
+        self._packs = packs
+        self._index = index
+        self._disk = disk
+
+    def adopt(self, *, look_around: bool) -> None:
+        """Take in complete batches that the index lacks; the lock must be held.
+
+        With `look_around` packs of which the index has never heard are found too.
+        Raises `SinkError`, `OSError`.
+        """
+        rows = {row.name: row for row in self._index.packs(unsealed=not look_around)}
+        names = self._packs.names() if look_around else rows
+        behind = [
+            row
+            for row in (rows.get(name, PackRow(name, 0, sealed=False)) for name in names)
+            if not row.sealed and (self._packs.size(row.name) or 0) > row.upto
+        ]
+        if behind:
+            self._place.settle()
+            tails = [self._survey(row.name, row.upto, hashing=True) for row in behind]
+            with self._index.transaction():
+                apply(self._index, self._packs, that_count(tails, newest_too=False))
+
+    def rebuild(self) -> None:
+        """Make the index anew from the packs alone; the lock must be held."""
+        self._place.settle()
+        tails = [self._survey(name, 0, hashing=False) for name in self._packs.names()]
+        with self._index.transaction():
+            self._index.reset()
+            apply(self._index, self._packs, that_count(tails, newest_too=True))
+
+    def _survey(self, name: str, start: int, *, hashing: bool) -> Tail:
+        with self._packs.open(name) as pack:
+            handle = _disk.open_file(f"{name}.tar", self._place.packs(), writing=True)
+            try:
+                self._disk.sync(handle)
+                _disk.evict(handle)
+            finally:
+                _disk.close(handle)
+            return survey(pack, start, hashing=hashing)

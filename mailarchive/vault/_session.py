@@ -1,0 +1,188 @@
+"""An open vault: its parts, put together, and the one way to append to it."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from mailarchive.errors import SinkCorrupt, SinkError
+from mailarchive.vault._disk import Disk
+from mailarchive.vault._errors import read_only
+from mailarchive.vault._index import Index
+from mailarchive.vault._packing import Packing
+from mailarchive.vault._packs import Packs
+from mailarchive.vault._place import Place
+from mailarchive.vault._reading import Reading
+from mailarchive.vault._recovery import Recovery, apply, survey, that_count
+from mailarchive.vault._verify import Verification
+from mailarchive.vault._writer import Draft, Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from pathlib import Path
+
+    from mailarchive._model import ArchiveEntry, Digest
+    from mailarchive.vault._manifest import Fact
+    from mailarchive.vault._packing import Prepared
+    from mailarchive.vault._verify import Level, VerifyReport
+    from mailarchive.vault._writer import Packed
+
+
+@frozen
+class Settings:
+    """How a vault is opened; see `Vault`."""
+
+    path: Path
+    create: bool
+    read_only: bool
+    read_back: bool
+    compression_level: int
+    pack_size: int
+    clock: Callable[[], datetime]
+
+
+class Session:
+    """The parts of one open vault; everything is let go of by `close`."""
+
+    def __init__(self, settings: Settings, disk: Disk) -> None:
+        """Open the vault, and take in what a crash left behind; raises `SinkError`, `OSError`."""
+        self._disk = disk
+        self._read_only = settings.read_only
+        with ExitStack() as stack:
+            self.place = Place(
+                settings.path, disk, create=settings.create, read_only=settings.read_only
+            )
+            self.place.enter(settings.clock())
+            stack.callback(self.place.leave)
+            vault = self.place.identity.id
+            self.packs = Packs(vault, self.place.packs)
+            self.index = self._readable_index() if settings.read_only else self._index()
+            stack.callback(self.index.close)
+            self.reading = Reading(vault, self.packs, self.index)
+            self._recovery = Recovery(self.place, self.packs, self.index, disk)
+            self._writer = Writer(
+                (self.place, self.packs, self.index),
+                disk,
+                settings.clock,
+                pack_size=settings.pack_size,
+                read_back=settings.read_back,
+            )
+            stack.callback(self._writer.close)
+            self.packing = Packing(
+                settings.compression_level, lambda digest: self.index.object(digest) is not None
+            )
+            stack.callback(self.packing.close)
+            if not settings.read_only:
+                self._catch_up()
+            self._stack = stack.pop_all()
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._stack.close()
+
+    def _index(self) -> Index:
+        with self.place.writing():
+            return Index.open(self.place.index, self.place.identity.id, self._disk)
+
+    def _catch_up(self) -> None:
+        with self.place.writing():
+            if self.index.usable():
+                self._recovery.adopt(look_around=True)
+            else:
+                self._recovery.rebuild()
+
+    def _readable_index(self) -> Index:
+        """The index as it is, or one for this process where it is missing or of no use."""
+        try:
+            index = self._committed()
+        except SinkError:
+            index = None
+        return self._derived() if index is None else index
+
+    def _committed(self) -> Index | None:
+        """The index on the disk, for reading alone; `None` where it is missing or old."""
+        if not self.place.has_index():
+            return None
+        index = Index.open_read_only(self.place.index, self.place.identity.id, Disk())
+        try:
+            if index.usable():
+                return index
+        except BaseException:
+            index.close()
+            raise
+        index.close()
+        return None
+
+    def _derived(self) -> Index:
+        index = Index.temporary(self.place.identity.id, Disk())
+        tails = []
+        for name in self.packs.names():
+            try:
+                with self.packs.open(name) as pack:
+                    tails.append(survey(pack))
+            except SinkCorrupt:
+                continue  # the others can be read all the same, and `verify` names this one
+        with index.transaction():
+            apply(index, self.packs, that_count(tails, newest_too=True))
+        return index
+
+    # -- appending ------------------------------------------------------------------------
+
+    def store(self, entries: list[tuple[ArchiveEntry, Prepared]]) -> frozenset[Digest]:
+        """Append what is not there yet as one batch; return the ids that are new."""
+        self.refuse_read_only()
+        with self.place.writing():
+            self._recovery.adopt(look_around=False)
+            new = [prepared for entry, prepared in entries if self.index.find(entry.id) is None]
+            if new:
+                objects = self._objects(new)
+                records = tuple(prepared.record for prepared in new)
+                self._writer.append(Draft(objects, records))
+        return frozenset(prepared.record.id for prepared in new)
+
+    def state(self, fact: Fact) -> None:
+        """Append a fact, durable when it returns."""
+        self.refuse_read_only()
+        with self.place.writing():
+            self._recovery.adopt(look_around=False)
+            self._writer.append(Draft(contents=(fact,)))
+
+    def rebuild(self) -> None:
+        """Make the index anew from the packs alone."""
+        self.refuse_read_only()
+        with self.place.writing():
+            self._recovery.rebuild()
+
+    def verify(self, level: Level, on_progress: Callable[[int, int], None] | None) -> VerifyReport:
+        """Compare the packs, and the index on the disk as it is now; raises `OSError`."""
+        index, damage = None, None
+        try:
+            index = self._committed()
+            if index is not None:
+                index.snapshot()
+        except SinkCorrupt as error:
+            damage = str(error)
+        try:
+            return Verification(self.packs, index, level, on_progress, damage).run()
+        finally:
+            if index is not None:
+                index.close()
+
+    def refuse_read_only(self) -> None:
+        """Raise `SinkNotWritable` where the vault was opened for reading."""
+        if self._read_only:
+            raise read_only()
+
+    def _objects(self, new: list[Prepared]) -> tuple[Packed, ...]:
+        """What must be stored for these entries: each part once, and only if it is not there."""
+        objects: dict[Digest, Packed] = {}
+        for prepared in new:
+            for digest, data in prepared.parts.items():
+                if digest in objects or self.index.object(digest) is not None:
+                    continue
+                packed = prepared.packed.get(digest) or self.packing.pack(digest, data)
+                objects[digest] = packed
+        return tuple(objects.values())

@@ -1,0 +1,224 @@
+"""The embedded archive: packs, their index, and the ways to read them.
+
+Laws, each with a test:
+
+1. A receipt is given once the batch's manifest is complete and on the medium.
+2. Nothing in a pack is ever changed, shortened or deleted.
+3. An entry id is stored once; putting it again writes nothing and gives its first receipt.
+4. Equal bytes are stored once, however many entries and owners there are.
+5. A view shows a user what that user owns, and of it what that user may know.
+6. Everything that is read is compared with the digest that it was stored under.
+7. The index follows from the packs: deleted and rebuilt, it gives the same views.
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, final
+
+from typing_extensions import override
+
+from mailarchive._durable import no_fuse
+from mailarchive._model import Durability, Receipt, Rejected, SinkCapabilities, Stored
+from mailarchive.abc import Sink
+from mailarchive.errors import ConfigurationError, SinkCorrupt, SinkError
+from mailarchive.vault import _zstd
+from mailarchive.vault._audit import Auditor, reading_fact
+from mailarchive.vault._disk import Disk
+from mailarchive.vault._errors import closed, os_errors
+from mailarchive.vault._reading import location
+from mailarchive.vault._session import Session, Settings
+from mailarchive.vault._verify import Level, VerifyReport
+from mailarchive.vault._views import View
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterator, Sequence
+
+    from mailarchive._durable import Fuse
+    from mailarchive._model import ArchiveEntry, Digest, UserId
+    from mailarchive.vault._index import Found
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@final
+class Vault(Sink):
+    """An archive in a folder: append-only packs of tar and zstd, and an index beside them.
+
+    A sink whose receipts say that a message survives a loss of power (on Linux; elsewhere
+    the end of the process), and the only reader of what it stored.  A context manager; may
+    be shared by threads, and several processes of one machine may write to one vault.
+    Opening it raises `SinkError`, `SinkNotWritable`, `SinkCorrupt`, and `Unsupported` for a
+    later format or a network file system.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        create: bool = True,
+        read_only: bool = False,
+        read_back: bool = True,
+        compression_level: int = 3,
+        pack_size: int = 512 << 20,
+        clock: Callable[[], datetime] = _now,
+        fuse: Fuse | None = None,
+    ) -> None:
+        """Use the folder `path`; with `create` it is made where it is missing or empty.
+
+        With `read_only` nothing is written, so that neither a put nor an auditor's reading
+        is possible.  With `read_back` each batch is read from the medium and compared
+        before its receipts are given, and they say `verified`.  `compression_level` is
+        zstd's.  A pack is closed at about `pack_size` bytes.  `fuse` is called before each
+        step that changes something on the disk, for tests that crash there.
+
+        Raises `ConfigurationError` for a setting that cannot be.
+        """
+        lowest, highest = _zstd.levels()
+        if not lowest <= compression_level <= highest or pack_size < 1:
+            raise ConfigurationError(
+                f"compression_level must be {lowest} to {highest}, and pack_size at least 1",
+                suggestions=["leave both out: the defaults are measured"],
+            )
+        self.name = "vault"
+        durability = Durability.MEDIA if sys.platform == "linux" else Durability.PROCESS
+        self.capabilities = SinkCapabilities(
+            reads=True, durability=durability, concurrent_puts=True
+        )
+        self._settings = Settings(
+            path=Path(path),
+            create=create,
+            read_only=read_only,
+            read_back=read_back,
+            compression_level=compression_level,
+            pack_size=pack_size,
+            clock=clock,
+        )
+        self._disk = Disk(fuse or no_fuse)
+        self._session: Session | None = None
+
+    # -- a sink ---------------------------------------------------------------------------
+
+    @override
+    def _open(self) -> None:
+        self._session = Session(self._settings, self._disk)
+        self.name = f"vault:{self._session.place.identity.id[:8]}"
+
+    @override
+    def _close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
+    @override
+    def _put(self, entry: ArchiveEntry) -> Receipt:
+        (answer,) = self._put_many((entry,))
+        if isinstance(answer, Rejected):
+            raise SinkError(f"the vault cannot keep this entry: {answer.reason}")
+        return answer
+
+    @override
+    def _put_many(self, entries: Sequence[ArchiveEntry]) -> Iterator[Receipt | Rejected]:
+        session = self._opened()
+        session.refuse_read_only()
+        distinct: dict[Digest, ArchiveEntry] = {}
+        for entry in entries:
+            distinct.setdefault(entry.id, entry)
+        unknown = [entry for entry in distinct.values() if session.index.find(entry.id) is None]
+        ready = []
+        for entry, prepared in zip(unknown, session.packing.prepare(unknown), strict=True):
+            if isinstance(prepared, Rejected):
+                yield prepared
+                del distinct[entry.id]
+            else:
+                ready.append((entry, prepared))
+        new = session.store(ready) if ready else frozenset()
+        for entry_id in distinct:
+            yield self._receipt(entry_id, Stored.STORED if entry_id in new else Stored.PRESENT)
+
+    def _receipt(self, entry_id: Digest, outcome: Stored) -> Receipt:
+        found = self._found(entry_id)
+        return Receipt(
+            sink=self.name,
+            entry_id=entry_id,
+            stored_digest=found.stored.raw,
+            location=location(found),
+            outcome=outcome,
+            durability=self.capabilities.durability,
+            verified=found.verified,
+        )
+
+    @override
+    def _read(self, receipt: Receipt) -> bytes:
+        found = self._found(receipt.entry_id)
+        if (found.stored.raw, location(found)) != (receipt.stored_digest, receipt.location):
+            raise SinkCorrupt(
+                "the vault holds this entry elsewhere, or other bytes, than the receipt says",
+                suggestions=["verify the vault; is this the vault that gave the receipt?"],
+            )
+        return self._opened().reading.at(found, from_medium=True)
+
+    def _found(self, entry_id: Digest) -> Found:
+        found = self._opened().index.find(entry_id)
+        if found is None:
+            raise SinkCorrupt(
+                "the vault does not hold an entry that it gave a receipt for",
+                suggestions=["verify the vault; is this the vault that gave the receipt?"],
+            )
+        return found
+
+    def _opened(self) -> Session:
+        if self._session is None:
+            raise closed()
+        return self._session
+
+    # -- the only reader ------------------------------------------------------------------
+
+    def view(self, user: UserId) -> View:
+        """Return what this user owns; the ordinary way to read.
+
+        The id may be any text; one that owns nothing sees nothing.
+        """
+        return View(self._opened().reading, user)
+
+    def auditor(self, actor: str, reason: str) -> Auditor:
+        """Return a way to read everything, after having put on record who reads and why.
+
+        The record is on the medium before this returns.  Raises `Unsupported` where actor
+        or reason is empty, `SinkNotWritable` where the vault was opened with `read_only`,
+        and whatever a put raises.
+        """
+        session = self._opened()
+        fact = reading_fact(actor, reason, self._settings.clock())
+        with os_errors("putting an auditor's reading on record"):
+            session.state(fact)
+        return Auditor(session.reading)
+
+    def verify(
+        self,
+        level: Level | str = Level.QUICK,
+        *,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> VerifyReport:
+        """Return what is not as it was put; writes nothing, and mends nothing.
+
+        `quick` compares headers, manifests, their order and the index; `stored` every
+        stored byte with its digest; `content` unpacks every message too.  `on_progress` is
+        told bytes done and of how many.  Other processes may go on writing.  Raises
+        `SinkError`, and `ConfigurationError` for another level.
+        """
+        session = self._opened()
+        if level not in frozenset(Level):
+            raise ConfigurationError(f"level must be one of {', '.join(Level)}")
+        with os_errors("verifying the vault"):
+            return session.verify(Level(level), on_progress)
+
+    def rebuild(self) -> None:
+        """Make the index anew from the packs alone; raises `SinkError`."""
+        with os_errors("rebuilding the index"):
+            self._opened().rebuild()

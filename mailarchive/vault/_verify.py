@@ -1,0 +1,340 @@
+"""Proving that a vault is whole: packs first, then how they belong together, then the index.
+
+Nothing is written, nothing is mended, and no key is needed.  What a crash may leave
+behind, a torn tail that was never acknowledged, is counted and not accused.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from itertools import pairwise, zip_longest
+from typing import TYPE_CHECKING, Any
+
+from attrs import asdict, evolve, field, frozen
+
+from mailarchive._model import Span
+from mailarchive.errors import SinkCorrupt
+from mailarchive.vault import _schema, _tar
+from mailarchive.vault._disk import Disk
+from mailarchive.vault._errors import Damage
+from mailarchive.vault._index import Index
+from mailarchive.vault._manifest import BAD_JSON, Fact
+from mailarchive.vault._recovery import Tail, Where, apply, in_order, survey, that_count
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mailarchive.vault._index import PackRow
+    from mailarchive.vault._manifest import Manifest, StoredObject
+    from mailarchive.vault._packs import Pack, Packs
+
+
+class Level(StrEnum):
+    """How closely to look; each level includes the ones before it."""
+
+    QUICK = "quick"
+    """Every header and manifest, their places and order, and the index against them."""
+    STORED = "stored"
+    """Every stored byte against the digest in its member's name."""
+    CONTENT = "content"
+    """Every message unpacked, and compared with the digest taken before it was put."""
+
+
+@frozen
+class Finding:
+    """Something that is not as it was put: `kind` is a stable word, `words` for a person.
+
+    `offset` counts bytes from the start of the pack; either is `None` where it is not
+    about one place.
+    """
+
+    kind: str
+    pack: str | None
+    offset: int | None
+    words: str
+
+
+@frozen
+class VerifyReport:
+    """What was looked at, and what was found.
+
+    `size` is in bytes of packs.  `torn` counts packs that end in something a crash left
+    behind, which is no damage.
+    """
+
+    level: Level
+    packs: int = 0
+    batches: int = 0
+    entries: int = 0
+    objects: int = 0
+    size: int = 0
+    torn: int = 0
+    findings: tuple[Finding, ...] = field(default=())
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain values, for JSON; `ok` among them."""
+        return {"ok": self.ok, **asdict(self), "level": self.level.value}
+
+
+class Verification:
+    """One verification of the packs of a vault, against its index where there is one."""
+
+    def __init__(
+        self,
+        packs: Packs,
+        index: Index | None,
+        level: Level,
+        on_progress: Callable[[int, int], None] | None,
+        damage: str | None = None,
+    ) -> None:
+        """Look at `packs` as closely as `level` says; tell bytes done, and of how many.
+
+        `damage` is what is already known to be wrong with the index.
+        """
+        self._packs = packs
+        self._index = index
+        self._level = level
+        self._on_progress = on_progress
+        self._report = VerifyReport(level)
+        self._findings: list[Finding] = []
+        self._tails: list[Tail] = []
+        self._hidden: list[Where] = []
+        self._done = 0
+        self._total = 0
+        if damage is not None:
+            self._find("index", None, None, damage)
+
+    def run(self) -> VerifyReport:
+        """Return what was found; raises `OSError`."""
+        rows = self._rows()
+        sizes = {name: self._packs.size(name) for name in self._names(rows)}
+        self._total = sum(size or 0 for size in sizes.values())
+        for name, size in sizes.items():
+            self._pack(name, size, None if rows is None else rows[name])
+        found = in_order(that_count(self._tails, newest_too=True))
+        self._order(found)
+        self._unhide(found)
+        self._against_index(found)
+        return evolve(self._report, findings=tuple(self._findings))
+
+    def _rows(self) -> dict[str, PackRow] | None:
+        if self._index is None:
+            return None
+        try:
+            return {row.name: row for row in self._index.packs()}
+        except SinkCorrupt as error:
+            self._find("index", None, None, str(error))
+            self._index = None
+            return None
+
+    def _names(self, rows: dict[str, PackRow] | None) -> list[str]:
+        """The packs that count: those of the index, for a newer one is not committed yet."""
+        return self._packs.names() if rows is None else sorted(rows)
+
+    # -- packs ----------------------------------------------------------------------------
+
+    def _pack(self, name: str, size: int | None, row: PackRow | None) -> None:
+        if size is None:
+            if row is None or row.upto:
+                self._find("missing-pack", name, None, "the pack is not there, or is no file")
+            return
+        if row is not None and size < row.upto:
+            missing = row.upto - size
+            self._find("truncated", name, size, f"the pack ends {missing} bytes too early")
+        try:
+            with self._packs.open(name, None if row is None else row.upto) as pack:
+                found, doubts = self._walk(pack)
+                torn = self._judge(doubts, strict=row is not None)
+                torn = torn or self._behind(evolve(pack, size=size), row)
+        except Damage as damage:
+            self._blame(damage)
+            return
+        self._tails.append(Tail(name, pack.size, 0, tuple(found)))
+        self._add(packs=1, size=pack.size, torn=int(torn))
+
+    def _walk(self, pack: Pack) -> tuple[list[Where], list[tuple[Damage, bool]]]:
+        """The batches of a pack, and each damage with whether a batch stands behind it."""
+        found: list[Where] = []
+        doubts: list[Damage] = []
+        judged: list[tuple[Damage, bool]] = []
+        for each in pack.manifests():
+            if isinstance(each, Damage):
+                doubts.append(each)
+                continue
+            judged += [(damage, True) for damage in doubts]
+            doubts.clear()
+            if self._batch(pack, each):
+                found.append(Where.of(each))
+            self._progress(each.end - each.head.offset)
+        return found, judged + [(damage, False) for damage in doubts]
+
+    def _judge(self, doubts: list[tuple[Damage, bool]], *, strict: bool) -> bool:
+        """Blame what was acknowledged; return whether the rest can only be a torn tail."""
+        for damage, followed in doubts:
+            if strict or followed:
+                self._blame(damage)
+        return not strict and any(not followed for _, followed in doubts)
+
+    def _batch(self, pack: Pack, manifest: Manifest) -> bool:
+        """Look at a batch; return whether its manifest can be read."""
+        try:
+            contents, objects = manifest.contents, manifest.objects
+            manifest.poisoned()
+        except BAD_JSON:
+            damage = pack.damage(manifest.offset, "manifest", "a manifest that cannot be read")
+            self._blame(damage)
+            return False
+        entries = [record for _, record in contents if not isinstance(record, Fact)]
+        for record in entries:
+            spans = (each for each in record.originals if isinstance(each, Span))
+            if any(not span.start <= span.end <= record.size for span in spans):
+                self._blame(
+                    pack.damage(manifest.offset, "span", "an original outside of its message")
+                )
+        for damage in self._damages(pack, manifest):
+            self._blame(damage)
+        self._add(batches=1, entries=len(entries), objects=len(objects))
+        return True
+
+    def _damages(self, pack: Pack, manifest: Manifest) -> Iterator[Damage]:
+        try:
+            pack.check_layout(manifest)
+        except Damage as damage:
+            yield damage
+        if self._level is Level.QUICK:
+            return
+        for stored in manifest.objects:
+            try:
+                self._object(pack, stored)
+            except Damage as damage:
+                if damage.kind != "misplaced":  # the layout said so already
+                    yield damage
+        try:
+            name = _tar.MANIFEST.format(manifest.digest.hex)
+            pack.check(manifest.offset, name, len(manifest.data))
+        except Damage as damage:
+            yield damage
+
+    def _object(self, pack: Pack, stored: StoredObject) -> None:
+        pack.check(stored.offset, stored.name, stored.stored_size)
+        if self._level is Level.CONTENT:
+            pack.unpacked(stored)
+
+    def _behind(self, pack: Pack, row: PackRow | None) -> bool:
+        """Whether a torn tail stands behind what counts of a pack that is closed."""
+        if row is None or not row.sealed or pack.size <= row.upto:
+            return False
+        rest = pack.size - row.upto
+        if rest <= len(_tar.TRAILER) and not any(pack.read(row.upto, rest)):
+            return False
+        found = survey(pack, row.upto, hashing=True).found
+        self._hidden += [where for where in found if not where.lost]
+        return True
+
+    # -- how they belong together ---------------------------------------------------------
+
+    def _order(self, found: list[Where]) -> None:
+        """Each batch names the one before it, in whatever pack: none can go missing between."""
+        if found and found[0].sequence != 1:
+            self._gap(0, found[0])
+        for before, where in pairwise(found):
+            if where.sequence == before.sequence:
+                words = f"two batches are number {where.sequence}"
+                self._find("rival", where.pack, where.offset, words)
+            elif where.sequence != before.sequence + 1:
+                self._gap(before.sequence, where)
+            elif where.previous != before.digest:
+                words = f"batch {where.sequence} followed another one than there is now"
+                self._find("order", where.pack, where.offset, words)
+
+    def _unhide(self, found: list[Where]) -> None:
+        """Only a batch of a poisoned pack may be whole, and still not count."""
+        poisoned: dict[str, int] = {}
+        for where in found:
+            poisoned.update(where.poisoned)
+        for where in self._hidden:
+            if where.end <= poisoned.get(where.pack, where.end):
+                words = f"batch {where.sequence} is whole, and the index leaves it out"
+                self._find("hidden", where.pack, where.offset, words)
+
+    def _gap(self, before: int, where: Where) -> None:
+        words = f"batches {before + 1} to {where.sequence - 1} are not there"
+        self._find("gap", where.pack, where.offset, words)
+
+    # -- the index ------------------------------------------------------------------------
+
+    def _against_index(self, found: list[Where]) -> None:
+        """Make the index again, beside, and compare."""
+        derived = Index.temporary(self._packs.vault, Disk())
+        try:
+            with derived.transaction():
+                apply(derived, self._packs, [Tail("", 0, 0, tuple(found))], closing=False)
+            self._missing_objects(derived)
+            if self._index is not None:
+                self._compare(self._index, derived, {where.digest.value for where in found})
+        except SinkCorrupt as error:
+            self._find("index", None, None, str(error))
+        finally:
+            derived.close()
+
+    def _missing_objects(self, derived: Index) -> None:
+        rows = derived.rows(
+            "SELECT p.name, b.offset, count(*) FROM"
+            " (SELECT batch, raw FROM entry UNION ALL"
+            "  SELECT e.batch, t.raw FROM part t JOIN entry e ON e.n = t.entry) w"
+            " JOIN batch b ON b.n = w.batch JOIN pack p ON p.n = b.pack"
+            " WHERE w.raw NOT IN (SELECT raw FROM object) GROUP BY b.n"
+        )
+        for pack, offset, count in rows:
+            words = f"{count} messages of this batch are stored nowhere"
+            self._find("missing-object", pack, offset, words)
+
+    def _compare(self, index: Index, derived: Index, found: set[bytes]) -> None:
+        thorough = self._level is not Level.QUICK
+        ((sound, *_),) = index.rows(f"PRAGMA {'integrity' if thorough else 'quick'}_check(1)")
+        if sound != "ok":
+            self._find("index", None, None, "the index is damaged: rebuild it")
+            return
+        lost = [
+            (pack, offset)
+            for digest, pack, offset in index.rows(
+                "SELECT b.digest, p.name, b.offset FROM batch b LEFT JOIN pack p ON p.n = b.pack"
+            )
+            if digest not in found
+        ]
+        for pack, offset in lost:
+            self._find("missing-batch", pack, offset, "the index knows a batch that is not there")
+        if lost:
+            return  # the rest would only repeat what is missing
+        for table, query in _schema.CONTENTS.items():
+            pairs = zip_longest(index.stream(query), derived.stream(query))
+            differing = sum(ours != theirs for ours, theirs in pairs)
+            if differing:
+                words = f"{differing} rows of table {table} do not follow from the packs"
+                self._find("index", None, None, f"{words}: rebuild the index")
+
+    # -- notes ----------------------------------------------------------------------------
+
+    def _blame(self, damage: Damage) -> None:
+        self._find(damage.kind, damage.pack, damage.offset, str(damage))
+
+    def _find(self, kind: str, pack: str | None, offset: int | None, words: str) -> None:
+        finding = Finding(kind, pack, offset, words)
+        if finding not in self._findings:
+            self._findings.append(finding)
+
+    def _add(self, **counts: int) -> None:
+        report = self._report
+        self._report = evolve(
+            report, **{name: getattr(report, name) + more for name, more in counts.items()}
+        )
+
+    def _progress(self, size: int) -> None:
+        self._done += size
+        if self._on_progress is not None:
+            self._on_progress(min(self._done, self._total), self._total)

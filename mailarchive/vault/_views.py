@@ -1,0 +1,356 @@
+"""The ordinary way to read an archive: as one of its users, and with no other's eyes."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+from mailarchive import headers
+from mailarchive._model import Address, Recipient
+from mailarchive.errors import SinkError, Unsupported
+from mailarchive.vault import _knowledge, _record
+from mailarchive.vault._errors import index_disagrees
+from mailarchive.vault._index import user_bytes
+from mailarchive.vault._manifest import BAD_JSON
+from mailarchive.vault._record import PRIVATE_HEADERS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+    from typing import Any
+
+    from mailarchive._model import UserId
+    from mailarchive.vault._reading import Reading
+    from mailarchive.vault._record import Record, Summary
+
+_PAGE = 200
+_MOST_COPIES = 100
+"""Copies of one message that a list looks at; all of them can be read."""
+
+
+@frozen
+class _Copy:
+    """One entry behind a message, and what this user may know of it."""
+
+    n: int
+    counts: bool
+    sender: bool
+    folder: bool
+    own: frozenset[int]
+    summary: Summary
+
+
+@frozen
+class ViewedMessage:
+    """A message as one user may see it.
+
+    `key` is opaque, stays the same, and means nothing in another user's view.  `sender`,
+    `on_behalf_of` and `recipients` are what this user may know; the sender knows all.
+    `date` is what the message says, `received_at` what the source said.  `folders` are
+    the names of folders it was found in, as far as they are this user's.  `size` is in
+    bytes and of the whole message, also where `redacted` says that `content` leaves header
+    fields out.  `copies` counts the different forks of the message that the user owns.
+    """
+
+    key: str
+    subject: str | None = field(repr=False)
+    sender: Address | None
+    on_behalf_of: Address | None
+    recipients: tuple[Recipient, ...] = field(repr=lambda them: f"<{len(them)}>")
+    date: datetime | None
+    received_at: datetime | None
+    folders: tuple[str, ...] = field(repr=lambda them: f"<{len(them)}>")
+    size: int
+    copies: int
+    redacted: bool
+    _view: View = field(repr=False, eq=False, alias="view")
+
+    def content(self, copy: int = 0) -> bytes:
+        """Return the message, or another of its `copies`, compared with its digest.
+
+        For the sender these are the exact bytes.  For anybody else the header fields of
+        `PRIVATE_HEADERS` are cut out, and every other byte is exact.  Raises `SinkCorrupt`,
+        `SinkError`; `Unsupported` where this report holds no message.
+        """
+        return self._view._content(self.key, copy)  # noqa: SLF001 - a message is a part of its view
+
+    def report(self, copy: int = 0) -> bytes:
+        """Return the journal report, which names every recipient; for the sender alone.
+
+        Raises `Unsupported` for anybody else, and where the message was not journaled;
+        `SinkCorrupt`, `SinkError`.
+        """
+        return self._view._report(self.key, copy)  # noqa: SLF001 - a message is a part of its view
+
+
+class View:
+    """What one user owns in a vault, and nothing beside it.
+
+    Lists are newest first: by the message's own date, but no later than its arrival.
+    Filters: `since` (included) and `until` (not) are aware times, on that order;
+    `sender` is an address, compared with the sender and with on whose behalf; `folder` a
+    name as in `ViewedMessage.folders`; `text` is found anywhere in the subject and in the
+    addresses that this user may know, in whatever case.
+
+    Every method raises `SinkError` where the vault is closed or damaged.
+    """
+
+    def __init__(self, reading: Reading, user: UserId) -> None:
+        """Read as `user`, whose id may be any text at all."""
+        self._reading = reading
+        self._user = user
+
+    def count(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        sender: Address | str | None = None,
+        folder: str | None = None,
+        text: str | None = None,
+    ) -> int:
+        """Return how many messages there are."""
+        where, values = _where(since, until, sender, folder, text)
+        rows = self._reading.index.rows(
+            f"SELECT count(*) FROM message m WHERE m.user = {_USER}{where}",  # noqa: S608 - only constants
+            [user_bytes(self._user), *values],
+        )
+        number: int = rows[0][0]
+        return number
+
+    def messages(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        sender: Address | str | None = None,
+        folder: str | None = None,
+        text: str | None = None,
+        limit: int | None = None,
+        after: str | None = None,
+    ) -> Iterator[ViewedMessage]:
+        """Return messages, newest first, read from the archive as they are asked for.
+
+        `limit` of them; `after` is the key of the last one of the page before.  What
+        arrives meanwhile moves no page.  Raises `SinkError` for a key that is not in
+        this view, `Unsupported` for a time without a zone.
+        """
+        where, values = _where(since, until, sender, folder, text)
+        place = None if after is None else self._place(after)
+        return self._pages(where, values, place, limit)
+
+    def get(self, key: str) -> ViewedMessage | None:
+        """Return the message with this key, or `None` where this view has none."""
+        place = self._find(key)
+        return None if place is None else self._message(*place)
+
+    # -- finding --------------------------------------------------------------------------
+
+    def _pages(
+        self, where: str, values: list[Any], place: tuple[int, int] | None, limit: int | None
+    ) -> Iterator[ViewedMessage]:
+        left = limit
+        while left is None or left > 0:
+            size = _PAGE if left is None else min(left, _PAGE)
+            rows = self._page(where, values, place, size)
+            for at, head, key, copies in rows:
+                yield self._message(at, head, key, copies)
+                place = at, head
+            if len(rows) < size:
+                return
+            left = None if left is None else left - size
+
+    def _page(
+        self, where: str, values: list[Any], place: tuple[int, int] | None, size: int
+    ) -> list[tuple[Any, ...]]:
+        before = "" if place is None else " AND (m.at, m.head) < (?, ?)"
+        return self._reading.index.rows(
+            "SELECT m.at, m.head, m.key, m.copies FROM message m"  # noqa: S608 - only constants
+            f" WHERE m.user = {_USER}{before}{where}"
+            " ORDER BY m.at DESC, m.head DESC LIMIT ?",
+            [user_bytes(self._user), *(place or ()), *values, size],
+        )
+
+    def _find(self, key: str) -> tuple[int, int, str, int] | None:
+        if not key.isascii():
+            return None
+        rows = self._reading.index.rows(
+            f"SELECT at, head, key, copies FROM message m WHERE user = {_USER} AND key = ?",  # noqa: S608 - only constants
+            (user_bytes(self._user), key),
+        )
+        return (rows[0][0], rows[0][1], rows[0][2], rows[0][3]) if rows else None
+
+    def _place(self, key: str) -> tuple[int, int]:
+        found = self._find(key)
+        if found is None:
+            raise SinkError(
+                "there is no message with this key in the view",
+                suggestions=["list the messages again from the start"],
+            )
+        return found[0], found[1]
+
+    # -- what is found --------------------------------------------------------------------
+
+    def _message(self, at: int, head: int, key: str, copies: int) -> ViewedMessage:
+        del at
+        behind = self._behind(head)
+        if not behind:
+            raise index_disagrees("a message without an entry")
+        first = behind[0]
+        envelope = first.summary.envelope
+        return ViewedMessage(
+            key=key,
+            subject=envelope.subject,
+            sender=envelope.sender,
+            on_behalf_of=envelope.on_behalf_of,
+            recipients=_known_recipients(behind),
+            date=envelope.date,
+            received_at=first.summary.received_at,
+            folders=_known_folders(behind),
+            size=first.summary.content_size or 0,
+            copies=copies,
+            redacted=first.summary.private and not first.sender,
+            view=self,
+        )
+
+    def _behind(self, head: int) -> list[_Copy]:
+        rows = self._reading.index.rows(
+            "SELECT e.n, o.copy, o.sender, o.folder, o.own, e.summary"  # noqa: S608 - only constants
+            f" FROM owner o JOIN entry e ON e.n = o.entry WHERE o.user = {_USER}"
+            " AND o.head = ? ORDER BY o.entry LIMIT ?",
+            (user_bytes(self._user), head, _MOST_COPIES),
+        )
+        try:
+            return [
+                _Copy(
+                    n,
+                    bool(counts),
+                    bool(sender),
+                    bool(folder),
+                    frozenset(json.loads(own)),
+                    _record.load_summary(json.loads(summary)),
+                )
+                for n, counts, sender, folder, own, summary in rows
+            ]
+        except BAD_JSON as error:
+            raise index_disagrees("a summary that cannot be read") from error
+
+    def _entry(self, key: str, copy: int) -> tuple[Record, bool]:
+        """The entry of a copy as its manifest has it, and whether this user sent it."""
+        found = self._find(key)
+        rows = (
+            []
+            if found is None or copy < 0
+            else self._reading.index.rows(
+                f"SELECT entry FROM owner WHERE user = {_USER} AND head = ? AND copy = 1"  # noqa: S608 - only constants
+                " ORDER BY entry LIMIT 1 OFFSET ?",
+                (user_bytes(self._user), found[1], copy),
+            )
+        )
+        if not rows:
+            raise SinkError(
+                "there is no such copy of the message",
+                suggestions=["ask for one from 0 to its number of copies, less one"],
+            )
+        (line,) = self._reading.index.lines("t.n = ?", rows[0])
+        record = self._reading.record(line)
+        owner = record.owner_named(self._user)
+        if owner is None:
+            raise index_disagrees("the user does not own this entry")
+        return record, record.is_sender(owner)
+
+    def _content(self, key: str, copy: int) -> bytes:
+        record, sender = self._entry(key, copy)
+        content = self._reading.content(record)
+        if content is None:
+            raise Unsupported(
+                "this report holds no message",
+                suggestions=["the sender can read the report, and an auditor everything"],
+            )
+        return content if sender else headers.without(content, PRIVATE_HEADERS)
+
+    def _report(self, key: str, copy: int) -> bytes:
+        record, sender = self._entry(key, copy)
+        if not sender:
+            raise Unsupported(
+                "the report is for the sender of the message alone",
+                suggestions=["open the vault as an auditor, with a reason"],
+            )
+        if not record.provenance.is_report:
+            raise Unsupported("this message was not journaled, so that there is no report of it")
+        return self._reading.stored(record.raw)
+
+
+_USER = "(SELECT n FROM user WHERE id = ?)"
+
+
+def _where(
+    since: datetime | None,
+    until: datetime | None,
+    sender: Address | str | None,
+    folder: str | None,
+    text: str | None,
+) -> tuple[str, list[Any]]:
+    """The filters as conditions on a message `m`, and their values in the same order."""
+    clauses: list[str] = []
+    values: list[Any] = []
+    for bound, sign in ((since, ">="), (until, "<")):
+        if bound is not None:
+            clauses.append(f"m.at {sign} ?")
+            values.append(_aware(bound))
+    copies, of_copies = _where_copies(sender, folder, text)
+    if copies:
+        clauses.append(
+            "EXISTS (SELECT 1 FROM owner o JOIN entry e ON e.n = o.entry"  # noqa: S608 - only constants
+            f" WHERE o.user = m.user AND o.head = m.head AND {' AND '.join(copies)})"
+        )
+        values += of_copies
+    return "".join(f" AND {clause}" for clause in clauses), values
+
+
+def _where_copies(
+    sender: Address | str | None, folder: str | None, text: str | None
+) -> tuple[list[str], list[Any]]:
+    clauses: list[str] = []
+    values: list[Any] = []
+    if sender is not None:
+        address = sender if isinstance(sender, Address) else Address.parse(sender)
+        clauses.append("? IN (e.sender, e.behalf)")
+        values.append(user_bytes(address.normal))
+    if folder is not None:
+        clauses.append("(o.folder AND e.folder = ?)")
+        values.append(user_bytes(folder))
+    if text:
+        words = _knowledge.searchable([text])
+        clauses.append(
+            "(instr(e.shown, ?) OR instr(o.search, ?) OR (o.sender AND instr(e.hidden, ?)))"
+        )
+        values += [words, words, words]
+    return clauses, values
+
+
+def _aware(time: datetime) -> int:
+    if time.tzinfo is None:
+        raise Unsupported(
+            "a time without a zone could mean any hour of the day",
+            suggestions=["give the time a zone, such as datetime.UTC"],
+        )
+    return _knowledge.moment(time)
+
+
+def _known_recipients(behind: list[_Copy]) -> tuple[Recipient, ...]:
+    """What any of the copies lets the user know, each line once."""
+    known: dict[Recipient, None] = {}
+    for copy in behind:
+        lines = _knowledge.recipients_for(
+            copy.summary.envelope, copy.summary.shown, copy.own, sender=copy.sender
+        )
+        known.update(dict.fromkeys(lines))
+    return tuple(known)
+
+
+def _known_folders(behind: list[_Copy]) -> tuple[str, ...]:
+    names = ("/".join(copy.summary.folder) for copy in behind if copy.folder)
+    return tuple(dict.fromkeys(names))

@@ -1,0 +1,261 @@
+"""Appending batches: to a pack of one's own, durably, and then to the index.
+
+One batch is one write and one sync.  The commit point is its manifest, complete and
+durable; what happens to the index afterwards can be made up for.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import secrets
+from typing import TYPE_CHECKING
+
+from attrs import evolve, field, frozen
+
+from mailarchive.errors import SinkError, SinkFull
+from mailarchive.vault import _disk, _manifest, _place, _tar
+from mailarchive.vault._manifest import Head, Manifest, StoredObject
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from mailarchive._model import Digest
+    from mailarchive.vault._disk import Disk
+    from mailarchive.vault._index import Index
+    from mailarchive.vault._manifest import Fact
+    from mailarchive.vault._packs import Packs
+    from mailarchive.vault._place import Place
+    from mailarchive.vault._record import Record
+
+_SPARE = 4 << 20
+"""Bytes that must stay free for the index when a batch is written."""
+_LINE = 1024
+"""Bytes of a manifest's line, on an average."""
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+@frozen
+class Packed:
+    """A message as it will be stored, and the digests of both of its forms."""
+
+    raw: Digest
+    size: int
+    stored: Digest
+    frame: bytes = field(repr=False)
+
+
+@frozen
+class Draft:
+    """What a batch is to hold."""
+
+    objects: tuple[Packed, ...] = ()
+    contents: tuple[Record | Fact, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Roughly the bytes that the batch will take in a pack."""
+        members = sum(_tar.member_size(len(each.frame)) for each in self.objects)
+        return members + _LINE * (len(self.objects) + len(self.contents))
+
+
+@frozen
+class _Own:
+    """The pack that this writer has for itself, held by a lock on its open file."""
+
+    name: str
+    handle: int
+
+
+class Writer:
+    """Appends the batches of one open vault; used by whoever holds the vault's lock."""
+
+    def __init__(
+        self,
+        parts: tuple[Place, Packs, Index],
+        disk: Disk,
+        clock: Callable[[], datetime],
+        *,
+        pack_size: int,
+        read_back: bool,
+    ) -> None:
+        """Write packs of about `pack_size` bytes; with `read_back` compare each batch."""
+        self._place, self._packs, self._index = parts
+        self._disk = disk
+        self._clock = clock
+        self._pack_size = pack_size
+        self._read_back = read_back
+        self._own: _Own | None = None
+        self._owed: list[Fact] = []
+        self._settled: bool | None = False
+
+    def close(self) -> None:
+        """Let go of the pack, as it is: whoever writes next may go on with it."""
+        if self._own is not None:
+            _disk.close(self._own.handle)
+            self._own = None
+
+    def append(self, draft: Draft) -> None:
+        """Write a batch, make it durable and take it into the index.
+
+        A pack in which a write, a sync or the reading back failed is poisoned: it counts up
+        to its last good batch and is never written again, and the batch goes into a new
+        pack, once.  Raises `SinkFull`, `SinkError`, `OSError`.
+        """
+        try:
+            manifest = self._write(draft, fresh=False)
+        except OSError as error:
+            poisoned = self._poison()
+            if error.errno in _NO_ROOM or not poisoned:
+                raise
+            manifest = self._write_again(draft)
+        with self._index.transaction():
+            self._index.apply(manifest, verified=self._read_back and _disk.CAN_EVICT)
+        self._owed.clear()
+
+    def _write_again(self, draft: Draft) -> Manifest:
+        try:
+            return self._write(draft, fresh=True)
+        except OSError:
+            self._poison()
+            raise
+
+    def _write(self, draft: Draft, *, fresh: bool) -> Manifest:
+        draft = evolve(draft, contents=(*self._owed, *draft.contents))
+        own, start = self._pack_for(draft.size, fresh=fresh)
+        manifest, data = self._assemble(draft, own.name, start)
+        self._disk.write(own.handle, data, start)
+        self._disk.sync(own.handle)
+        if self._read_back:
+            self._disk.read_back(own.handle, data, start)
+        return manifest
+
+    def _assemble(self, draft: Draft, pack: str, start: int) -> tuple[Manifest, bytes]:
+        members: list[bytes] = []
+        objects: list[StoredObject] = []
+        at = start
+        for packed in draft.objects:
+            size = len(packed.frame)
+            objects.append(StoredObject(packed.stored, size, packed.raw, packed.size, at))
+            members.append(_tar.member(objects[-1].name, packed.frame))
+            at += len(members[-1])
+        sequence, previous = self._index.last()
+        head = Head(
+            vault=self._place.identity.id,
+            volume=_place.VOLUME,
+            pack=pack,
+            offset=start,
+            sequence=sequence + 1,
+            previous=previous,
+            at=self._clock(),
+            objects=len(objects),
+        )
+        data = _manifest.write(head, objects, draft.contents)
+        manifest = Manifest.read(data, at)
+        members.append(_tar.member(_tar.MANIFEST.format(manifest.digest.hex), data))
+        return manifest, b"".join(members)
+
+    # -- which pack -----------------------------------------------------------------------
+
+    def _pack_for(self, size: int, *, fresh: bool) -> tuple[_Own, int]:
+        """The pack to append to, and where its end is."""
+        if self._own is not None:
+            end = self._goes_on(self._own, size)
+            if end is not None:
+                return self._own, end
+            self.close()
+        self._settle()
+        found = None if fresh else self._left_over(size)
+        if found is None:
+            found = self._new_pack(), 0
+        self._own = found[0]
+        self._check_room(self._own, size)
+        return found
+
+    def _settle(self) -> None:
+        """Make the folders durable, once; `None` says that this was tried, and failed."""
+        if self._settled is None:
+            raise SinkError(
+                "the disk did not take the vault's folders, and may not be asked again",
+                suggestions=["check the disk and the system's log, then open the vault again"],
+            )
+        if not self._settled:
+            self._settled = None
+            self._place.settle()
+            self._settled = True
+
+    def _goes_on(self, own: _Own, size: int) -> int | None:
+        """Where the own pack ends; `None` where it is full or not to be touched again."""
+        row = self._index.pack(own.name)
+        if row is None or row.sealed or os.fstat(own.handle).st_size != row.upto:
+            return None
+        if row.upto and row.upto + size > self._pack_size:
+            self._finish(own, row.upto)
+            return None
+        self._check_room(own, size)
+        return row.upto
+
+    def _finish(self, own: _Own, end: int) -> None:
+        """Close a full pack as tar wants it; what it holds is durable already."""
+        self._disk.write(own.handle, _tar.TRAILER, end)
+        with self._index.transaction():
+            self._index.seal(own.name)
+
+    def _left_over(self, size: int) -> tuple[_Own, int] | None:
+        """A pack that its writer has let go of, whole, with room for more."""
+        for row in self._index.packs(unsealed=True):
+            if row.upto + size > self._pack_size or self._packs.size(row.name) != row.upto:
+                continue
+            handle = _disk.open_file(f"{row.name}.tar", self._place.packs(), writing=True)
+            if _lock(handle):
+                # Its writer may have died before the name was durable.
+                self._disk.sync_folder(self._place.packs())
+                return _Own(row.name, handle), row.upto
+            _disk.close(handle)
+        return None
+
+    def _new_pack(self) -> _Own:
+        name = f"{self._clock():%Y%m%dT%H%M%SZ}-{os.getpid()}-{secrets.token_hex(6)}"
+        with self._index.transaction():
+            self._index.register(name)
+        folder = self._place.packs()
+        try:
+            handle = self._disk.create(f"{name}.tar", folder)
+            _lock(handle)
+            self._disk.sync_folder(folder)
+        except OSError:
+            with self._index.transaction():
+                self._index.seal(name)
+            raise
+        return _Own(name, handle)
+
+    def _check_room(self, own: _Own, size: int) -> None:
+        """Rather write nothing at all than half of a batch."""
+        if _disk.free_space(own.handle) < size + _SPARE:
+            raise SinkFull(
+                "the disk has no room for the next batch",
+                suggestions=["make room on the disk of the vault, then run again"],
+            )
+
+    def _poison(self) -> bool:
+        """Never touch the own pack again, and owe the archive the fact that says so."""
+        own = self._own
+        self.close()
+        row = None if own is None else self._index.pack(own.name)
+        if row is None:
+            return False
+        self._owed.append(_manifest.poisoned(row.name, row.upto))
+        with self._index.transaction():
+            self._index.seal(row.name)
+        return True
+
+
+def _lock(handle: int) -> bool:
+    """Take a pack for oneself; `False` where another process has it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,72 @@
+"""One message, one zstd frame, with its size and a checksum in it (RFC 8878)."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+LARGEST = 2 << 30
+"""Bytes of the largest message that a vault takes, and that a reader will unpack."""
+
+_WINDOW_LOG = 27
+"""No frame of ours needs a larger window; one that does would be a bomb (RFC 8878, 3.1.1.1.2)."""
+
+
+_OTHER_SIZE = "a zstd frame of another size"
+
+
+class _Compressors(threading.local):
+    """A compressor a thread and level: making one costs as much as a small message."""
+
+    def __init__(self) -> None:
+        self.by_level: dict[int, zstd.ZstdCompressor] = {}
+
+    def get(self, level: int) -> zstd.ZstdCompressor:
+        found = self.by_level.get(level)
+        if found is None:
+            options: dict[int, int] = {
+                zstd.CompressionParameter.compression_level: level,
+                zstd.CompressionParameter.checksum_flag: 1,
+                zstd.CompressionParameter.content_size_flag: 1,
+            }
+            found = self.by_level[level] = zstd.ZstdCompressor(options=options)
+        return found
+
+
+_compressors = _Compressors()
+
+
+def levels() -> tuple[int, int]:
+    """Return the lowest and the highest level that there is."""
+    lowest, highest = zstd.CompressionParameter.compression_level.bounds()
+    return lowest, highest
+
+
+def compress(data: bytes, level: int) -> bytes:
+    """Return `data` as one frame."""
+    compressor = _compressors.get(level)
+    return compressor.compress(data, mode=compressor.FLUSH_FRAME)
+
+
+def decompress(frame: bytes, size: int) -> bytes:
+    """Return what is in the frame, which must be `size` bytes; raises `ValueError`.
+
+    Never unpacks more than that, whatever the frame says.
+    """
+    try:
+        if not 0 <= size <= LARGEST or zstd.get_frame_info(frame).decompressed_size != size:
+            raise ValueError(_OTHER_SIZE)
+        options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: _WINDOW_LOG}
+        decompressor = zstd.ZstdDecompressor(options=options)
+        data = decompressor.decompress(frame, max_length=size + 1)
+    except zstd.ZstdError as error:
+        msg = "no zstd frame, or a damaged one"
+        raise ValueError(msg) from error
+    if len(data) != size or not decompressor.eof or decompressor.unused_data:
+        raise ValueError(_OTHER_SIZE)
+    return data
