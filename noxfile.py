@@ -21,8 +21,13 @@ nox.options.reuse_existing_virtualenvs = True
 PROJECT = nox.project.load_toml("pyproject.toml")
 CODE = ("mailarchive", "tests", "docs", "conftest.py", "noxfile.py")
 
-SERVERS = {"/usr/sbin/dovecot": "dovecot-imapd", "/usr/lib/dovecot/lmtp": "dovecot-lmtpd"}
-"""What the tests start, and the Debian package that has it."""
+SERVERS = {
+    "/usr/sbin/dovecot": "dovecot-imapd",
+    "/usr/lib/dovecot/lmtp": "dovecot-lmtpd",
+    "/usr/bin/strace": "strace",
+    "/usr/bin/zstd": "zstd",
+}
+"""What the tests start beside Python, and the Debian package that has it."""
 
 
 def group(name: str) -> list[str]:

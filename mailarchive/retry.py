@@ -91,7 +91,11 @@ class Attempts:
 
 
 class RetryingSource(Source):
-    """A source whose transient errors are tried again; what was handed over stays so."""
+    """A source whose transient errors are tried again; what was handed over stays so.
+
+    Opening is tried once: a wrong port looks like a server that is away, and whoever set it
+    is waiting for the answer.
+    """
 
     def __init__(self, source: Source, policy: RetryPolicy | None = None) -> None:
         """Wrap `source`."""
@@ -103,7 +107,7 @@ class RetryingSource(Source):
 
     @override
     def _open(self) -> None:
-        self._policy.attempt().run(self._source.__enter__)
+        self._source.__enter__()
         self.capabilities = self._source.capabilities
 
     @override

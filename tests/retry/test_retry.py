@@ -62,6 +62,7 @@ def filled(fuse: Callable[[str], None]) -> MemorySource:
 def read(source: RetryingSource) -> list[bytes]:
     """Everything in the source."""
     with source:
+        source.folders()
         return [
             item.raw
             for page in source.scan(INBOX)
@@ -70,7 +71,7 @@ def read(source: RetryingSource) -> list[bytes]:
         ]
 
 
-@pytest.mark.parametrize("step", ["open", "scan", "fetch"])
+@pytest.mark.parametrize("step", ["folders", "scan", "fetch"])
 def test_a_transient_error_is_tried_again(
     step: str, policy: RetryPolicy, waits: list[float]
 ) -> None:
@@ -87,6 +88,14 @@ def test_there_is_an_end_to_it(policy: RetryPolicy, waits: list[float]) -> None:
     with pytest.raises(SourceUnavailable):
         read(RetryingSource(source, policy))
     assert len(waits) == 3
+
+
+def test_opening_is_tried_once(policy: RetryPolicy, waits: list[float]) -> None:
+    """Whoever named a wrong port hears of it at once."""
+    source = filled(failing("source: open", SourceUnavailable("gone")))
+    with pytest.raises(SourceUnavailable):
+        read(RetryingSource(source, policy))
+    assert waits == []
 
 
 def test_any_other_error_is_not_tried_again(policy: RetryPolicy, waits: list[float]) -> None:
