@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from mailarchive._model import (
+        Address,
         Archived,
         ArchiveEntry,
         Folder,
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
         Receipt,
         Rejected,
         RemovalResult,
+        SinkCapabilities,
+        SourceCapabilities,
         SourceMessage,
         Unavailable,
     )
@@ -101,9 +104,10 @@ class RetryingSource(Source):
         """Wrap `source`."""
         self._source = source
         self._policy = policy or RetryPolicy()
-        self.name = source.name
-        self.mailbox = source.mailbox
-        self.capabilities = source.capabilities
+        self.name: str = source.name
+        self.mailbox: Address | None = source.mailbox
+        self.capabilities: SourceCapabilities = source.capabilities
+        self.left_out: tuple[Folder, ...] = source.left_out
 
     @override
     def _open(self) -> None:
@@ -161,8 +165,8 @@ class RetryingSink(Sink):
         """Wrap `sink`."""
         self._sink = sink
         self._policy = policy or RetryPolicy()
-        self.name = sink.name
-        self.capabilities = sink.capabilities
+        self.name: str = sink.name
+        self.capabilities: SinkCapabilities = sink.capabilities
 
     @override
     def _open(self) -> None:

@@ -64,14 +64,13 @@ class Table:
         """Return the error for something that is wrong with this table."""
         return ConfigurationError(f"{self._where}: {what}", suggestions=suggestions)
 
-    def get(self, key: str, kind: type[T], default: T | None = None) -> T | None:
-        """Return the value or the default; raises where it is of another kind."""
+    def get(self, key: str, kind: type[T]) -> T | None:
+        """Return the value, or `None`; raises where it is of another kind."""
         self._asked.add(key)
-        value = self._values.get(key, default)
+        value: object = self._values.get(key)
         if value is None:
             return None
-        wrong_bool = isinstance(value, bool) and kind is not bool
-        if wrong_bool or not isinstance(value, kind):
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise self.wrong(f"{key} must be {_KINDS[kind]}")
         return value
 
@@ -85,7 +84,7 @@ class Table:
     def choice(self, key: str, choices: Iterable[str], default: str) -> str:
         """Return one of the choices."""
         allowed = tuple(choices)
-        value = self.get(key, str, default) or default
+        value = self.get(key, str) or default
         if value not in allowed:
             raise self.wrong(f"{key} must be one of {', '.join(allowed)}")
         return value

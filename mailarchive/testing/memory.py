@@ -78,9 +78,9 @@ class MemorySource(Source):
         fuse: Fuse = no_fuse,
     ) -> None:
         """Begin with no folder."""
-        self.name = name
-        self.mailbox = mailbox
-        self.capabilities = SourceCapabilities(fidelity, removes)
+        self.name: str = name
+        self.mailbox: Address | None = mailbox
+        self.capabilities: SourceCapabilities = SourceCapabilities(fidelity, removes)
         self.calls: list[str] = []
         self.fuse = fuse
         self._page_size = page_size
@@ -231,8 +231,8 @@ class MemorySink(Sink):
         fuse: Fuse = no_fuse,
     ) -> None:
         """Begin empty.  The durability is what it claims, so that removal can be tried."""
-        self.name = name
-        self.capabilities = SinkCapabilities(reads, durability)
+        self.name: str = name
+        self.capabilities: SinkCapabilities = SinkCapabilities(reads, durability)
         self.entries: dict[Digest, ArchiveEntry] = {}
         self.receipts: dict[Digest, Receipt] = {}
         self.calls: list[str] = []
