@@ -2,8 +2,8 @@
 
 A time does not tell which files are new.  A file may be moved in with an old one, a clock
 may be set back, and a rename may keep every time that there is.  So the token is the list
-itself, 96 bits of SHA-256 for each file that is still there: a file is listed if, and only
-if, it was not.  It costs 16 characters a file.
+itself, 96 bits of SHA-256 for each file that is still there: a file is listed unless it was.
+That costs 16 characters a file.
 """
 
 from __future__ import annotations

@@ -4,11 +4,12 @@ All three read and never write, give back the bytes as they are stored, and resu
 after a token lists what the token did not cover, however old its dates and names are.
 They use neither `mailbox` nor `email`, which write messages anew.
 
-Guarantee of `EmlFolder` and `Maildir`: a file is listed if and only if no earlier page of
-the same folder has listed it (an `.eml` file also where its size or time of change became
-another one).  It rests on names, not on clocks, so a file moved in with an old date, from
-another disk or out of a backup is found like a new one.  The price is a token of 16
-characters for each file of a folder, and about 200 bytes of memory.
+Guarantee of `EmlFolder` and `Maildir`: a file is listed unless an earlier page of the same
+folder has listed it; then it is not listed again while it stays there (an `.eml` file is,
+where its size or time of change became another one).  It rests on names, not on clocks, so
+a file moved in with an old date, from another disk or out of a backup is found like a new
+one.  The price is a token of 16 characters for each file of a folder, and about 200 bytes
+of memory.
 """
 
 from __future__ import annotations

@@ -115,6 +115,19 @@ def test_a_message_with_an_older_date_and_name_is_found(tmp_path: Path) -> None:
     assert read(Maildir(box), first).raws == [b"b"]
 
 
+def test_a_token_forgets_what_is_gone(tmp_path: Path) -> None:
+    """However many messages come and go, a token names those that are there."""
+    box = make(tmp_path)
+    reading = None
+    for number in range(5):
+        path = box / "new" / f"{number}.a"
+        path.write_bytes(b"a")
+        reading = read(Maildir(box), reading)
+        path.unlink()
+
+        assert len(reading.tokens["."]) == len("listed/1 ") + 16
+
+
 def test_a_renamed_message_is_found_again(tmp_path: Path) -> None:
     """Flags set between listing and reading neither lose a message nor its new flags."""
     box = make(tmp_path)

@@ -239,7 +239,10 @@ def test_a_map_answers_only_what_it_was_asked(combine: type[FirstOf | Merged]) -
     """Whatever a map says of an address that nobody asked for is left out, empty answers too."""
 
     class Talkative:
+        """A map that answers emptily, and names somebody nobody asked for."""
+
         def resolve(self, addresses: Collection[Address], /) -> dict[Address, frozenset[UserId]]:
+            """Answer too much."""
             ids = {each: frozenset[UserId]() for each in addresses}
             return {**ids, address("eve"): frozenset({UserId("e")})}
 
