@@ -247,12 +247,14 @@ def dovecot(
     masters: Mapping[str, str] | None = None,
     plaintext: bool = True,
     connections: int = 50,
+    names: Iterable[str] = (),
     extra: str = "",
 ) -> Iterator[Dovecot]:
     """Start a server, yield it when it answers, and stop it.
 
     `plaintext=False` makes it refuse passwords before TLS (LOGINDISABLED); `connections`
-    is how many one user may have; `extra` is put at the end of its configuration.
+    is how many one user may have; `names` are in its
+    certificate beside its address; `extra` is put at the end of its configuration.
     """
     if shutil.which("dovecot", path=_path()) is None or shutil.which("doveadm") is None:
         raise ServerMissing("apt-get install --no-install-recommends dovecot-imapd dovecot-lmtpd")
@@ -267,7 +269,8 @@ def dovecot(
             everybody = {**(users or USERS), **dict.fromkeys(_spare_users(), SPARE_PASSWORD)}
             # Dovecot takes a connection between equal addresses to be protected.
             host = "127.0.0.1" if plaintext else "127.0.0.2"
-            _prepare(root, host, everybody, masters or MASTERS, provider.port)
+            _certificate(root, [f"IP:{host}", *(f"DNS:{name}" for name in names)])
+            _prepare(root, everybody, masters or MASTERS, provider.port)
             with _running(root, host, settings, provider.tokens) as server:
                 yield server
     finally:
@@ -279,12 +282,11 @@ def _path() -> str:
 
 
 def _prepare(
-    root: Path, host: str, users: Mapping[str, str], masters: Mapping[str, str], provider: int
+    root: Path, users: Mapping[str, str], masters: Mapping[str, str], provider: int
 ) -> None:
     root.chmod(0o755)
     for name in ("run", "state", "home"):
         (root / name).mkdir()
-    _certificate(root, host)
     (root / "users").write_text("".join(f"{u}:{p}::::::\n" for u, p in users.items()))
     (root / "masters").write_text("".join(f"{u}:{p}::::::\n" for u, p in masters.items()))
     (root / "oauth2.conf").write_text(_OAUTH.format(port=provider))
@@ -294,10 +296,10 @@ def _prepare(
             os.chown(root / name, owner.pw_uid, owner.pw_gid)
 
 
-def _certificate(root: Path, host: str) -> None:
-    """Make a key and a certificate for the address that signed itself."""
+def _certificate(root: Path, names: Iterable[str]) -> None:
+    """Make a key and a certificate for these names that signed itself."""
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-    subject = ["-subj", "/CN=mailarchive-test", "-addext", f"subjectAltName=IP:{host}"]
+    subject = ["-subj", "/CN=mailarchive-test", "-addext", f"subjectAltName={','.join(names)}"]
     out = ["-keyout", str(root / "key.pem"), "-out", str(root / "cert.pem")]
     subprocess.run([*command.split(), *subject, *out], check=True, capture_output=True)
 

@@ -73,8 +73,8 @@ class Talk:
     capabilities: str
     selected: Box | None = None
     writable: bool = False
-    _sock: socket.socket = field(kw_only=True, repr=False)
-    _over: threading.Event = field(kw_only=True, repr=False)
+    _sock: socket.socket = field(alias="sock", kw_only=True, repr=False)
+    _over: threading.Event = field(alias="over", kw_only=True, repr=False)
 
     def send(self, data: bytes) -> None:
         """Send exactly these bytes."""
