@@ -98,6 +98,11 @@ def is_detached(text: bytes) -> bool:
     return _DETACHED.search(text) is not None
 
 
+def is_worth_waiting(refused: Refused) -> bool:
+    """Return whether a refusal is about the server's state, and not about what was asked."""
+    return pause_asked(refused.text, refused.code) is not None or is_detached(refused.text)
+
+
 def is_transient(refused: Refused) -> bool:
     """Return whether a refusal says that the same may succeed later (RFC 5530)."""
     return refused.code in _TRANSIENT

@@ -21,8 +21,7 @@ from mailarchive.sources._imap_commands import (
     attributes,
     select,
 )
-from mailarchive.sources._imap_errors import no_folder, no_numbers
-from mailarchive.sources._imap_line import is_worth_waiting
+from mailarchive.sources._imap_errors import is_worth_waiting, no_folder, no_numbers
 from mailarchive.sources._imap_session import Refused, grammar
 from mailarchive.sources._imap_syntax import number, uid_set, uid_sets
 from mailarchive.sources._imap_wire import Broken, Garbled

@@ -10,7 +10,8 @@ from attrs import evolve, field, frozen
 
 from mailarchive._model import Folder, FolderRole
 from mailarchive.errors import MailboxNotFound
-from mailarchive.sources._imap_session import grammar
+from mailarchive.sources._imap_errors import is_worth_waiting
+from mailarchive.sources._imap_session import Refused, grammar
 from mailarchive.sources._imap_syntax import BadSyntax, folder_text
 from mailarchive.sources._imap_wire import Garbled
 
@@ -226,7 +227,14 @@ def _namespaces(session: Session) -> tuple[list[bytes], list[bytes]]:
     """Return the prefixes of one's own folders, and of other people's."""
     if "NAMESPACE" not in session.capabilities:
         return [], []
-    for untagged in session.command(b"NAMESPACE"):
+    try:
+        answer = session.command(b"NAMESPACE")
+    except Refused as error:
+        if is_worth_waiting(error):
+            raise
+        # Some server offers it and does not know it; then LIST alone tells what there is.
+        return [], []
+    for untagged in answer:
         if untagged.kind == b"NAMESPACE":
             told = [*untagged.values(), None, None, None]
             own, *foreign = (_prefixes(each) for each in told[:3])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from mailarchive.errors import SourceUnavailable, Throttled
-from mailarchive.sources._imap_errors import broken, is_detached, pause_asked, refused
+from mailarchive.sources._imap_errors import broken, is_detached, is_worth_waiting, refused
 from mailarchive.sources._imap_session import Refused
 from mailarchive.sources._imap_wire import Broken
 
@@ -117,8 +117,3 @@ class Line:
             except (Broken, SourceUnavailable, Throttled) as error:
                 self.drop()
                 patience.after(error)
-
-
-def is_worth_waiting(error: Refused) -> bool:
-    """Return whether a refusal is the server's state, and not what was asked."""
-    return pause_asked(error.text, error.code) is not None or is_detached(error.text)

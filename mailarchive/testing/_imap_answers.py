@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from mailarchive.testing.imap_server import Command, Talk
 
-_MAILBOX = re.compile(rb'"((?:[^"\\]|\\.)*)"|([^ ]+)')
+_MAILBOX = re.compile(rb'"((?:[^"\\]|\\.)*)"|([^ ]+)', re.DOTALL)
 _FLAGS = re.compile(rb"([+-]?)FLAGS(?:\.SILENT)? \(([^)]*)\)")
 _PARTIAL = re.compile(rb"<(\d+)\.(\d+)>")
 
@@ -103,8 +103,14 @@ def _list(talk: Talk, command: Command) -> None:
     talk.ok(command)
 
 
+def quoted(text: bytes) -> bytes:
+    """Return a quoted string; in this little world it may hold anything."""
+    return b'"' + text.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+
+
 def _quoted(name: str) -> bytes:
-    return b'"' + name.encode("latin-1").replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+    text = name.encode("latin-1")
+    return b"{%d}\r\n%b" % (len(text), text) if b"\n" in text else quoted(text)
 
 
 def _box(talk: Talk, arguments: bytes) -> Box | None:
@@ -112,8 +118,13 @@ def _box(talk: Talk, arguments: bytes) -> Box | None:
     found = _MAILBOX.match(arguments)
     if found is None:
         return None
-    name = re.sub(rb"\\(.)", rb"\1", found[1]) if found[1] is not None else found[2]
+    name = re.sub(rb"(?s)\\(.)", rb"\1", found[1]) if found[1] is not None else found[2]
     return talk.boxes.get(name.decode("latin-1"))
+
+
+def _namespace(talk: Talk, command: Command) -> None:
+    talk.send(b'* NAMESPACE (("" "/")) NIL NIL\r\n')
+    talk.ok(command)
 
 
 def _status(talk: Talk, command: Command) -> None:
@@ -235,6 +246,7 @@ _ANSWERS: dict[str, Callable[[Talk, Command], None]] = {
     "LIST": _list,
     "LOGIN": _ok,
     "LOGOUT": _logout,
+    "NAMESPACE": _namespace,
     "NOOP": _ok,
     "SELECT": _select,
     "STATUS": _status,

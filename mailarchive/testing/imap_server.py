@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 
 from attrs import define, field, frozen
 
-from mailarchive.testing._imap_answers import Box, answer
+from mailarchive.testing._imap_answers import Box, answer, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,7 +46,10 @@ class Hangup(Exception):  # what a lie does
 
 @frozen
 class Command:
-    """What a client sent: `name` is in capitals, with its `UID`; literals stand in line."""
+    """What a client sent: `name` is in capitals, with its `UID`.
+
+    Literals stand in line as quoted strings.
+    """
 
     tag: bytes
     name: str
@@ -204,7 +207,8 @@ class _Lines:
                 return whole + line.rstrip(b"\r\n")
             if not literal[2]:
                 self._sock.sendall(b"+ go on\r\n")
-            whole += line[: literal.start()] + self._exactly(int(literal[1]))
+            text = self._exactly(int(literal[1]))
+            whole += line[: literal.start()] + quoted(text)
         return None
 
     def plain(self) -> bytes | None:
