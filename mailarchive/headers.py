@@ -15,7 +15,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from mailarchive._model import Address, Digest, Envelope, Origin, Recipient, Role
-from mailarchive._rfc5322 import Block, Names, decode_header, decode_text, mailboxes, squash
+from mailarchive._rfc5322 import Block, Names, decode_header, decode_text, mailboxes, spans, squash
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -134,10 +134,11 @@ def fork_key(content: bytes) -> Digest:
     if not message_id:
         return Digest.of(content)
     body = memoryview(content)[len(content) if block.body is None else block.body :]
-    parts = [_FORK_VERSION, message_id]
-    for name in _FORK_FIELDS:
-        parts.append(b"\n".join(b" ".join(value.split()) for value in block.values(name)))
-    parts.append(hashlib.sha256(body).digest())
+    fields = (
+        b"\n".join(b" ".join(value.split()) for value in block.values(name))
+        for name in _FORK_FIELDS
+    )
+    parts = [_FORK_VERSION, message_id, *fields, hashlib.sha256(body).digest()]
     return Digest.of(b"".join(struct.pack(">Q", len(part)) + part for part in parts))
 
 
@@ -147,16 +148,13 @@ def without(content: bytes, names: Collection[str]) -> bytes:
     Only the top header block is looked at.  Where there is nothing to cut, the same
     object comes back.
     """
-    wanted = tuple(name.lower() for name in names if name)
-    if not wanted:
-        return content
-    block = Block(content, _names(wanted))
-    spans = sorted(span for name in set(wanted) for span in block.spans(name.encode()))
-    if not spans:
+    wanted = tuple(sorted(name.lower() for name in names if name))
+    places = spans(content, _names(wanted)) if wanted else []
+    if not places:
         return content
     kept = []
     end = 0
-    for start, stop in spans:
+    for start, stop in places:
         kept.append(content[end:start])
         end = stop
     return b"".join([*kept, content[end:]])

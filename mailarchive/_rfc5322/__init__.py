@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from mailarchive._rfc5322._addresses import mailboxes
 from mailarchive._rfc5322._charsets import decode_text
-from mailarchive._rfc5322._fields import Block, Names, squash
+from mailarchive._rfc5322._fields import Block, Names, header_end, spans, squash, unfold
 from mailarchive._rfc5322._words import base64_lenient, decode_header
 
 __all__ = [
@@ -17,6 +17,9 @@ __all__ = [
     "base64_lenient",
     "decode_header",
     "decode_text",
+    "header_end",
     "mailboxes",
+    "spans",
     "squash",
+    "unfold",
 ]

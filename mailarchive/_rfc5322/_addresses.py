@@ -43,34 +43,34 @@ class _Reader:
         self.depth = 0
 
     def read(self, text: str) -> list[str]:
-        for token in _TOKEN.findall(text):
-            self._take(token)
+        for piece in _TOKEN.findall(text):
+            self._take(piece)
         self._flush()
         return self.found
 
-    def _take(self, token: str) -> None:
-        if self.depth or (token == "(" and not self.inside):
-            self.depth += (token == "(") - (token == ")")
+    def _take(self, piece: str) -> None:
+        if self.depth or (piece == "(" and not self.inside):
+            self.depth += (piece == "(") - (piece == ")")
         elif self.inside:
-            self._take_inside(token)
-        elif token == "<":
+            self._take_inside(piece)
+        elif piece == "<":
             if self.angle is not None:
                 self._flush()
             self.inside, self.angle = True, ""
-        elif token in {",", ";"}:
+        elif piece in {",", ";"}:
             self._flush()
-        elif token == ":":
+        elif piece == ":":
             self.words = [""]
-        elif token.isspace():
+        elif piece.isspace():
             self.words.append("")
         else:
-            self.words[-1] += token
+            self.words[-1] += piece
 
-    def _take_inside(self, token: str) -> None:
-        if token == ">":
+    def _take_inside(self, piece: str) -> None:
+        if piece == ">":
             self.inside = False
-        elif not token.isspace():
-            self.angle = (self.angle or "") + token
+        elif not piece.isspace():
+            self.angle = (self.angle or "") + piece
 
     def _flush(self) -> None:
         spec = _unrouted(self.angle) if self.angle is not None else _bare(self.words)

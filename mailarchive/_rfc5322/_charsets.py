@@ -36,14 +36,15 @@ _OTHERS: Final = {
     "iso8859-2": "latin2 l2 csisolatin2 cp28592",
     "iso8859-15": "latin9 latin-9 l9 cp28605",
     "cp874": "windows-874 dos-874 iso-8859-11 tis-620 tis620 cp28601",
-    "cp932": "shift-jis shiftjis sjis x-sjis ms-kanji windows-31j csshiftjis cswindows31j x-ms-cp932",
+    "cp932": "shift-jis shiftjis sjis x-sjis ms-kanji windows-31j csshiftjis cswindows31j"
+    " x-ms-cp932",
     "euc-jp": "euc-jp eucjp x-euc x-euc-jp cp51932 cseucpkdfmtjapanese",
-    "iso2022-jp": "iso-2022-jp iso2022-jp csiso2022jp -iso-2022-jp -iso-2022-jp$esc -iso-2022-jp$sio"
-    " cp50220 cp50221 cp50222 iso-2022-jp-1 iso-2022-jp-2 iso-2022-jp-3 iso-2022-jp-ext",
+    "iso2022-jp": "iso-2022-jp iso2022-jp csiso2022jp -iso-2022-jp -iso-2022-jp$esc"
+    " -iso-2022-jp$sio cp50220 cp50221 cp50222 iso-2022-jp-1 iso-2022-jp-2 iso-2022-jp-3 iso-2022-jp-ext",
     "cp949": "euc-kr euckr ks-c-5601 ks-c-5601-1987 ks-c-5601-1989 ksc5601 ksc-5601 korean"
     " windows-949 uhc cseuckr csksc56011987 cp51949",
-    "gb18030": "gb2312 gb-2312 gb-2312-80 gb2312-80 gbk x-gbk gb18030 cp936 euc-cn x-euc-cn cp20936"
-    " cp51936 cp54936 chinese csgb2312 csiso58gb231280 windows-936",
+    "gb18030": "gb2312 gb-2312 gb-2312-80 gb2312-80 gbk x-gbk gb18030 cp936 euc-cn x-euc-cn"
+    " cp20936 cp51936 cp54936 chinese csgb2312 csiso58gb231280 windows-936",
     "hz": "hz-gb-2312 cp52936",
     "cp950": "big5 big-5 x-x-big5 csbig5 cn-big5 windows-950 big5-hkscs big5hkscs",
     "koi8-r": "koi koi8 koi8r cskoi8r cp20866",
@@ -82,6 +83,8 @@ _BOMS: Final = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_UPPER_ROWS: Final = 0x5F
+_UPPER_CELLS: Final = 0x60
 _SHIFTED: Final = re.compile(rb"\x1b(\$[@B]|\([BJI])")
 
 
@@ -95,6 +98,11 @@ def decode_text(data: bytes, label: str | None = None) -> tuple[str, bool]:
     It was guessed where the label is unknown, refused or false, or where there is none
     and the bytes are not plain ASCII (RFC 2045, section 5.2).
     """
+    if label == "utf-8":
+        try:
+            return data.decode().removeprefix("\ufeff"), False
+        except UnicodeError:
+            return _guess(data), True
     if not label or label == "us-ascii":
         if data.isascii() and b"\x1b$" not in data and b"\0" not in data:
             return data.decode("ascii"), False
@@ -174,6 +182,6 @@ def _run(escape: bytes, run: bytes) -> str:
 
 def _shift_jis(high: int, low: int) -> bytes:
     """Turn a JIS X 0208 code into the Shift JIS one (both in the rows 0x21 to 0x7E)."""
-    lead = (high + 1) // 2 + (0x70 if high < 0x5F else 0xB0)
-    trail = low + (0x1F if low < 0x60 else 0x20) if high % 2 else low + 0x7E
+    lead = (high + 1) // 2 + (0x70 if high < _UPPER_ROWS else 0xB0)
+    trail = low + (0x1F if low < _UPPER_CELLS else 0x20) if high % 2 else low + 0x7E
     return bytes((lead & 0xFF, trail & 0xFF))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, final
+from typing import Final, final
 
 from mailarchive.errors import LimitExceeded
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-_SPACE = b" \t\r\n"
+_SPACE: Final = b" \t\r\n"
+_EMPTY_LINE: Final = re.compile(rb"\n\r?\n")
+_FIRST_LINE_EMPTY: Final = re.compile(rb"\r?\n")
 
 
 @final
@@ -18,8 +17,7 @@ class Names:
     """A set of header names, made once and looked for in one pass over a header block.
 
     The pattern begins with a line feed, which the regex engine looks for with `memchr`,
-    and tells most lines apart by the first letter of their name.  It also matches the
-    empty line, so the pass ends where the header does.
+    and tells most lines apart by the first letter of their name.
     """
 
     __slots__ = ("first", "further")
@@ -33,20 +31,9 @@ class Names:
             f"[{letter}{letter.upper()}](?i:{'|'.join(rest)})"
             for letter, rest in by_letter.items()
         )
-        fields = rf"({'|'.join(branches)})[ \t]*:".encode()
-        self.first = re.compile(rb"\r?\n|" + fields)
-        self.further = re.compile(rb"\n(?:\r?\n|" + fields + rb")")
-
-
-def _found(names: Names, raw: bytes, start: int, end: int) -> Iterator[re.Match[bytes]]:
-    """Yield the matches of one header block; a match without a group is the empty line."""
-    if start:
-        yield from names.further.finditer(raw, start - 1, end)
-        return
-    first = names.first.match(raw, 0, end)
-    if first is not None:
-        yield first
-    yield from names.further.finditer(raw, 0, end)
+        field = rf"({'|'.join(branches)})[ \t]*:([^\n]*+(?:\n[ \t][^\n]*+)*+)"
+        self.first = re.compile(field.encode())
+        self.further = re.compile(b"\n" + field.encode())
 
 
 @final
@@ -57,7 +44,10 @@ class Block:
     Where no empty line is left, `body` is `None` and the header reaches to the end.
     """
 
-    __slots__ = ("_at", "body", "raw", "start", "stop")
+    __slots__ = ("body", "fields", "raw", "start", "stop")
+
+    fields: list[tuple[bytes, bytes]]
+    body: int | None
 
     def __init__(
         self,
@@ -69,55 +59,76 @@ class Block:
         limit: int | None = None,
     ) -> None:
         """Find the fields; raises `LimitExceeded` for a header of more than `limit` bytes."""
-        end = len(raw) if end is None else end
-        until = end if limit is None else min(end, start + limit)
-        at: dict[bytes, list[int]] = {}
-        self.raw, self.start, self._at = raw, start, at
-        self.stop, self.body = until, None
-        for match in _found(names, raw, start, until):
-            name = match[1]
-            if name is None:
-                self.body = match.end()
-                self.stop = match.start() + (match.re is names.further)
-                break
-            at.setdefault(name.lower(), []).append(match.end())
-        else:
-            if until < end:
-                raise LimitExceeded("a header is longer than the limit of header bytes")
+        self.raw, self.start = raw, start
+        self.stop, self.body = header_end(raw, start, len(raw) if end is None else end, limit)
+        self.fields = fields = names.further.findall(raw, max(start - 1, 0), self.stop)
+        if not start:
+            first = names.first.match(raw, 0, self.stop)
+            if first is not None:
+                fields.insert(0, first.groups())
 
     def __contains__(self, name: bytes) -> bool:
         """Whether the field is there, be it empty."""
-        return name in self._at
+        return name in self.names()
+
+    def names(self) -> set[bytes]:
+        """Return the names of the fields that are there, in lower case."""
+        return {name.lower() for name, _ in self.fields}
 
     def values(self, name: bytes) -> list[bytes]:
         """Return the unfolded value of each field of that name, in lower case, in order."""
-        return [self._value(at) for at in self._at.get(name, ())]
+        return [unfold(value) for each, value in self.fields if each.lower() == name]
+
+    def unfolded(self) -> list[tuple[bytes, bytes]]:
+        """Return all the fields in the order they stand, name in lower case, value unfolded."""
+        return [(name.lower(), unfold(value)) for name, value in self.fields]
 
     def value(self, name: bytes) -> bytes:
         """Return the first value of a field, unfolded; empty where there is none."""
-        at = self._at.get(name)
-        return self._value(at[0]) if at else b""
+        for each, value in self.fields:
+            if each.lower() == name:
+                return unfold(value)
+        return b""
 
-    def spans(self, name: bytes) -> list[tuple[int, int]]:
-        """Return where each field of that name begins, and the next one behind it."""
-        return [
-            (self.raw.rfind(b"\n", self.start, at) + 1 or self.start, self._end(at))
-            for at in self._at.get(name, ())
-        ]
 
-    def _end(self, at: int) -> int:
-        """Return the end of the field, behind its last line end."""
-        raw, stop = self.raw, self.stop
-        end = raw.find(b"\n", at, stop) + 1
-        while 0 < end < stop and raw[end] in b" \t":
-            end = raw.find(b"\n", end, stop) + 1
-        return end or stop
+def header_end(
+    raw: bytes, start: int, end: int, limit: int | None = None
+) -> tuple[int, int | None]:
+    """Return the end of the last header line, and where the body begins, if it does.
 
-    def _value(self, at: int) -> bytes:
-        lines = self.raw[at : self._end(at)]
-        if b"\n" in lines[:-1]:
-            lines = lines.replace(b"\r", b"").replace(b"\n", b"")
-        return lines.strip(_SPACE)
+    Raises `LimitExceeded` where there is no empty line within `limit` bytes.
+    """
+    until = end if limit is None else min(end, start + limit)
+    if start:
+        empty = _EMPTY_LINE.search(raw, start - 1, until)
+    elif (first := _FIRST_LINE_EMPTY.match(raw, 0, until)) is not None:
+        return 0, first.end()
+    else:
+        empty = _EMPTY_LINE.search(raw, 0, until)
+    if empty is not None:
+        return empty.start() + 1, empty.end()
+    if until < end:
+        raise LimitExceeded("a header is longer than the limit of header bytes")
+    return end, None
+
+
+def spans(raw: bytes, names: Names) -> list[tuple[int, int]]:
+    """Return where each of the named fields of a message begins and ends, in order."""
+    stop, _ = header_end(raw, 0, len(raw))
+    found = [match.span() for match in names.further.finditer(raw, 0, stop)]
+    places = [(start + 1, end + 1) for start, end in found]
+    first = names.first.match(raw, 0, stop)
+    if first is not None:
+        places.insert(0, (0, first.end() + 1))
+    return [(start, min(end, stop)) for start, end in places]
+
+
+def unfold(value: bytes) -> bytes:
+    """Return a field's value as one line, without the blanks around it."""
+    value = value.strip(_SPACE)
+    if b"\n" in value:
+        value = value.replace(b"\r", b"").replace(b"\n", b"")
+    return value
 
 
 def squash(value: bytes) -> bytes:

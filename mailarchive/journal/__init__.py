@@ -6,8 +6,11 @@ says, and never that it is true.  `trust` weighs the evidence, as a separate ste
 
 from __future__ import annotations
 
+from mailarchive.journal import trust
 from mailarchive.journal._decode import decode, unwrap
+from mailarchive.journal._forks import RecipientFacts, fold, group, union
 from mailarchive.journal._legacy import LegacyAddress
+from mailarchive.journal._particulars import Particulars, moment, particulars, suggested_roles
 from mailarchive.journal._report import (
     Bounce,
     Defect,
@@ -19,6 +22,7 @@ from mailarchive.journal._report import (
     Kind,
     Limits,
     RecipientLine,
+    Step,
 )
 
 __all__ = [
@@ -32,7 +36,17 @@ __all__ = [
     "Kind",
     "LegacyAddress",
     "Limits",
+    "Particulars",
+    "RecipientFacts",
     "RecipientLine",
+    "Step",
     "decode",
+    "fold",
+    "group",
+    "moment",
+    "particulars",
+    "suggested_roles",
+    "trust",
+    "union",
     "unwrap",
 ]

@@ -10,29 +10,30 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from mailarchive._model import Address
-from mailarchive._rfc5322 import decode_header, decode_text
+from mailarchive._rfc5322 import Block, Names, decode_header, decode_text
 from mailarchive.journal._markers import top_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mailarchive._rfc5322 import Block
     from mailarchive.journal._mime import Part
     from mailarchive.journal._report import Limits
     from mailarchive.journal._shape import Shape
 
+_NAMES: Final = Names("Subject", "From", "Return-Path", "Auto-Submitted", "X-Failed-Recipients")
 _STATUS: Final = frozenset({b"message/delivery-status", b"message/global-delivery-status"})
 _HEADERS: Final = frozenset(
     {b"text/rfc822-headers", b"message/rfc822-headers", b"message/global-headers"}
 )
 _SUBJECT: Final = re.compile(
-    r"undeliver|non[- ]?deliver|delivery (?:status|failure|has failed)|failure notice|returned mail"
-    r"|mail delivery (?:failed|failure|subsystem)|unzustellbar|non remis|non livr|no se puede entregar"
-    r"|no entregad|non recapitat|recapito non|não é possível entregar|não entregue|onbestelbaar"
-    r"|kan niet worden|det går inte att leverera|oleverer|kan ikke leveres|uleverbar|ei voi toimittaa"
-    r"|ei toimitettu|nie można dostarczyć|niedostarcz|nelze doručit|nedoručiteln|kézbesíthetetlen"
-    r"|nelivrabil|недостав|не удалось доставить|teslim edilemeyen|teslim edilemedi|配信不能|配信できません"
-    r"|无法送达|未送达|無法傳遞|無法遞送|배달되지 않음|배달할 수 없",
+    r"undeliver|non[- ]?deliver|delivery (?:status|failure|has failed)|failure notice"
+    r"|returned mail|mail delivery (?:failed|failure|subsystem)"
+    r"|unzustellbar|non remis|non livr|no se puede entregar|no entregad|non recapitat"
+    r"|recapito non|não é possível entregar|não entregue|onbestelbaar|kan niet worden"
+    r"|det går inte att leverera|oleverer|kan ikke leveres|uleverbar|ei voi toimittaa"
+    r"|ei toimitettu|nie można dostarczyć|niedostarcz|nelze doručit|nedoručiteln"
+    r"|kézbesíthetetlen|nelivrabil|недостав|не удалось доставить|teslim edileme"
+    r"|配信不能|配信できません|无法送达|未送达|無法傳遞|無法遞送|배달되지 않음|배달할 수 없",
     re.IGNORECASE,
 )
 _DAEMONS: Final = (
@@ -43,6 +44,11 @@ _DAEMONS: Final = (
 _FIELD: Final = re.compile(r"([A-Za-z-]+)[ \t]*:[ \t]*(.*)\Z", re.DOTALL)
 _FOLD: Final = re.compile(r"\n[ \t]+")
 _TYPE: Final = re.compile(r"\s*[A-Za-z0-9-]+\s*;\s*")
+
+
+def fields(top: Block) -> Block:
+    """Find the fields of a message that say whether it is a bounce."""
+    return Block(top.raw, _NAMES, top.start, top.stop)
 
 
 def is_bounce(block: Block, kind: bytes, parts: Shape) -> bool:

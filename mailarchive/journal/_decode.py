@@ -14,7 +14,7 @@ from attrs import evolve
 
 from mailarchive._model import Span
 from mailarchive.errors import LimitExceeded, MalformedReport, NotAJournalReport
-from mailarchive.journal import _bounce
+from mailarchive.journal import _bounce, _plain
 from mailarchive.journal._envelope import read_envelope
 from mailarchive.journal._markers import Marks, has_signs, is_report, marks, top_header
 from mailarchive.journal._mime import media_type
@@ -76,6 +76,8 @@ def unwrap(report: JournalReport, *, limits: Limits = DEFAULT) -> JournalReport:
 
 def _decode(raw: bytes, window: _Window, limits: Limits, depth: int) -> JournalReport:
     block = top_header(*window, limits)
+    if window.start == 0 and (plain := _plain.read(raw, block, limits)) is not None:
+        return plain
     found = marks(block)
     kind = media_type(block.value(b"content-type"))
     report = None
@@ -125,9 +127,10 @@ def _bounced(raw: bytes, window: _Window, block: Block, limits: Limits) -> Journ
         return None
     if returned is None and not only_headers:
         return None
-    if not _bounce.is_bounce(block, media_type(content_type), parts):
+    fields = _bounce.fields(block)
+    if not _bounce.is_bounce(fields, media_type(content_type), parts):
         return None
-    failed = _bounce.failed(block, parts, limits)
+    failed = _bounce.failed(fields, parts, limits)
     if returned is None:
         defects = (Defect(DefectCode.ENVELOPE_MISSING), Defect(DefectCode.ORIGINAL_MISSING))
         nothing = EnvelopeText()
@@ -141,7 +144,7 @@ def _returned(parts: Shape, limits: Limits) -> tuple[Part, _Window] | None:
     """Return the first returned message whose header is a report's, and where it is."""
     for part in parts.messages:
         window = _Window(part.raw, part.start, part.end)
-        if part.encoding:
+        if part.header.encoding:
             data = part.content(limits.encoded_bytes)
             window = _Window(data, 0, len(data))
         if is_report(top_header(*window, limits)):
@@ -159,9 +162,9 @@ def _opened(
     except NotAJournalReport:
         return None
     defects = list(report.defects)
-    if part.encoding:
+    if part.header.encoding:
         defects = [evolve(defect, offset=None) for defect in defects]
-        defects.append(Defect(DefectCode.RFC822_CTE, offset=part.block.start))
+        defects.append(Defect(DefectCode.RFC822_CTE, offset=part.begin))
         report = evolve(report, extra_parts=())
     if not part.closed and DefectCode.TRUNCATED not in report.defect_codes:
         defects.append(Defect(DefectCode.TRUNCATED))
@@ -210,5 +213,5 @@ def _extra(parts: Shape, envelope: Read, inside: Originals) -> tuple[Span, ...]:
         *(part for part, _ in parts.opaque),
         *parts.others,
     ]
-    spans = (Span(part.block.start, part.end) for part in there if id(part) not in used)
+    spans = (Span(part.begin, part.end) for part in there if id(part) not in used)
     return tuple(sorted(spans, key=lambda span: span.start))

@@ -57,7 +57,7 @@ def _cut_off(read: Read) -> Read:
 
 def _read_part(part: Part, forms: tuple[Part, ...], found: Marks, limits: Limits) -> Read | None:
     data = part.content(limits.text_bytes)
-    text, guessed = decode_text(data, part.charset)
+    text, guessed = decode_text(data, part.header.charset)
     is_html = part.kind == b"text/html"
     if is_html:
         text = _html.to_text(text)
@@ -66,9 +66,9 @@ def _read_part(part: Part, forms: tuple[Part, ...], found: Marks, limits: Limits
         return None
     defects = reading.defects
     if guessed:
-        defects.append(Defect(DefectCode.CHARSET_GUESSED, offset=part.block.start))
+        defects.append(Defect(DefectCode.CHARSET_GUESSED, offset=part.begin))
     if is_html and kind is not Kind.EXCHANGE_2003:
-        defects.append(Defect(DefectCode.HTML_ENVELOPE, offset=part.block.start))
+        defects.append(Defect(DefectCode.HTML_ENVELOPE, offset=part.begin))
     defects += _missing(reading.text)
     return Read(kind, reading.text, defects, forms, reading.unguarded)
 

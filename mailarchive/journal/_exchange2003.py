@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from mailarchive._model import Address, Role
+from mailarchive._model import Role
 from mailarchive.errors import LimitExceeded
-from mailarchive.journal._addresses import PLACEHOLDER, typed
+from mailarchive.journal._addresses import PLACEHOLDER
 from mailarchive.journal._exchange2007 import NO_MESSAGE_ID, Reading, split_lines
 from mailarchive.journal._legacy import is_typed
 from mailarchive.journal._report import Defect, DefectCode, EnvelopeText, ExtraLine, RecipientLine
@@ -44,7 +44,7 @@ class Item(NamedTuple):
     """An address of a list, or (`address` is `None`) text that belongs to none."""
 
     number: int
-    address: Address | None
+    address: str | None
     text: str
 
 
@@ -94,7 +94,7 @@ def _sections(lines: list[str]) -> tuple[dict[str, Section], list[Item]]:
     return sections, stray
 
 
-def _sender(section: Section | None) -> tuple[Address | None, list[Item]]:
+def _sender(section: Section | None) -> tuple[str | None, list[Item]]:
     if section is None:
         return None, []
     items = list(_items(section, len(section.lines)))
@@ -127,8 +127,8 @@ def _message_id(section: Section | None) -> tuple[str | None, list[Item]]:
 def _items(section: Section, limit: int) -> Iterator[Item]:
     """Yield the addresses of a list; raises `LimitExceeded` behind the last allowed one."""
     scan = _Scan(section.number)
-    for token in _TOKEN.findall("\n".join(section.lines)):
-        for item in scan.take(token):
+    for piece in _TOKEN.findall("\n".join(section.lines)):
+        for item in scan.take(piece):
             limit -= item.address is not None
             if limit < 0:
                 raise LimitExceeded("a journal report has more recipients than the limit")
@@ -146,23 +146,23 @@ class _Scan:
         self.began = number
         self.words: list[str] = []
 
-    def take(self, token: str) -> Iterator[Item]:
-        if token[0] == "<" and token[-1] == ">":
+    def take(self, piece: str) -> Iterator[Item]:
+        if piece[0] == "<" and piece[-1] == ">":
             self.words.clear()
-            yield Item(self.number, _angled(token[1:-1]), token)
-            self.number += token.count("\n")
-        elif token == "\n":
+            yield Item(self.number, _angled(piece[1:-1]), piece)
+            self.number += piece.count("\n")
+        elif piece == "\n":
             if self._is_bare() or self.number - self.began >= MAX_WRAPS:
                 yield from self.end()
             self.number += 1
-        elif token in {",", ";"}:
+        elif piece in {",", ";"}:
             if self._is_bare() or self._is_typed():
                 yield from self.end()
-        elif not token.isspace():
+        elif not piece.isspace():
             if not self.words:
                 self.began = self.number
-            self.words.append(token.strip())
-            self.number += token.count("\n")
+            self.words.append(piece.strip())
+            self.number += piece.count("\n")
 
     def end(self) -> Iterator[Item]:
         """Yield what the words are, an address or stray text, and forget them."""
@@ -179,11 +179,11 @@ class _Scan:
         return len(self.words) == 1 and is_typed(self.words[0])
 
 
-def _angled(text: str) -> Address | None:
+def _angled(text: str) -> str | None:
     """Return the address between angle brackets, where lines may have been wrapped."""
     kind = _TYPE.match(text)
     if kind is None or kind[1].lower() == "smtp":
         bare = "".join(text[kind.end() if kind else 0 :].split())
-        return Address.parse(bare) if bare else None
+        return bare or None
     value = _WRAP.sub(" ", _TIGHT.sub("", text[kind.end() :])).strip()
-    return typed(f"{kind[1].upper()}:{value}")
+    return f"{kind[1].upper()}:{value}"

@@ -10,15 +10,18 @@ be fields are given to the subject.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from mailarchive._model import Role
 from mailarchive.errors import LimitExceeded
 from mailarchive.journal._addresses import read_address, read_line
-from mailarchive.journal._report import Defect, DefectCode, EnvelopeText, ExtraLine, RecipientLine
-
-if TYPE_CHECKING:
-    from mailarchive._model import Address
+from mailarchive.journal._report import (
+    Defect,
+    DefectCode,
+    EnvelopeText,
+    ExtraLine,
+    RecipientLine,
+)
 
 NO_MESSAGE_ID: Final = "unknown message-id"
 
@@ -264,7 +267,7 @@ class _Reader:
     def _flag(self, code: DefectCode, line: Line) -> None:
         self.defects.append(Defect(code, line.number))
 
-    def _address(self, label: str) -> Address | None:
+    def _address(self, label: str) -> str | None:
         value = self.values.get(label)
         if value is None:
             return None

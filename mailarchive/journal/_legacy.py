@@ -13,6 +13,8 @@ from typing import Final
 
 from attrs import field, frozen
 
+from mailarchive._model import Address, AddressKind
+
 _ENCAPSULATED: Final = re.compile(r"IMCEA([A-Za-z0-9]{1,16})-([^@\s]+)@[^@\s]+\Z", re.IGNORECASE)
 _TYPED: Final = re.compile(r"(EX|X400|X500|NOTES|FAX|MS|CCMAIL|GWISE|RFAX):(.*)\Z", re.IGNORECASE)
 _ESCAPE: Final = re.compile(r"\+([0-9A-Fa-f]{2})")
@@ -42,16 +44,26 @@ def is_typed(spec: str) -> bool:
     return _TYPED.match(spec) is not None or spec[:3].lower() == "/o="
 
 
+def address_of(spec: str) -> Address:
+    """Return a written address; one of another system is never taken for an SMTP address."""
+    if ":" not in spec and spec[:1] != "/" and "@" in spec:
+        return Address(spec)
+    address = Address.parse(spec)
+    if address.kind is AddressKind.SMTP and is_typed(spec):
+        return Address(spec, AddressKind.OTHER)
+    return address
+
+
 def _unescaped(text: str) -> str:
     """Undo `_` for `/` and `+XX` for an octet; octets are UTF-8, or else Latin-1."""
     octets = bytearray()
     end = 0
     text = text.replace("_", "/")
     for escape in _ESCAPE.finditer(text):
-        octets += text[end : escape.start()].encode()
+        octets += text[end : escape.start()].encode("utf-8", "surrogatepass")
         octets.append(int(escape[1], 16))
         end = escape.end()
-    octets += text[end:].encode()
+    octets += text[end:].encode("utf-8", "surrogatepass")
     try:
         return octets.decode()
     except UnicodeDecodeError:

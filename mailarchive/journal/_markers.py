@@ -27,13 +27,10 @@ _WORKMAIL: Final = b"x-wm-journal-report"
 _INTERCEPT: Final = b"x-ms-gcc-journal-report"
 
 MARKERS: Final = tuple(name.decode() for name in (*_2007, *_2003, _WORKMAIL))
-SIGNS: Final = ("Message-ID", "Sender", "X-MS-Exchange-Generated-Message-Source")
-_TOP: Final = Names(
-    "Content-Type", *MARKERS, *SIGNS,
-    "Subject", "From", "Return-Path", "Auto-Submitted", "X-Failed-Recipients",
-)  # fmt: skip
+_TOP: Final = Names("Content-Type", *MARKERS)
+_SIGNS: Final = Names("Message-ID", "Sender", "X-MS-Exchange-Generated-Message-Source")
 _EXCHANGE: Final = b"microsoftexchange329e71ec88ae4615bbc36ab6ce41109e@"
-_GENERATOR: Final = b"@journal.report.generator"
+GENERATOR: Final = b"@journal.report.generator"
 _ENOUGH: Final = 2
 
 
@@ -46,7 +43,11 @@ class Marks:
     intercept: bool = False
 
 
-_PLAIN: Final = Marks(Kind.EXCHANGE_2007)
+_ONE_MARKER: Final = frozenset(
+    {b"content-type", b"from", b"sender", b"message-id", b"x-ms-journal-report"}
+)
+"""What nearly every header has at most, of all the names that are looked for."""
+EXCHANGE_2007: Final = Marks(Kind.EXCHANGE_2007)
 _NONE: Final = Marks(None)
 
 
@@ -56,14 +57,19 @@ def top_header(raw: bytes, start: int, end: int, limits: Limits) -> Block:
 
 
 def marks(block: Block) -> Marks:
-    """Return the family that the markers name; presence counts, not the value."""
+    """Return the family that the markers name; presence counts, not the value.
+
+    The fields of `block` must include `MARKERS`.
+    """
+    names = block.names()
+    if names <= _ONE_MARKER:
+        return EXCHANGE_2007 if b"x-ms-journal-report" in names else _NONE
     exchange2003 = any(
         value.lower() == b"exjournalreport" for name in _2003 for value in block.values(name)
     )
-    if any(name in block for name in _2007):
-        if not exchange2003 and _INTERCEPT not in block:
-            return _PLAIN
-        return Marks(Kind.EXCHANGE_2007, both=exchange2003, intercept=_INTERCEPT in block)
+    if not names.isdisjoint(_2007):
+        intercept = _INTERCEPT in names
+        return Marks(Kind.EXCHANGE_2007, both=exchange2003, intercept=intercept)
     if exchange2003:
         return Marks(Kind.EXCHANGE_2003)
     if b"journal" in (value.lower() for value in block.values(_WORKMAIL)):
@@ -73,12 +79,13 @@ def marks(block: Block) -> Marks:
 
 def has_signs(block: Block) -> bool:
     """Whether two of the three secondary signs are there; the shape must fit as well."""
+    fields = Block(block.raw, _SIGNS, block.start, block.stop)
     signs = (
-        any(_GENERATOR in value.lower() for value in block.values(b"message-id")),
-        any(_EXCHANGE in value.lower() for value in block.values(b"sender")),
+        any(GENERATOR in value.lower() for value in fields.values(b"message-id")),
+        any(_EXCHANGE in value.lower() for value in fields.values(b"sender")),
         any(
             b"journal agent" in value.lower()
-            for value in block.values(b"x-ms-exchange-generated-message-source")
+            for value in fields.values(b"x-ms-exchange-generated-message-source")
         ),
     )
     return sum(signs) >= _ENOUGH
@@ -87,3 +94,10 @@ def has_signs(block: Block) -> bool:
 def is_report(block: Block) -> bool:
     """Whether a header alone would be taken for a report's."""
     return marks(block).kind is not None or has_signs(block)
+
+
+def may_have_signs(block: Block) -> bool:
+    """Whether `Message-ID` or `Sender` is a sign, one of which is in any two of the three."""
+    return any(GENERATOR in value.lower() for value in block.values(b"message-id")) or any(
+        _EXCHANGE in value.lower() for value in block.values(b"sender")
+    )

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mailarchive._model import Address, AddressKind, Span
 from mailarchive._rfc5322 import Block, Names, decode_header, decode_text, mailboxes, squash
-from mailarchive.journal._markers import MARKERS, SIGNS, is_report
+from mailarchive.journal._legacy import address_of
+from mailarchive.journal._markers import MARKERS, has_signs, marks, may_have_signs
 from mailarchive.journal._report import Defect, DefectCode
 
 if TYPE_CHECKING:
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
     from mailarchive.journal._report import EnvelopeText, Limits
     from mailarchive.journal._shape import Shape
 
-_NAMES: Final = Names("From", "Subject", "Content-Class", *SIGNS, *MARKERS)
-_BEGINNING: Final = re.compile(rb"(?:>?From [^\r\n]*\r?\n)?[!-9;-~]+[ \t]*:")
+NAMES: Final = Names("From", "Sender", "Message-ID", *MARKERS)
+_CLASS: Final = Names("Content-Class")
+_SUBJECT: Final = Names("Subject")
+BEGINNING: Final = re.compile(rb"(?:>?From [^\r\n]*\r?\n)?[!-9;-~]+[ \t]*:")
 _PROTECTED: Final = (b".rpmsg", b"application/x-microsoft-rpmsg-message")
 _LEGACY: Final = "imcea"
 
@@ -64,7 +67,7 @@ def find_originals(raw: bytes, parts: Shape, envelope: Read, limits: Limits) -> 
     for part, code in parts.opaque:
         if not part.is_empty:
             original = _opaque(raw, part, limits)
-            defect = Defect(code, offset=part.block.start)
+            defect = Defect(code, offset=part.begin)
             return Originals((original,), [defect], (part,), opaque=True)
     return Originals((), [Defect(DefectCode.ORIGINAL_MISSING)])
 
@@ -85,7 +88,9 @@ def _compared(found: list[Found], parts: Shape, envelope: Read) -> Originals:
             second = Defect(DefectCode.SECOND_ORIGINAL_UNEXPLAINED, offset=found[1].block.start)
             defects.append(second)
     originals = tuple(each.original for each in found)
-    nested = is_report(first.block)
+    nested = marks(first.block).kind is not None or (
+        may_have_signs(first.block) and has_signs(first.block)
+    )
     return Originals(originals, defects, tuple(parts.messages), decrypted, nested=nested)
 
 
@@ -93,9 +98,9 @@ def _message(raw: bytes, part: Part, limits: Limits) -> Found | None:
     """Return the original in a part, or `None` where that is empty."""
     if part.is_empty:
         return None
-    if part.encoding:
+    if part.header.encoding:
         data = part.content(limits.encoded_bytes)
-        defects = [Defect(DefectCode.RFC822_CTE, offset=part.block.start)]
+        defects = [Defect(DefectCode.RFC822_CTE, offset=part.begin)]
         return _checked(data, data, (0, len(data)), limits, defects) if data.strip() else None
     window = (part.start, part.end)
     original = Span(*window) if part.raw is raw else part.raw[part.start : part.end]
@@ -105,10 +110,10 @@ def _message(raw: bytes, part: Part, limits: Limits) -> Found | None:
 def _checked(
     original: Original, data: bytes, window: tuple[int, int], limits: Limits, defects: list[Defect]
 ) -> Found:
-    if _BEGINNING.match(data, *window) is None:
+    if BEGINNING.match(data, *window) is None:
         offset = window[0] if isinstance(original, Span) else None
         defects.append(Defect(DefectCode.ORIGINAL_MALFORMED, offset=offset))
-    block = Block(data, _NAMES, *window, limit=limits.header_bytes)
+    block = Block(data, NAMES, *window, limit=limits.header_bytes)
     return Found(original, block, window[1], defects)
 
 
@@ -118,7 +123,7 @@ def _has_header(part: Part, found: Found, parts: Shape) -> bool:
 
 
 def _opaque(raw: bytes, part: Part, limits: Limits) -> Original:
-    if part.encoding or part.raw is not raw:
+    if part.header.encoding or part.raw is not raw:
         return part.content(limits.encoded_bytes)
     return Span(part.start, part.end)
 
@@ -134,7 +139,8 @@ def _is_decrypted_copy(first: Found, second: Found) -> bool:
 
 def _is_protected(found: Found) -> bool:
     block = found.block
-    if block.value(b"content-class").lower().startswith(b"rpmsg"):
+    content_class = Block(block.raw, _CLASS, block.start, block.stop).value(b"content-class")
+    if content_class.lower().startswith(b"rpmsg"):
         return True
     return any(block.raw.find(word, block.start, found.end) >= 0 for word in _PROTECTED)
 
@@ -159,32 +165,32 @@ def _sent_by(text: EnvelopeText, block: Block) -> bool:
 
     Only plain SMTP addresses are compared: others look different in a header.
     """
-    sender, principal = text.sender, text.on_behalf_of
-    for claimed in (sender, principal):
-        if claimed is not None and (
-            claimed.kind is not AddressKind.SMTP
-            or not claimed.spec.isascii()
-            or claimed.normal.startswith(_LEGACY)
-        ):
-            return True
-    authors = _normal(block.values(b"from"))
-    senders = _normal(block.values(b"sender")) or authors
-    if not senders:
+    authors = _specs(block.values(b"from"))
+    senders = _specs(block.values(b"sender")) or authors
+    if not senders or text.sender in senders:
         return True
-    return (sender is not None and sender.normal in senders) or (
-        principal is not None and principal.normal in authors
+    claimed = [address_of(each) for each in (text.sender, text.on_behalf_of) if each is not None]
+    if not all(map(_is_plain, claimed)) or claimed[0] in map(address_of, senders):
+        return True
+    return text.on_behalf_of is not None and claimed[-1] in map(address_of, authors)
+
+
+def _is_plain(address: Address) -> bool:
+    return (
+        address.kind is AddressKind.SMTP
+        and address.spec.isascii()
+        and not address.normal.startswith(_LEGACY)
     )
 
 
-def _normal(values: list[bytes]) -> set[str]:
-    return {
-        Address.parse(spec).normal for value in values for spec in mailboxes(decode_text(value)[0])
-    }
+def _specs(values: list[bytes]) -> list[str]:
+    return [spec for value in values for spec in mailboxes(decode_text(value)[0])]
 
 
 def _has_broken_subject(block: Block) -> bool:
     """Whether the original's subject hides a line break in encoded words."""
+    subjects = Block(block.raw, _SUBJECT, block.start, block.stop).values(b"subject")
     return any(
         b"=?" in value and re.search(r"[\r\n]", decode_header(value)) is not None
-        for value in block.values(b"subject")
+        for value in subjects
     )

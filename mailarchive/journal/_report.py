@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attrs import field, frozen
 from attrs.validators import ge
+from typing_extensions import override
 
-from mailarchive._model import (
-    Address,
-    Digest,
-    Envelope,
-    Origin,
-    Recipient,
-    Redirection,
-    Role,
-    Span,
-)
-from mailarchive.journal._legacy import LegacyAddress, legacy
+from mailarchive._model import Digest, Envelope, Origin, Recipient, Redirection, Role, Span
+from mailarchive.journal._legacy import LegacyAddress, address_of, legacy
 
 if TYPE_CHECKING:
-    from mailarchive._model import Original
+    from mailarchive._model import Address, Original
 
 __all__ = [
     "Bounce",
@@ -34,6 +26,7 @@ __all__ = [
     "Kind",
     "Limits",
     "RecipientLine",
+    "Step",
 ]
 
 
@@ -126,24 +119,54 @@ class Limits:
     nesting: int = field(default=2, validator=ge(1))
 
 
-@frozen
-class RecipientLine:
-    """One recipient line as a fact; the same address may have several, and all are kept."""
+class Step(NamedTuple):
+    """One redirection as it was written: `expanded`, `forwarded` or a word verbatim."""
 
-    address: Address
+    word: str
+    written: str
+
+    @override
+    def __repr__(self) -> str:
+        """Show the word, never the address."""
+        return f"Step({self.word})"
+
+
+class RecipientLine(NamedTuple):
+    """One recipient line as a fact; the same address may have several, and all are kept.
+
+    `written` is the address verbatim.  A tuple, because a report may have thousands.
+    """
+
+    written: str
     role: Role
-    history: tuple[Redirection, ...]
+    history: tuple[Step, ...]
     line: int
+
+    @property
+    def address(self) -> Address:
+        """The address, which compares by its normal form."""
+        return address_of(self.written)
+
+    @property
+    def recipient(self) -> Recipient:
+        """The recipient as the rest of the library knows one."""
+        history = tuple(Redirection(step.word, address_of(step.written)) for step in self.history)
+        return Recipient(address_of(self.written), self.role, history)
 
     @property
     def legacy(self) -> LegacyAddress | None:
         """The address inside an encapsulated or typed one (`IMCEAEX-`, `EX:`, `X400:`)."""
-        return legacy(self.address.spec)
+        return legacy(self.written)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipient for JSON."""
-        history = [{"type": each.word.lower(), "from": each.address.spec} for each in self.history]
-        return {"address": self.address.spec, "role": str(self.role), "history": history}
+        history = [{"type": word.lower(), "from": written} for word, written in self.history]
+        return {"address": self.written, "role": str(self.role), "history": history}
+
+    @override
+    def __repr__(self) -> str:
+        """Show the role and the line, never the address."""
+        return f"RecipientLine({self.role}, line={self.line})"
 
 
 @frozen
@@ -156,17 +179,17 @@ class ExtraLine:
 
 @frozen
 class EnvelopeText:
-    """What the envelope text says; `None` where it does not, or has a placeholder.
+    """What the envelope text says, verbatim; `None` where it does not, or a placeholder does.
 
     `sent_utc` and `received_utc` are raw: the writer's culture chose their format.
     """
 
-    sender: Address | None = None
-    on_behalf_of: Address | None = None
+    sender: str | None = field(default=None, repr=False)
+    on_behalf_of: str | None = field(default=None, repr=False)
     subject: str | None = field(default=None, repr=False)
     message_id: str | None = field(default=None, repr=False)
     label: str | None = field(default=None, repr=False)
-    mailbox: Address | None = None
+    mailbox: str | None = field(default=None, repr=False)
     recipients: tuple[RecipientLine, ...] = field(default=(), repr=lambda them: f"<{len(them)}>")
     sent_utc: str | None = None
     received_utc: str | None = None
@@ -208,12 +231,12 @@ class JournalReport:
     @property
     def sender(self) -> Address | None:
         """The `Sender:` or else `From:` of the message; not its return path."""
-        return self.text.sender
+        return _address(self.text.sender)
 
     @property
     def on_behalf_of(self) -> Address | None:
         """The `From:` of the message, where somebody else sent it."""
-        return self.text.on_behalf_of
+        return _address(self.text.on_behalf_of)
 
     @property
     def subject(self) -> str | None:
@@ -233,7 +256,7 @@ class JournalReport:
     @property
     def mailbox(self) -> Address | None:
         """Whose mailbox the item was in, of the managed-folder writer."""
-        return self.text.mailbox
+        return _address(self.text.mailbox)
 
     @property
     def recipients(self) -> tuple[RecipientLine, ...]:
@@ -257,10 +280,10 @@ class JournalReport:
     def envelope(self) -> Envelope:
         """Who sent the message to whom; its date is the original's to say, so it is `None`."""
         text = self.text
-        recipients = tuple(Recipient(r.address, r.role, r.history) for r in text.recipients)
+        recipients = tuple(line.recipient for line in text.recipients)
         return Envelope(
-            sender=text.sender,
-            on_behalf_of=text.on_behalf_of,
+            sender=_address(text.sender),
+            on_behalf_of=_address(text.on_behalf_of),
             recipients=recipients,
             subject=text.subject,
             message_id=text.message_id,
@@ -284,12 +307,12 @@ class JournalReport:
             "is_journal": True,
             "kind": str(self.kind),
             "disposition": str(self.disposition),
-            "sender": _spec(text.sender),
-            "on_behalf_of": _spec(text.on_behalf_of),
+            "sender": text.sender,
+            "on_behalf_of": text.on_behalf_of,
             "subject": text.subject,
             "message_id": text.message_id,
             "label": text.label,
-            "mailbox": _spec(text.mailbox),
+            "mailbox": text.mailbox,
             "sent_utc": text.sent_utc,
             "received_utc": text.received_utc,
             "recipients": [recipient.to_dict() for recipient in text.recipients],
@@ -303,5 +326,5 @@ class JournalReport:
         }
 
 
-def _spec(address: Address | None) -> str | None:
-    return None if address is None else address.spec
+def _address(written: str | None) -> Address | None:
+    return None if written is None else address_of(written)

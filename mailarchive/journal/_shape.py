@@ -38,7 +38,7 @@ def shape(raw: bytes, content_type: bytes, body: int, end: int, limits: Limits) 
     """Sort the leaves of a message that begins its body at `body`; raises `LimitExceeded`."""
     found = Shape()
     if media_type(content_type).startswith(b"multipart/"):
-        _descend(found, raw, content_type, (body, end), limits, 1)
+        _descend(found, raw, content_type, (body, end), limits, depth=1)
     return found
 
 
@@ -48,6 +48,7 @@ def _descend(
     content_type: bytes,
     window: tuple[int, int],
     limits: Limits,
+    *,
     depth: int,
 ) -> None:
     delimiter = boundary(content_type)
@@ -67,7 +68,9 @@ def _multipart(found: Shape, part: Part, limits: Limits, depth: int) -> None:
         found.others.append(part)
         return
     inner = Shape()
-    _descend(inner, part.raw, part.content_type, (part.start, part.end), limits, depth + 1)
+    _descend(
+        inner, part.raw, part.header.content_type, (part.start, part.end), limits, depth=depth + 1
+    )
     found.unclosed |= inner.unclosed
     if not part.closed:
         found.cut_in = inner.cut_in
@@ -85,7 +88,7 @@ def _multipart(found: Shape, part: Part, limits: Limits, depth: int) -> None:
 def _leaf(found: Shape, part: Part) -> None:
     if not part.closed:
         found.cut_in = part
-        if part.block.start == part.end:
+        if part.begin == part.end:
             return
     if part.kind in MESSAGES:
         found.messages.append(part)
