@@ -1,4 +1,4 @@
-"""The laws of a job's file: what is wrong is named with its place, and nothing secret stands in it."""
+"""The laws of a job's file: what is wrong is named with its place, and no secret stands in it."""
 
 from __future__ import annotations
 

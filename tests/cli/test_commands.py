@@ -1,0 +1,299 @@
+"""The commands on what the demo leaves behind, used as a person would."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+from attrs import evolve
+from typing_extensions import override
+
+from mailarchive import MessageRef, Retry, UserId, Vault
+from mailarchive._cli import config, main
+from mailarchive._cli._text import safe, size
+from mailarchive._cli.progress import Progress
+from mailarchive.testing.messages import message
+from mailarchive.testing.reports import recipient, report
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the demo leaves behind; copied for each test that changes it."""
+    folder = tmp_path_factory.mktemp("demo") / "demo"
+    assert main(["demo", "--folder", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture
+def demo(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the demo's folder, to which the test has gone."""
+    shutil.copytree(made, tmp_path / "demo")
+    monkeypatch.chdir(tmp_path / "demo")
+    return tmp_path / "demo"
+
+
+def run(capfdbinary: pytest.CaptureFixture[bytes], *words: str, status: int = 0) -> bytes:
+    """Run a command, expect its exit status, and return what it printed."""
+    capfdbinary.readouterr()
+    assert main(words) == status
+    sys.stdout.flush()
+    return capfdbinary.readouterr().out
+
+
+def test_the_demo_takes_its_numbers_from_the_archive(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it prints of each user is what the vault says; a second run stores nothing."""
+    assert main(["demo", "--folder", str(tmp_path / "new")]) == 0
+    printed = capsys.readouterr().out
+
+    with Vault(tmp_path / "new" / "acme.vault", read_only=True) as vault:
+        for user in ("alice", "bob", "carol", "dave", "erin"):
+            assert f"{user} sees {vault.view(UserId(user)).count()} messages" in printed
+    assert "Is anybody there?" in printed
+    assert "original_missing" in printed
+    assert "whole and unaltered" in printed
+    assert "284  in the archive already" in printed
+
+
+def test_the_demo_takes_no_folder_that_is_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It never works in something that is not its own."""
+    assert main(["demo", "--folder", str(tmp_path)]) == 2
+    assert "not there yet" in capsys.readouterr().err
+
+
+def test_show_lists_and_prints_to_the_byte(
+    demo: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """A key from the list gives the message, exactly as the view does."""
+    listed = run(capfdbinary, "show", "acme.vault", "--user", "erin", "--limit", "3").decode()
+    lines = listed.splitlines()
+    assert lines[0].startswith("erin sees ")
+    assert "raise --limit" in lines[-1]
+    key = lines[1].split()[0]
+
+    printed = run(capfdbinary, "show", "acme.vault", "--user", "erin", "--message", key)
+    with Vault(demo / "acme.vault", read_only=True) as vault:
+        found = vault.view(UserId("erin")).get(key)
+        assert found is not None
+        assert printed == found.content()
+    run(capfdbinary, "show", "acme.vault", "--user", "bob", "--message", key, status=1)
+
+
+def test_show_finds_text(demo: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """Only messages with the text are listed and counted."""
+    found = run(capfdbinary, "show", "acme.vault", "--user", "bob", "--text", "two ways")
+
+    assert found.decode().startswith("bob sees 1 message.")
+
+
+def test_an_auditor_sees_all_and_is_put_on_record(
+    demo: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """With a reason; without one nothing is shown."""
+    run(capfdbinary, "show", "acme.vault", "--auditor", "Ann", status=2)
+    printed = run(capfdbinary, "show", "acme.vault", "--auditor", "Ann", "--reason", "a test")
+
+    assert b"284 archived in all" in printed
+    assert b"Is anybody there?" in printed
+    with Vault(demo / "acme.vault") as vault:
+        readings = vault.auditor("me", "looking").readings()
+    assert ("Ann", "a test") in [(each.actor, each.reason) for each in readings]
+
+
+def test_export_writes_each_message_once(
+    demo: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """Every file is what the view gives; a second export writes nothing."""
+    words = ("export", "acme.vault", "--user", "alice", "--to", "out/deep")
+    run(capfdbinary, *words)
+    with Vault(demo / "acme.vault", read_only=True) as vault:
+        expected = sorted(each.content() for each in vault.view(UserId("alice")).messages())
+    assert sorted(file.read_bytes() for file in (demo / "out" / "deep").iterdir()) == expected
+
+    assert run(capfdbinary, *words).startswith(b"0 messages of")
+
+
+def test_export_to_a_file_is_our_error(
+    demo: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """One line, and nothing is written."""
+    words = ("export", "acme.vault", "--user", "alice", "--to", "users.csv")
+    run(capfdbinary, *words, status=1)
+
+
+def test_verify_names_what_was_altered(
+    demo: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """A flipped byte is found, named, and the exit status says so."""
+    assert b"whole and unaltered" in run(capfdbinary, "verify", "acme.vault")
+    whole = json.loads(run(capfdbinary, "verify", "acme.vault", "--json"))
+    assert (whole["entries"], whole["findings"]) == (284, [])
+
+    (pack,) = (demo / "acme.vault").rglob("*.tar")
+    data = bytearray(pack.read_bytes())
+    data[len(data) // 2] ^= 1
+    pack.chmod(0o600)
+    pack.write_bytes(data)
+    assert b"finding" in run(capfdbinary, "verify", "acme.vault", status=1)
+
+
+def test_a_quarantined_message_can_be_read_and_released(
+    demo: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """Released for one user it is in that user's view, and no longer quarantined."""
+    listed = run(capfdbinary, "quarantine", "acme.vault").decode()
+    id_ = listed.split()[0]
+    raw = run(capfdbinary, "quarantine", "acme.vault", "--read", id_)
+    assert b"X-MS-Journal-Report" in raw
+
+    run(capfdbinary, "quarantine", "acme.vault", "--release", id_, "--owner", "carol")
+    assert run(capfdbinary, "quarantine", "acme.vault") == b"Nothing is quarantined.\n"
+    with Vault(demo / "acme.vault", read_only=True) as vault:
+        contents = [each.content() for each in vault.view(UserId("carol")).messages()]
+        assert raw in contents
+    run(capfdbinary, "quarantine", "acme.vault", "--read", id_, status=1)
+
+
+def test_a_dry_run_makes_nothing(demo: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """Neither a vault nor a checkpoint nor a lock, and it says what would be."""
+    shutil.rmtree(demo / "acme.vault")
+    (demo / "acme.vault.lock").unlink()
+    before = sorted(demo.iterdir())
+    printed = run(capfdbinary, "run", "archive.toml", "--dry-run", "--quiet")
+
+    assert b"285  messages would be listed" in printed
+    assert sorted(demo.iterdir()) == before
+
+
+def test_quarantine_can_fail_a_run(demo: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """Only where that is asked for."""
+    for status, words in ((0, ()), (1, ("--fail-on-quarantine",))):
+        shutil.rmtree(demo / "acme.vault")
+        run(capfdbinary, "run", "archive.toml", "--quiet", *words, status=status)
+
+
+def test_a_vault_that_is_not_there_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Looking makes no vault."""
+    for words in (["show", "--user", "u"], ["verify"], ["quarantine", "--release", "ab"]):
+        assert main([words[0], str(tmp_path / "none"), *words[1:]]) in {1, 2}
+        assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "none").exists()
+
+
+def test_decode_speaks_to_people_and_to_programs(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """The same facts both ways."""
+    file = tmp_path / "report.eml"
+    original = message(subject="Größe")
+    file.write_bytes(report(original, recipients=[recipient("bob@x.example", "bcc")]))
+
+    printed = run(capfdbinary, "decode", str(file)).decode()
+    assert "Bcc" in printed
+    assert "Größe" in printed
+    tree = json.loads(run(capfdbinary, "decode", str(file), "--json"))
+    assert tree["recipients"][0]["address"] == "bob@x.example"
+
+
+@pytest.mark.parametrize(
+    ("raw", "status", "said"),
+    [
+        (message(), 0, "No journal report"),
+        (report(defects=["original_missing"]), 1, "quarantined"),
+    ],
+)
+def test_decode_says_what_is_no_report(
+    raw: bytes,
+    status: int,
+    said: str,
+    tmp_path: Path,
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    """Ordinary mail is no fault; a broken report is."""
+    file = tmp_path / "mail.eml"
+    file.write_bytes(raw)
+
+    assert said in run(capfdbinary, "decode", str(file), status=status).decode()
+    assert json.loads(run(capfdbinary, "decode", str(file), "--json", status=status))
+
+
+def test_decode_of_no_file_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """No traceback."""
+    assert main(["decode", "/nowhere/at/all"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_nothing_that_came_in_a_mail_steers_the_terminal() -> None:
+    """Escapes, line breaks and marks that turn a line around are made visible."""
+    assert safe("a\x1b[31m\r\n\u202eb\0") == "a\\x1b[31m\\x0d\\x0a\\x202eb\\x00"
+    assert safe("long " * 9, 10) == "long long…"
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 bytes"), (999, "999 bytes"), (1500, "1.5 KB"), (2e15, "2000.0 TB")]
+)
+def test_sizes_are_for_people(count: float, text: str) -> None:
+    """Three digits or so."""
+    assert size(count) == text
+
+
+def test_retries_are_listed_and_given_up(
+    demo: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """What waits is named with its reason, makes a run fail, and can be given up."""
+    assert run(capfdbinary, "retries", "archive.toml") == b"Nothing waits.\n"
+    job = config.load(demo / "archive.toml")
+    (checkpoint,) = job.state.all()
+    ref = MessageRef(checkpoint.source, checkpoint.folder, "poison")
+    waiting = Retry(ref, "conversion failed", 3, datetime(2126, 1, 1, tzinfo=UTC))
+    job.state.save(evolve(checkpoint, retry=(waiting,)))
+    run(capfdbinary, "run", "archive.toml", "--quiet", status=1)
+
+    listed = run(capfdbinary, "retries", "archive.toml").decode()
+    id_, *rest = listed.split()
+    assert rest == ["3", "tries", "2126-01-01", "00:00", "conversion", "failed"]
+    run(capfdbinary, "retries", "archive.toml", "--give-up", "abc", status=1)
+    run(capfdbinary, "retries", "archive.toml", "--give-up", id_)
+    assert run(capfdbinary, "retries", "archive.toml") == b"Nothing waits.\n"
+    run(capfdbinary, "run", "archive.toml", "--quiet")
+
+
+def test_progress_shows_one_line_that_grows() -> None:
+    """On a terminal it is one line; in a log there are few."""
+    import io
+
+    from mailarchive import Folder
+    from mailarchive.events import BatchStored, CheckpointLost, FolderFailed, FolderStarted
+
+    class Terminal(io.StringIO):
+        """A terminal, as far as anybody asks."""
+
+        @override
+        def isatty(self) -> bool:
+            """Say so."""
+            return True
+
+    folder = Folder("INBOX", ("INBOX",))
+    for out, lines in ((Terminal(), 3), (io.StringIO(), 2)):
+        times = iter(range(100))
+        progress = Progress(out, clock=lambda times=times: next(times) * 1.0)  # type: ignore[misc]  # bound early
+        progress(FolderStarted(folder, resumed=False))
+        for _ in range(5):
+            progress(BatchStored(folder, 10, 0, 1000))
+        progress(CheckpointLost(folder))
+        progress(FolderFailed(folder, "source"))
+        progress.close()
+        assert out.getvalue().count("\n") == lines
+        assert "INBOX" in out.getvalue()

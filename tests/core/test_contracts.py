@@ -1,0 +1,222 @@
+"""The promises that the library keeps around somebody's source or sink."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+import pytest
+from attrs import evolve
+from support.world import World, mail
+from typing_extensions import override
+
+from mailarchive import (
+    Archived,
+    Digest,
+    Folder,
+    MessageRef,
+    Page,
+    Receipt,
+    Rejected,
+    SourceMessage,
+    Vanished,
+    abc,
+)
+from mailarchive.errors import (
+    AuthenticationFailed,
+    ReceiptMismatch,
+    SinkError,
+    SinkFull,
+    SinkNotWritable,
+    SourceError,
+    SourceUnavailable,
+    Unsupported,
+)
+from mailarchive.testing.memory import MemorySink, MemorySource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from mailarchive import ArchiveEntry, RemovalResult, Unavailable
+
+INBOX = Folder("INBOX", ("INBOX",))
+REF = MessageRef("s", "INBOX", "1.1")
+RECEIPT = Receipt("sink", Digest.of(b"id"), Digest.of(b"raw"), "here")
+
+
+class Scripted(abc.Source):
+    """A source that does what a test says."""
+
+    name = "scripted"
+
+    def __init__(self, **hooks: Callable[..., object]) -> None:
+        self.capabilities = evolve(self.capabilities, removes=True)
+        self.hooks = hooks
+        self.closed = 0
+
+    def _do(self, hook: str, *arguments: object) -> object:
+        return self.hooks[hook](*arguments) if hook in self.hooks else []
+
+    @override
+    def _open(self) -> None:
+        self._do("open")
+
+    @override
+    def _close(self) -> None:
+        self.closed += 1
+        self._do("close")
+
+    @override
+    def _folders(self) -> Iterable[Folder]:
+        return self._do("folders")  # type: ignore[return-value]  # a test may lie
+
+    @override
+    def _scan(self, folder: Folder, after: str | None) -> Iterable[Page]:
+        return self._do("scan")  # type: ignore[return-value]  # a test may lie
+
+    @override
+    def _fetch(self, refs: Sequence[MessageRef]) -> Iterator[SourceMessage | Unavailable]:
+        yield from self._do("fetch")  # type: ignore[misc]  # a test may lie
+
+    @override
+    def _remove(self, archived: Sequence[Archived]) -> Iterable[RemovalResult]:
+        return self._do("remove")  # type: ignore[return-value]  # a test may lie
+
+
+def raising(error: BaseException) -> Callable[..., object]:
+    """A hook that raises."""
+
+    def hook(*arguments: object) -> object:
+        raise error
+
+    return hook
+
+
+CALLS: dict[str, Callable[[abc.Source], object]] = {
+    "open": lambda source: source.__enter__(),
+    "folders": lambda source: source.folders(),
+    "scan": lambda source: list(source.scan(INBOX)),
+    "fetch": lambda source: list(source.fetch([REF])),
+    "remove": lambda source: source.remove([Archived(REF, RECEIPT)]),
+    "close": lambda source: source.__exit__(None, None, None),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    ("foreign", "ours"),
+    [
+        (ConnectionResetError(errno.ECONNRESET, "ann@corp.example"), SourceUnavailable),
+        (KeyError("ann@corp.example"), SourceError),
+        (AuthenticationFailed("no"), AuthenticationFailed),
+    ],
+)
+def test_only_our_errors_leave_a_source(
+    call: str, foreign: Exception, ours: type[Exception]
+) -> None:
+    """(7) A foreign error gets a type and keeps its text to itself."""
+    source = Scripted(**{call: raising(foreign)})
+    with pytest.raises(ours) as caught:
+        CALLS[call](source)
+    assert "corp.example" not in str(caught.value)
+
+
+def test_a_source_that_fails_to_open_is_closed() -> None:
+    """Nothing is left behind."""
+    source = Scripted(open=raising(OSError()))
+    with pytest.raises(SourceUnavailable), source:
+        pass
+    assert source.closed == 1
+
+
+def test_an_error_while_closing_hides_no_other() -> None:
+    """The first error is the one that a person needs."""
+    source = Scripted(close=raising(OSError()))
+    with pytest.raises(ZeroDivisionError), source:
+        raise ZeroDivisionError
+
+
+def test_a_source_hands_over_only_what_was_asked_for() -> None:
+    """A message under another ref could be archived as the wrong one."""
+    other = SourceMessage(MessageRef("s", "INBOX", "1.2"), b"")
+    with pytest.raises(SourceError, match="not asked for"):
+        list(Scripted(fetch=lambda: [other]).fetch([REF]))
+    twice = SourceMessage(REF, b"")
+    with pytest.raises(SourceError, match="not asked for"):
+        list(Scripted(fetch=lambda: [twice, twice]).fetch([REF]))
+
+
+@pytest.mark.parametrize("answer", [[], [REF], [Vanished(REF)] * 2])
+def test_each_removal_is_answered_once(answer: list[object]) -> None:
+    """Otherwise the intent could never be confirmed."""
+    with pytest.raises(SourceError, match="removal"):
+        Scripted(remove=lambda *_: answer).remove([Archived(REF, RECEIPT)])
+
+
+def test_a_source_that_cannot_remove_says_so() -> None:
+    """Before anything is tried."""
+    with pytest.raises(Unsupported):
+        MemorySource(removes=False).remove([Archived(REF, RECEIPT)])
+
+
+def entry(number: int = 1) -> ArchiveEntry:
+    """An entry as a run makes it."""
+    world = World()
+    world.source.add(mail(number))
+    world.run()
+    (made,) = world.sink.entries.values()
+    return made
+
+
+class Breaking(MemorySink):
+    """A sink that raises, or answers what it is told."""
+
+    def __init__(self, error: BaseException | None = None, answers: object = ()) -> None:
+        super().__init__()
+        self.error, self.answers = error, answers
+
+    @override
+    def _put_many(self, entries: Sequence[ArchiveEntry]) -> Iterable[Receipt | Rejected]:
+        if self.error is not None:
+            raise self.error
+        return self.answers  # type: ignore[return-value]  # a test may lie
+
+
+@pytest.mark.parametrize(
+    ("foreign", "ours"),
+    [
+        (OSError(errno.ENOSPC, "ann@corp.example"), SinkFull),
+        (OSError(errno.EDQUOT, ""), SinkFull),
+        (PermissionError(errno.EACCES, "ann@corp.example"), SinkNotWritable),
+        (OSError(errno.EROFS, ""), SinkNotWritable),
+        (OSError(errno.EIO, "ann@corp.example"), SinkError),
+        (KeyError("ann@corp.example"), SinkError),
+    ],
+)
+def test_only_our_errors_leave_a_sink(foreign: Exception, ours: type[Exception]) -> None:
+    """A full disk and a read-only place have types of their own."""
+    with pytest.raises(ours) as caught:
+        Breaking(foreign).put(entry())
+    assert "corp.example" not in str(caught.value)
+    assert caught.value.suggestions  # type: ignore[attr-defined]  # all of ours have them
+
+
+def test_a_sink_answers_for_every_entry() -> None:
+    """No answer is no receipt."""
+    with pytest.raises(ReceiptMismatch, match="no answer"):
+        Breaking(answers=[]).put(entry())
+
+
+def test_answers_come_in_the_order_of_the_entries() -> None:
+    """Whatever order the sink had."""
+    entries = [entry(number) for number in range(3)]
+    answers = [Rejected(each.id, "no") for each in reversed(entries)]
+
+    found = Breaking(answers=answers).put_many(entries)
+    assert [each.entry_id for each in found] == [each.id for each in entries]
+
+
+def test_a_sink_that_cannot_be_read_says_so() -> None:
+    """Before anything is tried."""
+    with pytest.raises(Unsupported, match="read back"):
+        MemorySink(reads=False).read(RECEIPT)
