@@ -25,6 +25,7 @@ JOB = """\
 [source]
 kind = "maildir"
 path = "journal"
+name = "sample"
 
 [decoder]
 kind = "journal"
