@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from datetime import UTC, datetime, timedelta
@@ -30,7 +31,7 @@ from mailarchive.sources._files_mbox_scan import (
     read_at,
     stamp,
 )
-from mailarchive.sources._files_tree import PAGE
+from mailarchive.sources._files_tree import PAGE, real
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -81,9 +82,9 @@ class Mbox(Source):
     @override
     def _open(self) -> None:
         try:
-            self._file = os.fdopen(open_quietly(self._path), "rb", buffering=0)
+            self._file = os.fdopen(open_quietly(real(self._path)), "rb", buffering=0)
         except NoFile:
-            directory = IsADirectoryError(21, "")
+            directory = IsADirectoryError(errno.EISDIR, "")
             raise place_error(self.name, "mbox file", directory) from None
         except OSError as error:
             raise place_error(self.name, "mbox file", error) from error

@@ -29,7 +29,7 @@ def make(place: Path) -> Path:
 def snapshot(place: Path) -> dict[str, object]:
     """Return every name below a folder with its bytes and times."""
     return {
-        str(p.relative_to(place)): (p.stat(), p.read_bytes() if p.is_file() else None)
+        str(p.relative_to(place)): (p.stat(), p.read_bytes()) if p.is_file() else p.stat().st_mtime
         for p in place.rglob("*")
     }
 

@@ -447,6 +447,17 @@ def test_wrong_places_say_what_to_do(tmp_path: Path) -> None:
         assert str(tmp_path) not in str(caught.value)
 
 
+def test_a_link_that_the_caller_names_is_followed(tmp_path: Path) -> None:
+    """The caller's own path may lead over a link, and one in a circle is an error."""
+    file_with(tmp_path, written([b"a\n"]))
+    (tmp_path / "link").symlink_to("mbox")
+    (tmp_path / "loop").symlink_to("loop")
+
+    assert [b"a\n"] == read(Mbox(tmp_path / "link")).raws
+    with pytest.raises(SourceError), Mbox(tmp_path / "loop"):
+        pass
+
+
 def test_a_file_that_may_not_be_read_is_said() -> None:
     """Without permission there is a typed error and a thing to do."""
     with lesser_user() as place:

@@ -1,0 +1,142 @@
+"""The file sources keep the laws that every source keeps."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+import pytest
+from typing_extensions import override
+
+from mailarchive.sources.files import EmlFolder, Maildir, Mbox, MboxVariant
+from mailarchive.testing.source_contract import SourceContract, SourceWorld
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from mailarchive import MessageRef
+    from mailarchive.abc import Source
+
+PAGE = 5
+
+
+class EmlWorld(SourceWorld):
+    """A folder of .eml files."""
+
+    def __init__(self, place: Path) -> None:
+        """Begin empty."""
+        self.place = place
+        self.count = 0
+
+    @override
+    def source(self) -> Source:
+        return EmlFolder(self.place, page_size=PAGE)
+
+    @override
+    def deliver(self, raws: Sequence[bytes]) -> None:
+        for raw in raws:
+            self.count += 1
+            self.path(f"{self.count:04}").write_bytes(raw)
+
+    def path(self, name: str) -> Path:
+        """Return where a message of that name is."""
+        return self.place / f"{name}.eml"
+
+    @override
+    def lose(self, ref: MessageRef) -> None:
+        (self.place / unquote(ref.key)).unlink()
+
+    @override
+    def look(self) -> object:
+        found = sorted(self.place.rglob("*"))
+        files = [(p, p.stat(), p.read_bytes()) for p in found if p.is_file()]
+        return files, [(p, p.stat().st_mtime_ns) for p in found if p.is_dir()]
+
+
+class MaildirWorld(EmlWorld):
+    """A Maildir, half of it new."""
+
+    def __init__(self, place: Path) -> None:
+        """Make the three parts."""
+        super().__init__(place)
+        for part in ("cur", "new", "tmp"):
+            (place / part).mkdir()
+
+    @override
+    def source(self) -> Source:
+        return Maildir(self.place, page_size=PAGE)
+
+    @override
+    def path(self, name: str) -> Path:
+        part, info = ("cur", ":2,S") if int(name) % 2 else ("new", "")
+        return self.place / part / f"{name}.M1P1.host{info}"
+
+    @override
+    def lose(self, ref: MessageRef) -> None:
+        (path,) = (p for p in self.place.glob("*/*") if p.name.partition(":")[0] == ref.key)
+        path.unlink()
+
+
+class MboxWorld(EmlWorld):
+    """An mbox to which mail is added."""
+
+    def __init__(self, place: Path) -> None:
+        """Make an empty file."""
+        super().__init__(place)
+        self.file.touch()
+
+    @override
+    def source(self) -> Source:
+        return Mbox(self.file, variant=MboxVariant.MBOXRD, page_size=PAGE)
+
+    @property
+    def file(self) -> Path:
+        """The file."""
+        return self.place / "mbox"
+
+    @override
+    def deliver(self, raws: Sequence[bytes]) -> None:
+        with self.file.open("ab") as file:
+            for raw in raws:
+                quoted = re.sub(rb"(?m)^(>*From )", rb">\1", raw)
+                file.write(b"From a@example.com Thu Jan  4 00:00:00 2024\n" + quoted + b"\n")
+
+    @override
+    def lose(self, ref: MessageRef) -> None:
+        """Wipe the message where it stands, so that the others keep their places.
+
+        A program that writes the file anew moves them; that the old token is refused then
+        is a law of its own.
+        """
+        with self.file.open("r+b") as file:
+            file.seek(int(ref.key) + len(b"From "))
+            file.write(b"x" * 20)
+
+
+class TestEmlFolder(SourceContract):
+    """A folder of .eml files is a source."""
+
+    @pytest.fixture
+    def world(self, tmp_path: Path) -> SourceWorld:
+        """Return an empty folder."""
+        return EmlWorld(tmp_path)
+
+
+class TestMaildir(SourceContract):
+    """A Maildir is a source."""
+
+    @pytest.fixture
+    def world(self, tmp_path: Path) -> SourceWorld:
+        """Return an empty Maildir."""
+        return MaildirWorld(tmp_path)
+
+
+class TestMbox(SourceContract):
+    """An mbox is a source."""
+
+    @pytest.fixture
+    def world(self, tmp_path: Path) -> SourceWorld:
+        """Return an empty mbox."""
+        return MboxWorld(tmp_path)
