@@ -32,7 +32,7 @@ SERVERS = {
 
 def group(name: str) -> list[str]:
     """Return the requirements of a dependency group."""
-    return nox.project.dependency_groups(PROJECT, name)
+    return list(nox.project.dependency_groups(PROJECT, name))
 
 
 @nox.session
