@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from mailarchive.sources._imap_commands import LINE_OF_A_MESSAGE, SLACK, attributes
+from mailarchive.sources._imap_commands import LINE_OF_A_MESSAGE, SLACK, attributes, flags_in
 from mailarchive.sources._imap_session import grammar
 from mailarchive.sources._imap_syntax import internal_date, number
 from mailarchive.sources._imap_wire import Broken, Garbled
@@ -129,19 +129,12 @@ def _body(told: Mapping[bytes, Value], part: Part | None) -> Body | None:
         uid,
         raw if isinstance(raw, bytes) else None,
         internal_date(told.get(b"INTERNALDATE")),
-        _flags(told.get(b"FLAGS")),
+        flags_in(told.get(b"FLAGS")),
         start,
     )
 
 
 _ABSENT: list[Value] = []
-
-
-def _flags(value: Value) -> frozenset[str]:
-    r"""Return the flags; `\Recent` is about our session and not about the message."""
-    words = value if isinstance(value, list) else ()
-    flags = {word.decode("latin-1") for word in words if isinstance(word, bytes)}
-    return frozenset(flag for flag in flags if flag.lower() != "\\recent")
 
 
 def is_placeholder(uid: int, raw: bytes) -> bool:

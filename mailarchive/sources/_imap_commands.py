@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from mailarchive.sources._imap_session import Selected, grammar, mailbox_name
-from mailarchive.sources._imap_syntax import BadSyntax, number, pairs
+from mailarchive.sources._imap_syntax import BadSyntax, internal_date, number, pairs
 from mailarchive.sources._imap_wire import Garbled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from mailarchive.sources._imap_limits import ImapLimits
     from mailarchive.sources._imap_session import Session, Untagged
@@ -114,22 +115,50 @@ def uids_from(session: Session, first: int, limits: ImapLimits) -> array[int]:
     return found
 
 
+@frozen
+class Seen:
+    """What the server says of a message without handing it over; `None` for what it does not.
+
+    The size is an estimate with some servers.
+    """
+
+    size: int | None
+    received_at: datetime | None = None
+    flags: frozenset[str] | None = None
+
+
 _SIZED = re.compile(rb"\(UID (\d{1,10}) RFC822\.SIZE (\d{1,10})\)\r\n\Z")
 
 
-def sizes(session: Session, uid_set: bytes, count: int) -> dict[int, int]:
-    """Return the size of each message in the set, as the server estimates it."""
-    found: dict[int, int] = {}
+def look(session: Session, uid_set: bytes, count: int, *, closely: bool) -> dict[int, Seen]:
+    """Return the size of each message in the set; `closely` its date and flags as well."""
+    found: dict[int, Seen] = {}
+    items = b"(UID RFC822.SIZE FLAGS INTERNALDATE)" if closely else b"(UID RFC822.SIZE)"
     octets = SLACK + LINE_OF_A_MESSAGE * count
-    for untagged in session.stream(b"UID FETCH", uid_set, b"(UID RFC822.SIZE)", octets=octets):
-        if untagged.kind == b"FETCH":
-            sized = _SIZED.match(untagged.segments[0])
-            if sized is not None:
-                found[int(sized[1])] = int(sized[2])
-            elif (told := attributes(untagged)).keys() >= {b"UID", b"RFC822.SIZE"}:
-                with grammar():
-                    found[number(told[b"UID"])] = number(told[b"RFC822.SIZE"])
+    for untagged in session.stream(b"UID FETCH", uid_set, items, octets=octets):
+        if untagged.kind != b"FETCH":
+            continue
+        if sized := _SIZED.match(untagged.segments[0]):
+            found[int(sized[1])] = Seen(int(sized[2]))
+        elif b"UID" in (told := attributes(untagged)):
+            with grammar():
+                found[number(told[b"UID"])] = _seen(told)
     return found
+
+
+def _seen(told: Mapping[bytes, Value]) -> Seen:
+    return Seen(
+        _told(told, b"RFC822.SIZE"),
+        internal_date(told.get(b"INTERNALDATE")),
+        flags_in(told[b"FLAGS"]) if b"FLAGS" in told else None,
+    )
+
+
+def flags_in(value: Value) -> frozenset[str]:
+    r"""Return the flags; `\Recent` is about our session and not about the message."""
+    words = value if isinstance(value, list) else ()
+    flags = {word.decode("latin-1") for word in words if isinstance(word, bytes)}
+    return frozenset(flag for flag in flags if flag.lower() != "\\recent")
 
 
 def attributes(untagged: Untagged) -> dict[bytes, Value]:

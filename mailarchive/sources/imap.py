@@ -5,7 +5,7 @@ The whole of it::
     ImapSource("imap.example.com", auth=Password("journal@example.com", secret))
 
 Folders are opened with EXAMINE and messages read with BODY.PEEK, so that nothing is marked.
-A checkpoint is the folder's UIDVALIDITY and the last UID; where a server numbers a folder
+A checkpoint names the folder's UIDVALIDITY and the last UID; where a server numbers a folder
 anew the scan raises `CheckpointInvalid`, and it is listed again.
 """
 
@@ -15,6 +15,7 @@ import hashlib
 import re
 import ssl
 import time
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -30,16 +31,13 @@ from mailarchive._model import (
     Unavailable,
 )
 from mailarchive.abc import Source
-from mailarchive.errors import CheckpointInvalid, ConfigurationError, MailboxNotFound
-from mailarchive.sources._imap_commands import Status, Unnumbered, select, sizes, status, uids_from
+from mailarchive.errors import ConfigurationError, MailboxNotFound
 from mailarchive.sources._imap_connect import connect
 from mailarchive.sources._imap_errors import (
     PORTS,
     USE_SSL,
     Place,
     Security,
-    no_folder,
-    no_numbers,
 )
 from mailarchive.sources._imap_fetch import Fetching
 from mailarchive.sources._imap_folders import FolderChoice, folders, missing
@@ -47,22 +45,25 @@ from mailarchive.sources._imap_limits import ImapLimits
 from mailarchive.sources._imap_line import Line
 from mailarchive.sources._imap_login import log_in
 from mailarchive.sources._imap_remove import Recheck, Removing
-from mailarchive.sources._imap_syntax import LARGEST_NUMBER, uid_sets
+from mailarchive.sources._imap_scan import Ripe, Scanning
+from mailarchive.sources._imap_syntax import LARGEST_NUMBER
 
 if TYPE_CHECKING:
-    from array import array
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from os import PathLike
 
     from mailarchive._model import Archived, Folder, RemovalResult, SourceMessage
     from mailarchive.auth import Auth
-    from mailarchive.sources._imap_session import Selected, Session
+    from mailarchive.sources._imap_session import Session
 
-__all__ = ["FolderChoice", "ImapLimits", "ImapSource", "Recheck", "Security"]
+__all__ = ["FolderChoice", "ImapLimits", "ImapSource", "Recheck", "Ripe", "Security"]
 
 _KEY = re.compile(r"(\d{1,10})\.(\d{1,10})\Z")
 _HOST = re.compile(r"[A-Za-z0-9._:%-]{1,255}\Z")
-_LISTED_AT_ONCE = 2_000
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 class ImapSource(Source):
@@ -86,16 +87,19 @@ class ImapSource(Source):
         folders: FolderChoice | None = None,
         remove_to: str | None = None,
         recheck: Recheck | None = None,
+        ripe: Ripe | None = None,
         name: str | None = None,
         limits: ImapLimits | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], datetime] = _now,
     ) -> None:
         """Take everything that says which mailbox; nothing is connected yet.
 
         Certificates are verified against the system's authorities, or `ca_file`, or as
         `ssl_context` says.  `recheck` is `BYTES` where the server keeps bytes as they
         came, and `SIZE` at Exchange.  `remove_to` names a folder that removed messages are
-        moved to; that folder is then not archived.  Raises `ConfigurationError`.
+        moved to; that folder is then not archived.  `ripe` lets messages wait, by age or
+        by flags.  Raises `ConfigurationError`.
         """
         whose = mailbox or auth.username
         protection = _security(security, allow_plaintext=allow_plaintext)
@@ -106,6 +110,7 @@ class ImapSource(Source):
         self._context = _tls(self._place, ssl_context, ca_file)
         self._choice = folders or FolderChoice()
         self._remove_to, self._recheck = remove_to, recheck
+        self._ripe, self._clock = ripe, clock
         self._limits = limits or ImapLimits()
         self._known: list[Folder] | None = None
         self._line = Line(self._place, self._limits, self._connect, sleep)
@@ -139,16 +144,7 @@ class ImapSource(Source):
 
     @override
     def _scan(self, folder: Folder, after: str | None) -> Iterator[Page]:
-        epoch, last = self._resume_point(after)
-        run = partial(self._line.run, doing="listing a folder", explain=no_folder)
-        if not run(partial(self._has_news, folder=folder, epoch=epoch, last=last)):
-            return
-        selected, uids = run(partial(self._news, folder=folder, epoch=epoch, last=last))
-        epoch = selected.uidvalidity
-        for start in range(0, len(uids), _LISTED_AT_ONCE):
-            some = uids[start : start + _LISTED_AT_ONCE]
-            sized = run(partial(self._sizes, folder=folder, epoch=epoch, uids=some))
-            yield from self._pages(folder, epoch, some, sized)
+        return Scanning(self._line, folder, ripe=self._ripe, clock=self._clock).pages(after)
 
     @override
     def _fetch(self, refs: Sequence[MessageRef]) -> Iterator[SourceMessage | Unavailable]:
@@ -198,70 +194,6 @@ class ImapSource(Source):
             f"{self._place}: the folder to move messages to is not there",
             suggestions=["create the folder that remove_to names, its parts joined by /"],
         )
-
-    def _resume_point(self, token: str | None) -> tuple[int | None, int]:
-        if token is None:
-            return None, 0
-        if (parsed := _parse(token)) is None:
-            raise self._invalid("it is not of this source")
-        return parsed
-
-    def _invalid(self, why: str) -> CheckpointInvalid:
-        return CheckpointInvalid(
-            f"{self._place}: the checkpoint means nothing any more: {why}",
-            suggestions=["list the folder anew: what is in the archive is not stored twice"],
-        )
-
-    def _has_news(self, session: Session, *, folder: Folder, epoch: int | None, last: int) -> bool:
-        """Whether the folder may hold something new; one round trip where it does not."""
-        selected = session.selected
-        if selected is not None and selected.key == folder.key:
-            # An open folder is as it was when it was opened; STATUS is not for it (RFC 3501,
-            # 6.3.10), and opening it again tells more.
-            session.selected = None
-            selected = self._opened(session, folder, epoch)
-            told = Status(selected.uidvalidity, selected.uidnext, selected.exists)
-        else:
-            told = status(session, folder.key)
-        if epoch is not None and told.uidvalidity not in {None, epoch}:
-            raise self._invalid("the server has numbered the folder anew")
-        return told.messages != 0 and (told.uidnext is None or told.uidnext > last + 1)
-
-    def _opened(self, session: Session, folder: Folder, epoch: int | None) -> Selected:
-        selected = session.selected
-        if selected is None or selected.key != folder.key or selected.writable:
-            try:
-                selected = select(session, folder.key)
-            except Unnumbered:
-                raise no_numbers(self._place) from None
-        if epoch is not None and selected.uidvalidity != epoch:
-            raise self._invalid("the server has numbered the folder anew")
-        return selected
-
-    def _news(
-        self, session: Session, *, folder: Folder, epoch: int | None, last: int
-    ) -> tuple[Selected, array[int]]:
-        selected = self._opened(session, folder, epoch)
-        return selected, uids_from(session, last + 1, self._limits)
-
-    def _sizes(
-        self, session: Session, *, folder: Folder, epoch: int, uids: array[int]
-    ) -> dict[int, int]:
-        self._opened(session, folder, epoch)
-        sized: dict[int, int] = {}
-        for text, some in uid_sets(uids, self._limits.command_octets, _LISTED_AT_ONCE):
-            sized |= sizes(session, text, len(some))
-        return sized
-
-    def _pages(
-        self, folder: Folder, epoch: int, uids: array[int], sized: dict[int, int]
-    ) -> Iterator[Page]:
-        for start in range(0, len(uids), self._limits.page):
-            some = uids[start : start + self._limits.page]
-            refs = tuple(
-                MessageRef(self.name, folder.key, f"{epoch}.{uid}", sized.get(uid)) for uid in some
-            )
-            yield Page(folder, refs, f"{epoch}.{some[-1]}")
 
 
 def _parse(key: str) -> tuple[int, int] | None:

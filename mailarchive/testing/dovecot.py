@@ -49,7 +49,6 @@ SPARE = 1_000
 SPARE_PASSWORD = "a new user's secret"  # noqa: S105  # it opens a throw-away server
 
 _START = 15.0
-_STOP = 10.0
 
 
 class ServerMissing(RuntimeError):
@@ -85,6 +84,7 @@ ssl_cert = <{folder}/cert.pem
 ssl_key = <{folder}/key.pem
 ssl_ca = <{folder}/cert.pem
 ssl_verify_client_cert = yes
+ssl_require_crl = no
 ssl_cert_username_field = commonName
 ssl_min_protocol = TLSv1.2
 mail_max_userip_connections = {connections}
@@ -98,7 +98,12 @@ passdb {{
 passdb {{
   driver = passwd-file
   args = scheme=PLAIN {folder}/users
-  mechanisms = plain login external
+  mechanisms = plain login
+}}
+passdb {{
+  driver = static
+  args = nopassword=y
+  mechanisms = external
 }}
 passdb {{
   driver = oauth2
@@ -342,6 +347,7 @@ def _running(
             stdout=out,
             stderr=subprocess.STDOUT,
             env={**os.environ, "PATH": _path()},
+            start_new_session=True,
         )
         try:
             _wait(server, process)
@@ -366,11 +372,7 @@ def _wait(server: Dovecot, process: subprocess.Popen[bytes]) -> None:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Stop the server; its children end with it."""
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(_STOP)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    """End the server and every process that it started: what it holds is thrown away."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
