@@ -230,12 +230,12 @@ def main() -> None:
     parser.add_argument("--fill", nargs=2, type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.fill:
-        print(fill(*options.fill))  # noqa: T201  # the result
+        print(fill(*options.fill))
         return
     if options.be:
         name, port, ca_file, work = options.be
         Path(work).mkdir(parents=True, exist_ok=True)
-        print(CONTENDERS[name](int(port), ca_file, Path(work)))  # noqa: T201  # the result
+        print(CONTENDERS[name](int(port), ca_file, Path(work)))
         return
     compete(options)
 
@@ -260,7 +260,7 @@ def compete(options: argparse.Namespace) -> None:
                 cost = measure(name, port, ca_file, work)
                 found.append(measure(name, port, ca_file, work) if options.again else cost)
                 shutil.rmtree(work, ignore_errors=True)
-    print(table(costs, options.count, octets))  # noqa: T201  # the result
+    print(table(costs, options.count, octets))
 
 
 def table(costs: dict[str, list[Cost]], count: int, octets: int) -> str:
