@@ -74,6 +74,8 @@ def tests(session: nox.Session) -> None:
             "pytest",
             "-n",
             "2",
+            "--dist",
+            "loadfile",
             "-p",
             "no:cacheprovider",
             *session.posargs,
@@ -130,7 +132,9 @@ def lowest(session: nox.Session) -> None:
         )
     ]
     session.install(".[testing]", *group("tests"), *oldest)
-    session.run("pytest", "-n", "2", "-p", "no:cacheprovider", *session.posargs)
+    session.run(
+        "pytest", "-n", "2", "--dist", "loadfile", "-p", "no:cacheprovider", *session.posargs
+    )
 
 
 @nox.session(default=False)
