@@ -40,7 +40,8 @@ _OTHERS: Final = {
     " x-ms-cp932",
     "euc-jp": "euc-jp eucjp x-euc x-euc-jp cp51932 cseucpkdfmtjapanese",
     "iso2022-jp": "iso-2022-jp iso2022-jp csiso2022jp -iso-2022-jp -iso-2022-jp$esc"
-    " -iso-2022-jp$sio cp50220 cp50221 cp50222 iso-2022-jp-1 iso-2022-jp-2 iso-2022-jp-3 iso-2022-jp-ext",
+    " -iso-2022-jp$sio cp50220 cp50221 cp50222 iso-2022-jp-1 iso-2022-jp-2"
+    " iso-2022-jp-3 iso-2022-jp-ext",
     "cp949": "euc-kr euckr ks-c-5601 ks-c-5601-1987 ks-c-5601-1989 ksc5601 ksc-5601 korean"
     " windows-949 uhc cseuckr csksc56011987 cp51949",
     "gb18030": "gb2312 gb-2312 gb-2312-80 gb2312-80 gbk x-gbk gb18030 cp936 euc-cn x-euc-cn"

@@ -6,6 +6,7 @@ says, and never that it is true.  `trust` weighs the evidence, as a separate ste
 
 from __future__ import annotations
 
+from mailarchive._model import Span
 from mailarchive.journal import trust
 from mailarchive.journal._decode import decode, unwrap
 from mailarchive.journal._forks import RecipientFacts, fold, group, union
@@ -39,6 +40,7 @@ __all__ = [
     "Particulars",
     "RecipientFacts",
     "RecipientLine",
+    "Span",
     "Step",
     "decode",
     "fold",

@@ -22,8 +22,12 @@ if TYPE_CHECKING:
 
 _LABEL: Final = re.compile(r"[ \t]*(sender|message-id|recipients)[ \t]*:(.*)\Z", re.IGNORECASE)
 _TOKEN: Final = re.compile(
-    r'"(?:[^"\\]|\\.)*"|<(?:"(?:[^"\\]|\\.)*"|[^<>"])*>|[,;\n]|[^"<,;\n]+|.', re.DOTALL
+    r'"(?:[^"\\\n]|\\.)*+"(?=\s*<)|"(?:[^"\\<]|\\.)*+"'
+    r'|<(?:"(?:[^"\\]|\\.)*+"|[^<>"])*+>|[,;\n]|[^"<,;\n]+|.',
+    re.DOTALL,
 )
+"""A name in quotes may hold an address and is no recipient for that; a quote left open on
+its line must not swallow the recipients behind it."""
 _TYPE: Final = re.compile(r"\s*([A-Za-z][A-Za-z0-9]{0,15})\s*:\s*")
 _WRAP: Final = re.compile(r"\s*\n\s*")
 _TIGHT: Final = re.compile(r"(?<=[/=;]) ?\n|\n ?(?=[/=;])")
@@ -51,7 +55,7 @@ class Item(NamedTuple):
 def read(text: str, limit: int) -> Reading:
     """Read an envelope text; raises `LimitExceeded` for more than `limit` recipients."""
     sections, stray = _sections(split_lines(text))
-    sender, more = _sender(sections.get("sender"))
+    sender, more = _sender(sections.get("sender"), limit)
     message_id, rest = _message_id(sections.get("message-id"))
     items = list(_items(sections["recipients"], limit)) if "recipients" in sections else []
     stray += more + rest + [item for item in items if item.address is None]
@@ -94,10 +98,10 @@ def _sections(lines: list[str]) -> tuple[dict[str, Section], list[Item]]:
     return sections, stray
 
 
-def _sender(section: Section | None) -> tuple[str | None, list[Item]]:
+def _sender(section: Section | None, limit: int) -> tuple[str | None, list[Item]]:
     if section is None:
         return None, []
-    items = list(_items(section, len(section.lines)))
+    items = list(_items(section, limit))
     if items and items[0].text.lower() == PLACEHOLDER:
         return None, items[1:]
     first = next((item for item in items if item.address is not None), None)
@@ -113,7 +117,7 @@ def _message_id(section: Section | None) -> tuple[str | None, list[Item]]:
     for line in section.lines:
         value += line.strip()
         used += 1
-        if value and not (value.startswith("<") and not value.endswith(">")):
+        if used > MAX_WRAPS or (value and not (value[0] == "<" and value[-1] != ">")):
             break
     stray = [
         Item(number, None, line)
@@ -183,7 +187,8 @@ def _angled(text: str) -> str | None:
     """Return the address between angle brackets, where lines may have been wrapped."""
     kind = _TYPE.match(text)
     if kind is None or kind[1].lower() == "smtp":
-        bare = "".join(text[kind.end() if kind else 0 :].split())
-        return bare or None
+        text = text[kind.end() if kind else 0 :]
+        bare = _WRAP.sub(" ", text).strip() if is_typed(text.strip()) else "".join(text.split())
+        return bare if "@" in bare or is_typed(bare) else None
     value = _WRAP.sub(" ", _TIGHT.sub("", text[kind.end() :])).strip()
     return f"{kind[1].upper()}:{value}"

@@ -71,11 +71,14 @@ def _multipart(found: Shape, part: Part, limits: Limits, depth: int) -> None:
     _descend(
         inner, part.raw, part.header.content_type, (part.start, part.end), limits, depth=depth + 1
     )
+    rest = inner.messages or inner.opaque or inner.others
+    if not (inner.texts or rest):
+        found.others.append(part)
+        return
     found.unclosed |= inner.unclosed
     if not part.closed:
         found.cut_in = inner.cut_in
-    only_texts = inner.texts and not (inner.messages or inner.opaque or inner.others)
-    if part.kind == b"multipart/alternative" and only_texts:
+    if part.kind == b"multipart/alternative" and not rest:
         found.texts.append(tuple(form for forms in inner.texts for form in forms))
         return
     found.wrapped = True

@@ -30,7 +30,7 @@ __all__ = [
 LONG_AGO: Final = datetime(2025, 5, 5, 8, 0, tzinfo=UTC)
 """The date of a message that is given none."""
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS: Final = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+_MONTHS: Final = "JanFebMarAprMayJunJulAugSepOctNovDec"
 
 
 def encoded_word(text: str) -> str:
@@ -44,7 +44,7 @@ def encoded_word(text: str) -> str:
 def written(moment: datetime) -> str:
     """Return a moment as a `Date:` header has it, in UTC."""
     utc = moment.astimezone(UTC)
-    day, month = _DAYS[utc.weekday()], _MONTHS[utc.month - 1]
+    day, month = _DAYS[utc.weekday()], _MONTHS[3 * utc.month - 3 : 3 * utc.month]
     return f"{day}, {utc.day} {month} {utc.year:04} {utc:%H:%M:%S} +0000"
 
 

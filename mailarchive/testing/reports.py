@@ -98,6 +98,7 @@ class Draft:
     """A report before it is put together; a defect changes something in it."""
 
     dialect: Dialect
+    boundary: str
     top: list[tuple[str, str]]
     lines: list[str]
     originals: list[bytes]
@@ -145,10 +146,10 @@ def report(
         people=people,
     )
     dialect = Dialect(dialect)
-    draft = Draft(
-        dialect, _top(dialect, said.subject or "", about, tenant), _lines(dialect, about), []
-    )
-    draft.originals += [original, *copies]
+    originals = [original, *copies]
+    boundary = _free_boundary(originals)
+    top = _top(dialect, boundary, said.subject or "", about, tenant)
+    draft = Draft(dialect, boundary, top, _lines(dialect, about), originals)
     draft.charset, draft.encoding = _best_fit(draft.lines, charset, encoding)
     if dialect is Dialect.EXCHANGE_2003_HTML:
         draft.text_type = "text/html"
@@ -185,11 +186,21 @@ def _made(
     )
 
 
-def _top(dialect: Dialect, subject: str, about: _About, tenant: str) -> list[tuple[str, str]]:
+def _free_boundary(originals: list[bytes]) -> str:
+    """Return a boundary that no original has: each report in a report needs its own."""
+    boundary = BOUNDARY
+    while any(boundary.encode() in each for each in originals):
+        boundary = f"{boundary[:-1]}0_"
+    return boundary
+
+
+def _top(
+    dialect: Dialect, boundary: str, subject: str, about: _About, tenant: str
+) -> list[tuple[str, str]]:
     made = messages.made_id(about.message_id, str(dialect), domain="journal.report.generator")
     top = [
         ("Return-Path", f"<journalndr@{tenant}>"),
-        ("Content-Type", f'multipart/mixed;\r\n\tboundary="{BOUNDARY}"'),
+        ("Content-Type", f'multipart/mixed;\r\n\tboundary="{boundary}"'),
         ("Subject", messages.encoded_word(subject)),
         ("From", about.on_behalf_of or about.sender),
         ("MIME-Version", "1.0"),
@@ -276,7 +287,9 @@ def _rendered(draft: Draft) -> bytes:
         parts += [messages.part(each, "message/rfc822") for each in draft.originals]
     else:
         parts += draft.original_parts
-    body = messages.multipart([*parts, *draft.more_parts], boundary=BOUNDARY, close=draft.close)
+    body = messages.multipart(
+        [*parts, *draft.more_parts], boundary=draft.boundary, close=draft.close
+    )
     return messages.fields(draft.top) + b"\r\n" + body
 
 
