@@ -70,8 +70,7 @@ def tests(session: nox.Session) -> None:
         session.run(
             "coverage",
             "run",
-            "-m",
-            "pytest",
+            str(Path(session.bin, "pytest")),  # not -m, which would put the source tree first
             "-n",
             "2",
             "--dist",

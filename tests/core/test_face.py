@@ -39,7 +39,7 @@ from mailarchive import (
     errors,
 )
 
-HEAVY = ["imapclient", "exchangelib", "lxml", "requests", "ssl", "asyncio", "pytest", "sqlite3"]
+HEAVY = ["imapclient", "exchangelib", "lxml", "requests", "ssl", "asyncio", "pytest"]
 
 
 def test_importing_the_face_loads_no_protocol_client() -> None:
