@@ -46,6 +46,7 @@ _OTHERS: Final = {
     " windows-949 uhc cseuckr csksc56011987 cp51949",
     "gb18030": "gb2312 gb-2312 gb-2312-80 gb2312-80 gbk x-gbk gb18030 cp936 euc-cn x-euc-cn"
     " cp20936 cp51936 cp54936 chinese csgb2312 csiso58gb231280 windows-936",
+    "iso2022-kr": "iso-2022-kr csiso2022kr cp50225",
     "hz": "hz-gb-2312 cp52936",
     "cp950": "big5 big-5 x-x-big5 csbig5 cn-big5 windows-950 big5-hkscs big5hkscs",
     "koi8-r": "koi koi8 koi8r cskoi8r cp20866",

@@ -86,10 +86,10 @@ def _split(value: str) -> tuple[str, list[tuple[str, str]]]:
 def _unwrapped(text: str) -> tuple[tuple[str, ...], tuple[DefectCode, ...]]:
     """Return the addresses in `text`, at least one, freed of what the grammar has not."""
     text = text.strip()
+    if is_typed(text):
+        return (text,), ()
     bare = text.rstrip(",; \t")
     defects = () if bare == text else (DefectCode.ADDRESS_FORM,)
-    if is_typed(bare):
-        return (bare,), defects
     prefix = _PREFIX.match(bare)
     if prefix is not None:
         bare, defects = bare[prefix.end() :], (*defects, DefectCode.ADDRESS_PREFIX)

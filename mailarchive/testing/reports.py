@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from mailarchive.journal import DefectCode
 
-__all__ = ["Dialect", "recipient", "report", "wrapped"]
+__all__ = ["Dialect", "recipient", "report", "with_text", "wrapped"]
 
 BOUNDARY: Final = "_4f0a1f4e-3a5c-4c33-9d8a-0c5d6e7f8a9b_"
 SYSTEM: Final = "MicrosoftExchange329e71ec88ae4615bbc36ab6ce41109e"
@@ -313,6 +313,29 @@ def _form(draft: Draft, text_type: str) -> bytes:
         f'{text_type}; charset="{draft.charset}"',
         [("Content-Transfer-Encoding", encoding)],
     )
+
+
+def with_text(
+    text: bytes | str,
+    *,
+    original: bytes | None = None,
+    content_type: str = 'text/plain; charset="utf-8"',
+    encoding: str = "8bit",
+    headers: Iterable[tuple[str, str]] = (),
+) -> bytes:
+    """Return a report with this envelope text, to the byte, however wrong it is.
+
+    `text` is already in the charset of `content_type` and in the transfer `encoding`.
+    """
+    data = text.encode() if isinstance(text, str) else text
+    if original is None:
+        original = messages.message()
+    part = messages.part(data, content_type, [("Content-Transfer-Encoding", encoding)])
+    boundary = _free_boundary([original])
+    top = [("Content-Type", f'multipart/mixed; boundary="{boundary}"'), *headers]
+    parts = [part, messages.part(original, "message/rfc822")]
+    body = messages.multipart(parts, boundary=boundary)
+    return messages.fields([("X-MS-Journal-Report", ""), *top]) + b"\r\n" + body
 
 
 def wrapped(inner: bytes, *, footer: str = "This message was scanned.\r\n") -> bytes:
