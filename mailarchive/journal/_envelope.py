@@ -88,22 +88,18 @@ def _by_grammar(text: str, found: Marks, limit: int) -> tuple[Kind, Reading | No
     """Read the text by the grammar of its family, or else by the other one, with a defect."""
     kind = found.kind or Kind.EXCHANGE_2007
     enough = _ENOUGH if found.kind else _ENOUGH_UNMARKED
-    if kind is Kind.EXCHANGE_2003:
-        if _exchange2003.list_line(text):
-            reading = _exchange2003.read(text, limit)
-            return kind, reading if reading.fields >= enough else None
-        reading = _exchange2007.read(text, limit, intercept=found.intercept)
-        reading.defects.append(Defect(DefectCode.UNKNOWN_LINE))
-        return kind, reading if reading.fields >= enough else None
     reading = _exchange2007.read(text, limit, intercept=found.intercept)
-    line = None
-    if reading.text.subject is None and not reading.text.recipients:
-        line = _exchange2003.list_line(text)
-    if line is None:
-        return kind, reading if reading.fields >= enough else None
-    reading = _exchange2003.read(text, limit)
-    if found.both:
-        kind = Kind.EXCHANGE_2003
-    elif kind is not Kind.WORKMAIL:
-        reading.defects.append(Defect(DefectCode.UNKNOWN_LINE, line))
+    is_newer = reading.text.subject is not None or bool(reading.text.recipients)
+    line = _exchange2003.list_line(text)
+    if kind is Kind.EXCHANGE_2003:
+        if line is None and is_newer:
+            reading.defects.append(Defect(DefectCode.UNKNOWN_LINE))
+        else:
+            reading = _exchange2003.read(text, limit)
+    elif line is not None and not is_newer:
+        reading = _exchange2003.read(text, limit)
+        if found.both:
+            kind = Kind.EXCHANGE_2003
+        elif kind is not Kind.WORKMAIL:
+            reading.defects.append(Defect(DefectCode.UNKNOWN_LINE, line))
     return kind, reading if reading.fields >= enough else None

@@ -186,9 +186,15 @@ class _Scan:
 def _angled(text: str) -> str | None:
     """Return the address between angle brackets, where lines may have been wrapped."""
     kind = _TYPE.match(text)
-    if kind is None or kind[1].lower() == "smtp":
-        text = text[kind.end() if kind else 0 :]
-        bare = _WRAP.sub(" ", text).strip() if is_typed(text.strip()) else "".join(text.split())
-        return bare if "@" in bare or is_typed(bare) else None
-    value = _WRAP.sub(" ", _TIGHT.sub("", text[kind.end() :])).strip()
-    return f"{kind[1].upper()}:{value}"
+    if kind is not None and kind[1].lower() != "smtp":
+        return f"{kind[1].upper()}:{_unwrapped(text[kind.end() :])}"
+    text = text[kind.end() if kind else 0 :].strip()
+    if is_typed(text):
+        return _unwrapped(text)
+    bare = _WRAP.sub("", text)
+    return bare if "@" in bare else None
+
+
+def _unwrapped(text: str) -> str:
+    """Undo the wrapping of a name that has blanks of its own, as X.500 names do."""
+    return _WRAP.sub(" ", _TIGHT.sub("", text)).strip()
