@@ -42,7 +42,7 @@ class EmlFolder(FileTree):
     directory behind one as a folder that failed.
     """
 
-    kind = "eml"
+    kind: str = "eml"
 
     def __init__(
         self,

@@ -61,7 +61,7 @@ class Maildir(FileTree):
     unavailable.  `received_at` is the file's time, which delivery agents set so.
     """
 
-    kind = "maildir"
+    kind: str = "maildir"
 
     def __init__(
         self,

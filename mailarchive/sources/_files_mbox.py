@@ -72,7 +72,7 @@ class Mbox(Source):
         page_size: int = PAGE,
     ) -> None:
         """Take the file; raises `ConfigurationError` for a variant that there is not."""
-        self.name = name or default_name("mbox", path)
+        self.name: str = name or default_name("mbox", path)
         self.mailbox = mailbox
         self._variant = _variant(variant)
         self._path = Path(path).absolute()

@@ -65,7 +65,7 @@ class Found:
 class FileTree(Source):
     """Reads a tree and changes nothing in it; `_found` and `_read` are the two kinds' own."""
 
-    kind = "files"
+    kind: str = "files"
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class FileTree(Source):
         page_size: int = PAGE,
     ) -> None:
         """Take the top folder; `name` is made from its absolute path where none is given."""
-        self.name = name or default_name(self.kind, path)
+        self.name: str = name or default_name(self.kind, path)
         self.mailbox = mailbox
         self._root = Path(path).absolute()
         self._page_size = page_size

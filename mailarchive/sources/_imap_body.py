@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 _BODY_FOLLOWS = re.compile(rb"BODY\[\](?:<\d{1,10}>)? ~?\{\d{1,20}\+?\}\r\n\Z", re.IGNORECASE)
 _UID = re.compile(rb"[( ]UID (\d{1,10})[ )]", re.IGNORECASE)
 _PLACEHOLDER = re.compile(
-    rb"^Subject: Retrieval using the IMAP4 protocol failed for the following message: (\d+)\r?$",
+    rb"^Subject: Retrieval using the IMAP4 protocol failed for the following message: (\d{1,10})\r?$"
+    .replace(b" ", rb"(?:\r\n)?[ \t]+"),
     re.IGNORECASE | re.MULTILINE,
 )
 _TRAVELLED = re.compile(rb"^(?:Received|X-MS-Journal-Report):", re.IGNORECASE | re.MULTILINE)
@@ -61,7 +62,7 @@ class _Reader:
     def __init__(self, session: Session, uids: Sequence[int], limits: ImapLimits) -> None:
         self._session, self._limits = session, limits
         self.due = set(uids)
-        self._unnamed = len(self.due)
+        self._left = len(self.due)
 
     def keep(self, untagged: Untagged, size: int) -> bool:
         """Whether to read a literal into memory; what is not wanted spends the budget."""
@@ -71,10 +72,10 @@ class _Reader:
         uid = _UID.search(b"".join(untagged.segments[::2]))
         if (uid is not None and int(uid[1]) not in self.due) or len(untagged.segments) > 1:
             return False
-        if uid is None:
-            self._unnamed -= 1
-            if self._unnamed < 0:
-                raise Garbled("the server sent more messages than were asked for")
+        # The UID is what the text so far looks like; the grammar has its say later.
+        self._left -= 1
+        if self._left < 0:
+            raise Garbled("the server sent more messages than were asked for")
         if size > self._limits.message_octets:
             raise Oversized(int(uid[1]) if uid else None)
         self._session.wire.allow(size)
@@ -106,7 +107,7 @@ def bodies(
     wanted = b"" if part is None else b"<%d.%d>" % (part.start, part.octets)
     items = b"(UID FLAGS INTERNALDATE BODY.PEEK[]%b)" % wanted
     for untagged in session.stream(b"UID FETCH", text, items, octets=octets, keep=reader.keep):
-        if untagged.kind != b"FETCH":
+        if untagged.kind != b"FETCH" or untagged.partial:
             continue
         body = _body(attributes(untagged), part)
         if body is not None and body.uid in reader.due:

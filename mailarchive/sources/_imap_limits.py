@@ -40,7 +40,7 @@ class ImapLimits:
     """New messages in one listing of one folder, at eight bytes of memory each."""
 
     connect_timeout: float = field(default=15.0, validator=ge(0.01))
-    """Seconds to wait for a connection, and again for TLS."""
+    """Seconds to wait for a connection, for TLS and for the greeting, each."""
 
     read_timeout: float = field(default=120.0, validator=ge(0.01))
     """Seconds of silence after which the server is given up."""

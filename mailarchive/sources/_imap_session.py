@@ -36,9 +36,19 @@ SMALL = 1 << 18
 
 _DIGITS = 10
 
+_GOODBYE = 5.0
+"""Seconds that a server has for saying goodbye."""
+
 _UNTAGGED = re.compile(rb"\* (?:(\d{1,10}) )?([A-Za-z0-9-]{1,32})(?: |\r?\n)")
 _TAGGED = re.compile(rb"(OK|NO|BAD)(?: (.*?))?\r?\n\Z", re.IGNORECASE | re.DOTALL)
 _CODE = re.compile(rb"\[([A-Za-z0-9-]{1,40})(?: ([^\]]*))?\]")
+_KNOWN_CODES = frozenset(
+    "ALREADYEXISTS AUTHENTICATIONFAILED AUTHORIZATIONFAILED CANNOT CLIENTBUG CONTACTADMIN "
+    "CORRUPTION EXPIRED EXPUNGEISSUED INUSE LIMIT NONEXISTENT NOPERM OVERQUOTA "
+    "PRIVACYREQUIRED SERVERBUG TOOBIG TRYCREATE UNAVAILABLE UNKNOWN-CTE".split()
+)
+"""RFC 5530, 3501, 7889 and 3516; only these are shown, since a code is the server's word."""
+
 _STATUS = frozenset({b"OK", b"NO", b"BAD", b"BYE", b"PREAUTH"})
 
 
@@ -47,18 +57,22 @@ class Refused(Exception):  # what the server did
 
     def __init__(self, status: str, code: str, text: bytes) -> None:
         """Take `NO` or `BAD`, the response code in capitals, and the server's text."""
-        super().__init__(f"{status} [{code}]" if code else status)
+        super().__init__(f"{status} [{code}]" if code in _KNOWN_CODES else status)
         self.status, self.code, self.text = status, code, text
 
 
 class Untagged:
-    """A response of the server that answers no tag: its number, kind and segments."""
+    """A response of the server that answers no tag: its number, kind and segments.
 
-    __slots__ = ("kind", "number", "segments")
+    `partial` says that a literal was read past, so that its segments are not all of it.
+    """
+
+    __slots__ = ("kind", "number", "partial", "segments")
 
     def __init__(self, number: int | None, kind: bytes, segments: list[bytes]) -> None:
         """Take the parts as they came."""
         self.number, self.kind, self.segments = number, kind, segments
+        self.partial = False
 
     def values(self) -> list[Value]:
         """Return what is behind the kind; raises `Garbled`."""
@@ -136,7 +150,8 @@ class Session:
         try:
             if not self.busy:
                 self._leaving = True
-                self.command(b"LOGOUT")
+                self.wire.hurry(_GOODBYE)
+                self.tell(b"LOGOUT")
         except (Broken, Refused):
             pass
         finally:
@@ -145,6 +160,11 @@ class Session:
     def command(self, *parts: bytes | Literal, octets: int = SMALL) -> list[Untagged]:
         """Send a command and return the whole answer; raises `Refused`, `Broken`."""
         return list(self.stream(*parts, octets=octets))
+
+    def tell(self, *parts: bytes | Literal, octets: int = SMALL) -> None:
+        """Send a command whose answer does not matter; raises `Refused`, `Broken`."""
+        for _ in self.stream(*parts, octets=octets):
+            pass
 
     def stream(
         self, *parts: bytes | Literal, octets: int = SMALL, keep: Keep | None = None
@@ -275,6 +295,7 @@ class Session:
                 segments.append(wire.exactly(size))
             else:
                 wire.skip(size)
+                untagged.partial = True
                 segments.append(b"")
             segments.append(wire.line())
 

@@ -117,6 +117,8 @@ def pairs(items: Value) -> dict[bytes, Value]:
     for name, value in zip(items[::2], items[1::2], strict=True):
         if not isinstance(name, bytes):
             raise BadSyntax("a name that is no word")
+        if name.upper() in found:
+            raise BadSyntax("a name that comes twice")
         found[name.upper()] = value
     return found
 

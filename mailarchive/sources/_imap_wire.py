@@ -122,6 +122,10 @@ class Wire:
         """Let the answer be larger by so many octets: a body that was asked for."""
         self._budget += octets
 
+    def hurry(self, seconds: float) -> None:
+        """Wait no longer than so many seconds from now on."""
+        self._sock.settimeout(seconds)
+
     def send(self, data: bytes) -> None:
         """Send all of it; raises `Broken`."""
         try:

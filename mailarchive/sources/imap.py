@@ -103,8 +103,8 @@ class ImapSource(Source):
         """
         whose = mailbox or auth.username
         protection = _security(security, allow_plaintext=allow_plaintext)
-        self.name = name or _default_name(host, whose)
-        self.mailbox = Address.parse(whose) if "@" in whose else None
+        self.name: str = name or _default_name(host, whose)
+        self.mailbox: Address | None = Address.parse(whose) if "@" in whose else None
         self._place = Place(self.name, _host(host), port or PORTS[protection], protection)
         self._auth, self._named = auth, mailbox
         self._context = _tls(self._place, ssl_context, ca_file)
@@ -121,7 +121,7 @@ class ImapSource(Source):
         can = session.capabilities
         rev2 = "IMAP4REV2" in can
         moves = self._remove_to is not None and "MOVE" in can
-        self.capabilities = SourceCapabilities(
+        self.capabilities: SourceCapabilities = SourceCapabilities(
             fidelity=Fidelity.RENDERED if session.exchange else Fidelity.WIRE,
             removes=rev2 or moves or "UIDPLUS" in can,
         )
@@ -138,7 +138,8 @@ class ImapSource(Source):
         taken, self.left_out = self._choice.split(known)
         if self._remove_to is not None:
             target = self._target()
-            self.left_out += tuple(folder for folder in taken if folder.key == target)
+            moved = tuple(folder for folder in taken if folder.key == target)
+            self.left_out = (*self.left_out, *moved)
             taken = tuple(folder for folder in taken if folder.key != target)
         return taken
 

@@ -36,7 +36,7 @@ class Fuse:
         """Blow at step `at`, or never."""
         self._at = at
         self.steps: list[str] = []
-        self.blown = False
+        self.blown: bool = False
 
     def __call__(self, step: str) -> None:
         """Note the step, or crash instead of it."""

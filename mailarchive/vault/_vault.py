@@ -85,9 +85,9 @@ class Vault(Sink):
                 f"compression_level must be {lowest} to {highest}, and pack_size at least 1",
                 suggestions=["leave both out: the defaults are measured"],
             )
-        self.name = "vault"
+        self.name: str = "vault"
         durability = Durability.MEDIA if sys.platform == "linux" else Durability.PROCESS
-        self.capabilities = SinkCapabilities(
+        self.capabilities: SinkCapabilities = SinkCapabilities(
             reads=True, durability=durability, concurrent_puts=True
         )
         self._settings = Settings(
