@@ -28,7 +28,7 @@ _HEADERS: Final = frozenset(
 _SUBJECT: Final = re.compile(
     r"undeliver|non[- ]?deliver|delivery (?:status|failure|has failed)|failure notice"
     r"|returned mail|mail delivery (?:failed|failure|subsystem)"
-    r"|unzustellbar|non remis|non livr|no se puede entregar|no entregad|non recapitat"
+    r"|unzustellbar|non remis|non livr|no se puede entregar|no entregad|non recapit"
     r"|recapito non|não é possível entregar|não entregue|onbestelbaar|kan niet worden"
     r"|det går inte att leverera|oleverer|kan ikke leveres|uleverbar|ei voi toimittaa"
     r"|ei toimitettu|nie można dostarczyć|niedostarcz|nelze doručit|nedoručiteln"

@@ -27,6 +27,7 @@ __all__ = [
     "signed",
 ]
 
+BOUNDARY: Final = "=_mailarchive_part_="
 LONG_AGO: Final = datetime(2025, 5, 5, 8, 0, tzinfo=UTC)
 """The date of a message that is given none."""
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -84,10 +85,18 @@ def _base64(content: bytes) -> bytes:
     return base64.encodebytes(content).replace(b"\n", b"\r\n")
 
 
+def free_boundary(parts: Iterable[bytes], boundary: str = BOUNDARY) -> str:
+    """Return the boundary, made longer until no part holds it."""
+    whole = b"".join(parts)
+    while boundary.encode() in whole:
+        boundary = f"{boundary[:-1]}0{boundary[-1]}"
+    return boundary
+
+
 def multipart(
     parts: Iterable[bytes],
     *,
-    boundary: str = "=_mailarchive_part_=",
+    boundary: str = BOUNDARY,
     close: bool = True,
 ) -> bytes:
     """Return the body of a multipart, with its closing delimiter or (`close`) without."""
@@ -140,8 +149,10 @@ def _with_body(
 ) -> bytes:
     content = body.encode() if isinstance(body, str) else body
     if attachments:
-        content = multipart([part(content, content_type), *attachments])
-        content_type = 'multipart/mixed; boundary="=_mailarchive_part_="'
+        parts = [part(content, content_type), *attachments]
+        boundary = free_boundary(parts)
+        content = multipart(parts, boundary=boundary)
+        content_type = f'multipart/mixed; boundary="{boundary}"'
     return fields([*pairs, ("Content-Type", content_type)]) + b"\r\n" + content
 
 
@@ -155,12 +166,14 @@ def _multipart_message(
     **extra: str,
 ) -> bytes:
     """Return a message whose body is a multipart of this kind; `extra` are more headers."""
+    parts = tuple(parts)
+    boundary = free_boundary(parts)
     return message(
         sender=sender,
         to=to,
         subject=subject,
-        body=multipart(parts),
-        content_type=f'multipart/{kind}; boundary="=_mailarchive_part_="',
+        body=multipart(parts, boundary=boundary),
+        content_type=f'multipart/{kind}; boundary="{boundary}"',
         headers=[(name.replace("_", "-"), value) for name, value in extra.items()],
     )
 

@@ -147,7 +147,7 @@ def report(
     )
     dialect = Dialect(dialect)
     originals = [original, *copies]
-    boundary = _free_boundary(originals)
+    boundary = messages.free_boundary(originals, BOUNDARY)
     top = _top(dialect, boundary, said.subject or "", about, tenant)
     draft = Draft(dialect, boundary, top, _lines(dialect, about), originals)
     draft.charset, draft.encoding = _best_fit(draft.lines, charset, encoding)
@@ -184,14 +184,6 @@ def _made(
         subject="Quarterly numbers" if subject is None else subject,
         message_id=message_id or "",
     )
-
-
-def _free_boundary(originals: list[bytes]) -> str:
-    """Return a boundary that no original has: each report in a report needs its own."""
-    boundary = BOUNDARY
-    while any(boundary.encode() in each for each in originals):
-        boundary = f"{boundary[:-1]}0_"
-    return boundary
 
 
 def _top(
@@ -331,7 +323,7 @@ def with_text(
     if original is None:
         original = messages.message()
     part = messages.part(data, content_type, [("Content-Transfer-Encoding", encoding)])
-    boundary = _free_boundary([original])
+    boundary = messages.free_boundary([original], BOUNDARY)
     top = [("Content-Type", f'multipart/mixed; boundary="{boundary}"'), *headers]
     parts = [part, messages.part(original, "message/rfc822")]
     body = messages.multipart(parts, boundary=boundary)
