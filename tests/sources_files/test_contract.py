@@ -32,10 +32,12 @@ class EmlWorld(SourceWorld):
 
     @override
     def source(self) -> Source:
+        """Over the whole folder."""
         return EmlFolder(self.place, page_size=PAGE)
 
     @override
     def deliver(self, raws: Sequence[bytes]) -> None:
+        """A file each, under growing names."""
         for raw in raws:
             self.count += 1
             self.path(f"{self.count:04}").write_bytes(raw)
@@ -46,10 +48,12 @@ class EmlWorld(SourceWorld):
 
     @override
     def lose(self, ref: MessageRef) -> None:
+        """By deleting the file."""
         (self.place / unquote(ref.key)).unlink()
 
     @override
     def look(self) -> object:
+        """Names, bytes and every time of files; of directories the names."""
         found = sorted(self.place.rglob("*"))
         files = [(p, p.stat(), p.read_bytes()) for p in found if p.is_file()]
         return files, [(p, p.stat().st_mtime_ns) for p in found if p.is_dir()]
@@ -66,15 +70,18 @@ class MaildirWorld(EmlWorld):
 
     @override
     def source(self) -> Source:
+        """Over the inbox."""
         return Maildir(self.place, page_size=PAGE)
 
     @override
     def path(self, name: str) -> Path:
+        """Return a name in `cur` or in `new`, in turn."""
         part, info = ("cur", ":2,S") if int(name) % 2 else ("new", "")
         return self.place / part / f"{name}.M1P1.host{info}"
 
     @override
     def lose(self, ref: MessageRef) -> None:
+        """By deleting the file, whatever its flags."""
         (path,) = (p for p in self.place.glob("*/*") if p.name.partition(":")[0] == ref.key)
         path.unlink()
 
@@ -89,6 +96,7 @@ class MboxWorld(EmlWorld):
 
     @override
     def source(self) -> Source:
+        """Over the file, in the variant that is written here."""
         return Mbox(self.file, variant=MboxVariant.MBOXRD, page_size=PAGE)
 
     @property
@@ -98,6 +106,7 @@ class MboxWorld(EmlWorld):
 
     @override
     def deliver(self, raws: Sequence[bytes]) -> None:
+        """Behind what is there, quoted so that it comes back to the byte."""
         with self.file.open("ab") as file:
             for raw in raws:
                 quoted = re.sub(rb"(?m)^(>*From )", rb">\1", raw)

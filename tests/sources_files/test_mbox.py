@@ -453,7 +453,7 @@ def test_a_link_that_the_caller_names_is_followed(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("mbox")
     (tmp_path / "loop").symlink_to("loop")
 
-    assert [b"a\n"] == read(Mbox(tmp_path / "link")).raws
+    assert read(Mbox(tmp_path / "link")).raws == [b"a\n"]
     with pytest.raises(SourceError), Mbox(tmp_path / "loop"):
         pass
 
