@@ -16,7 +16,7 @@ from attrs import evolve
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from mailarchive._model import Address, Envelope, Owner, Recipient, Role
+    from mailarchive._model import Envelope, Owner, Recipient, Role
     from mailarchive.vault._record import Record
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -64,12 +64,9 @@ def folder_is_known(record: Record) -> bool:
 def searchable(parts: Iterable[str | None]) -> bytes:
     """Return texts in the form in which they are searched, a line each."""
     text = "\n".join(part for part in parts if part)
+    if text.isascii():
+        return text.lower().encode("ascii")
     return unicodedata.normalize("NFKC", text).casefold().encode("utf-8", "surrogatepass")
-
-
-def spelled(addresses: Iterable[Address | None]) -> list[str]:
-    """Return the addresses as they were written."""
-    return [address.spec for address in addresses if address is not None]
 
 
 def moment(time: datetime) -> int:

@@ -18,7 +18,7 @@ from mailarchive._model import Digest
 from mailarchive.vault import _record, _tar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from mailarchive.vault._record import Json, Record
 
@@ -133,6 +133,22 @@ class Manifest:
             raise ValueError(msg)
         return cls(data, offset, _load_head(_json(data[:end])), Digest.of(data))
 
+    @classmethod
+    def written(
+        cls,
+        head: Head,
+        objects: tuple[StoredObject, ...],
+        contents: Sequence[Record | Fact],
+        offset: int,
+    ) -> Manifest:
+        """Return a new manifest, which reads as it was written."""
+        data = write(head, objects, contents)
+        made = cls(data, offset, head, Digest.of(data))
+        # Reading it again would give equal values: that is the law of the format.
+        vars(made)["objects"] = objects
+        vars(made)["contents"] = tuple(enumerate(contents, 1 + len(objects)))
+        return made
+
     @property
     def end(self) -> int:
         """Where the batch ends in its pack."""
@@ -212,9 +228,11 @@ def write(head: Head, objects: Iterable[StoredObject], contents: Iterable[Record
     return b"".join(map(_line, trees))
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=True, sort_keys=True, separators=(",", ":"))
+
+
 def _line(tree: Json) -> bytes:
-    text = json.dumps(tree, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
-    return text.encode("ascii") + b"\n"
+    return _ENCODER.encode(tree).encode("ascii") + b"\n"
 
 
 def _json(line: bytes) -> Json:

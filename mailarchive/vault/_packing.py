@@ -14,7 +14,7 @@ from mailarchive.vault._record import StoredOriginal
 from mailarchive.vault._writer import Packed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
 
     from mailarchive._model import ArchiveEntry
     from mailarchive.vault._record import Record
@@ -46,16 +46,25 @@ class Packing:
         """End the threads."""
         self._threads.shutdown(cancel_futures=True)
 
-    def prepare(self, entries: Iterable[ArchiveEntry]) -> list[Prepared | Rejected]:
-        """Return each entry ready to be stored, or why it cannot be."""
-        return list(self._threads.map(self._prepare, entries))
+    def prepare(self, entries: Sequence[ArchiveEntry]) -> list[Prepared | Rejected]:
+        """Return each entry ready to be stored, or why it cannot be.
+
+        Threads do what lets other threads run, and only that: Python in several threads
+        would wait for itself.
+        """
+        work = map if len(entries) == 1 else self._threads.map
+        known = [self._is_stored(entry.raw_digest) for entry in entries]
+        return [
+            made if isinstance(made, Rejected) else _described(entry, made)
+            for entry, made in zip(entries, work(self._packed, entries, known), strict=True)
+        ]
 
     def pack(self, digest: Digest, data: bytes) -> Packed:
         """Return bytes in their stored form."""
         frame = _zstd.compress(data, self._level)
         return Packed(digest, len(data), Digest.of(frame), frame)
 
-    def _prepare(self, entry: ArchiveEntry) -> Prepared | Rejected:
+    def _packed(self, entry: ArchiveEntry, known: bool) -> Rejected | _Parts:
         fault = _fault(entry)
         if fault is not None:
             return Rejected(entry.id, fault)
@@ -69,9 +78,22 @@ class Packing:
         packed = {
             digest: self.pack(digest, data)
             for digest, data in parts.items()
-            if not self._is_stored(digest)
+            if not (known if digest == entry.raw_digest else self._is_stored(digest))
         }
-        return Prepared(_record.record_of(entry, stored), parts, packed)
+        return _Parts(parts, packed, stored)
+
+
+@frozen
+class _Parts:
+    """What an entry has bytes of, and which of its originals are stored by themselves."""
+
+    data: dict[Digest, bytes] = field(repr=False)
+    packed: dict[Digest, Packed] = field(repr=False)
+    originals: dict[int, StoredOriginal]
+
+
+def _described(entry: ArchiveEntry, made: _Parts) -> Prepared:
+    return Prepared(_record.record_of(entry, made.originals), made.data, made.packed)
 
 
 def _fault(entry: ArchiveEntry) -> str | None:

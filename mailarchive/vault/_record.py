@@ -158,25 +158,15 @@ def _shown(message: bytes, recipients: tuple[Recipient, ...]) -> tuple[Role | No
 
 def dump(record: Record) -> Json:
     """Return the record as a tree for JSON; what is empty is left out."""
-    envelope, copy, folder = record.envelope, record.copy, record.folder
+    copy, folder = record.copy, record.folder
     tree: Json = {
+        **dump_summary(record),
         "kind": "entry",
         "id": record.id.hex,
         "raw": record.raw.hex,
         "size": record.size,
-        "content_size": record.content_size,
         "originals": [_dump_original(each) for each in record.originals],
-        "sender": _dump_optional(envelope.sender),
-        "on_behalf_of": _dump_optional(envelope.on_behalf_of),
-        "recipients": [
-            _dump_recipient(recipient, seen)
-            for recipient, seen in zip(envelope.recipients, record.shown, strict=True)
-        ],
-        "subject": envelope.subject,
-        "message_id": envelope.message_id,
-        "date": _dump_time(envelope.date),
-        "origin": envelope.origin.value,
-        "private": record.private,
+        "message_id": record.envelope.message_id,
         "owners": [_dump_owner(owner) for owner in record.ownership.owners],
         "unresolved": _dump_set(record.ownership.unresolved),
         "source": copy.source,
@@ -184,15 +174,38 @@ def dump(record: Record) -> Json:
         "source_key": copy.key,
         "revision": copy.revision,
         "folder": folder.key,
-        "path": list(folder.path),
         "role": folder.role.value if folder.role is not None else None,
         "fork": record.fork_key.hex,
-        "received_at": _dump_time(record.received_at),
         "flags": sorted(record.flags),
         "fidelity": record.provenance.fidelity.value,
-        "is_report": record.provenance.is_report,
         "defects": list(record.provenance.defects),
     }
+    return _without_empty(tree)
+
+
+def dump_summary(record: Record) -> Json:
+    """Return what a list of messages needs of a record, as a tree for JSON."""
+    envelope = record.envelope
+    tree: Json = {
+        "content_size": record.content_size,
+        "sender": _dump_optional(envelope.sender),
+        "on_behalf_of": _dump_optional(envelope.on_behalf_of),
+        "recipients": [
+            _dump_recipient(recipient, seen)
+            for recipient, seen in zip(envelope.recipients, record.shown, strict=True)
+        ],
+        "subject": envelope.subject,
+        "date": _dump_time(envelope.date),
+        "origin": envelope.origin.value,
+        "private": record.private,
+        "path": list(record.folder.path),
+        "received_at": _dump_time(record.received_at),
+        "is_report": record.provenance.is_report,
+    }
+    return _without_empty(tree)
+
+
+def _without_empty(tree: Json) -> Json:
     return {
         name: value
         for name, value in tree.items()
@@ -282,27 +295,6 @@ def load(tree: Json) -> Record:
     )
 
 
-_SUMMARY = (
-    "content_size",
-    "date",
-    "is_report",
-    "on_behalf_of",
-    "origin",
-    "path",
-    "private",
-    "received_at",
-    "recipients",
-    "sender",
-    "subject",
-)
-
-
-def dump_summary(record: Record) -> Json:
-    """Return what a list of messages needs of a record, as a tree for JSON."""
-    tree = dump(record)
-    return {name: tree[name] for name in _SUMMARY if name in tree}
-
-
 def load_summary(tree: Json) -> Summary:
     """Return what `dump_summary` wrote."""
     envelope, shown = _load_envelope(tree)
@@ -357,8 +349,10 @@ def _text(value: object) -> str | None:
 
 def _word(text: str, weakest: _Word) -> _Word:
     """The value of `weakest`'s kind that `text` names."""
-    kind = type(weakest)
-    return kind(text) if text in frozenset(kind) else weakest
+    try:
+        return type(weakest)(text)
+    except ValueError:
+        return weakest
 
 
 def _load_address(tree: Any) -> Address:

@@ -185,7 +185,7 @@ class Recovery:
         names = self._packs.names() if look_around else rows
         behind = [
             row
-            for row in (rows.get(name, PackRow(name, 0, sealed=False)) for name in names)
+            for row in (rows.get(name, PackRow(name)) for name in names)
             if not row.sealed and (self._packs.size(row.name) or 0) > row.upto
         ]
         if behind:

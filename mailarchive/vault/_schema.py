@@ -12,10 +12,11 @@ VERSION = 1
 
 _STATEMENTS = (
     "CREATE TABLE about (vault TEXT NOT NULL)",
-    # Up to where each pack counts; a sealed one is never written again.
+    # Up to where each pack counts; a sealed one is never written again.  Where it was
+    # poisoned, the next batch owes the fact that says so.
     """CREATE TABLE pack (
         n INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,
-        upto INTEGER NOT NULL, sealed INTEGER NOT NULL)""",
+        upto INTEGER NOT NULL, sealed INTEGER NOT NULL, owed INTEGER NOT NULL)""",
     # The manifests in the order in which they were committed.
     """CREATE TABLE batch (
         n INTEGER PRIMARY KEY, sequence INTEGER NOT NULL, digest BLOB NOT NULL UNIQUE,

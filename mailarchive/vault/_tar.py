@@ -64,6 +64,6 @@ def member_size(size: int) -> int:
     return BLOCK + size + padding(size)
 
 
-def member(name: str, content: bytes) -> bytes:
-    """Return a whole member."""
-    return b"".join((header(name, len(content)), content, bytes(padding(len(content)))))
+def member(name: str, content: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return a whole member in pieces: header, content, padding."""
+    return header(name, len(content)), content, bytes(padding(len(content)))

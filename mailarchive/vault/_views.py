@@ -11,8 +11,8 @@ from mailarchive import headers
 from mailarchive._model import Address, Recipient
 from mailarchive.errors import SinkError, Unsupported
 from mailarchive.vault import _knowledge, _record
+from mailarchive.vault._apply import user_bytes
 from mailarchive.vault._errors import index_disagrees
-from mailarchive.vault._index import user_bytes
 from mailarchive.vault._manifest import BAD_JSON
 from mailarchive.vault._record import PRIVATE_HEADERS
 

@@ -88,7 +88,6 @@ class Writer:
         self._pack_size = pack_size
         self._read_back = read_back
         self._own: _Own | None = None
-        self._owed: list[Fact] = []
         self._settled: bool | None = False
 
     def close(self) -> None:
@@ -113,7 +112,6 @@ class Writer:
             manifest = self._write_again(draft)
         with self._index.transaction():
             self._index.apply(manifest, verified=self._read_back and _disk.CAN_EVICT)
-        self._owed.clear()
 
     def _write_again(self, draft: Draft) -> Manifest:
         try:
@@ -123,7 +121,8 @@ class Writer:
             raise
 
     def _write(self, draft: Draft, *, fresh: bool) -> Manifest:
-        draft = evolve(draft, contents=(*self._owed, *draft.contents))
+        owed = [_manifest.poisoned(row.name, row.upto) for row in self._index.poisoned()]
+        draft = evolve(draft, contents=(*owed, *draft.contents))
         own, start = self._pack_for(draft.size, fresh=fresh)
         manifest, data = self._assemble(draft, own.name, start)
         self._disk.write(own.handle, data, start)
@@ -139,8 +138,8 @@ class Writer:
         for packed in draft.objects:
             size = len(packed.frame)
             objects.append(StoredObject(packed.stored, size, packed.raw, packed.size, at))
-            members.append(_tar.member(objects[-1].name, packed.frame))
-            at += len(members[-1])
+            members += _tar.member(objects[-1].name, packed.frame)
+            at += _tar.member_size(size)
         sequence, previous = self._index.last()
         head = Head(
             vault=self._place.identity.id,
@@ -152,9 +151,8 @@ class Writer:
             at=self._clock(),
             objects=len(objects),
         )
-        data = _manifest.write(head, objects, draft.contents)
-        manifest = Manifest.read(data, at)
-        members.append(_tar.member(_tar.MANIFEST.format(manifest.digest.hex), data))
+        manifest = Manifest.written(head, tuple(objects), draft.contents, at)
+        members += _tar.member(_tar.MANIFEST.format(manifest.digest.hex), manifest.data)
         return manifest, b"".join(members)
 
     # -- which pack -----------------------------------------------------------------------
@@ -240,15 +238,13 @@ class Writer:
             )
 
     def _poison(self) -> bool:
-        """Never touch the own pack again, and owe the archive the fact that says so."""
+        """Never touch the own pack again; the next batch says so to whoever reads the packs."""
         own = self._own
         self.close()
-        row = None if own is None else self._index.pack(own.name)
-        if row is None:
+        if own is None:
             return False
-        self._owed.append(_manifest.poisoned(row.name, row.upto))
         with self._index.transaction():
-            self._index.seal(row.name)
+            self._index.seal(own.name, owed=True)
         return True
 
 

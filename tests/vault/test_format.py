@@ -9,8 +9,10 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
+from support.vaults import entries, entry, mail
 
 from mailarchive import (
     Address,
@@ -37,7 +39,7 @@ from mailarchive.vault._record import Record, StoredOriginal
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Builder, OpenVault
+    from support.vaults import OpenVault
 
 text = st.text(max_size=20) | st.sampled_from(["\0", "\ud800", "😀", "../../x", "\n{}", '"kind"'])
 digests = st.binary(min_size=32, max_size=32).map(Digest)
@@ -86,9 +88,7 @@ def records(draw: st.DrawFn) -> Record:
         ),
         shown=tuple(role for _, role in people),
         private=draw(st.booleans()),
-        ownership=Ownership(
-            tuple(draw(owners)), draw(st.frozensets(addresses, max_size=2))
-        ),
+        ownership=Ownership(tuple(draw(owners)), draw(st.frozensets(addresses, max_size=2))),
         copy=draw(st.builds(Copy, text, text, text, st.none() | text)),
         folder=draw(
             st.builds(
@@ -140,18 +140,18 @@ def test_equal_facts_are_equal_bytes(record: Record) -> None:
 @given(records())
 def test_a_repr_shows_no_address_and_no_subject(record: Record) -> None:
     """A record that ends up in a log tells nothing of the mail."""
-    secret = Envelope(Address("canary@example.com"), subject="canary")
-    from attrs import evolve
+    secret = Envelope(Address("canary@example.com"), subject="canary", message_id="canary")
+    folder = Folder("canary", ("canary",))
+    people = Ownership((), frozenset({Address("canary@example.com")}))
 
-    shown = repr(evolve(record, envelope=secret, ownership=Ownership(), flags=frozenset(),
-                        copy=Copy("s", "f", "k"), provenance=Provenance(Fidelity.WIRE)))
+    told = repr(evolve(record, envelope=secret, folder=folder, ownership=people))
 
-    assert "canary" not in shown
+    assert "canary" not in told
 
 
-def test_words_of_a_later_release_read_as_the_weakest(make: Builder) -> None:
+def test_words_of_a_later_release_read_as_the_weakest() -> None:
     """A role, a kind or an origin that this release does not know is no error."""
-    record = _record.record_of(make.entry(make.mail()), {})
+    record = _record.record_of(entry(mail()), {})
     tree = _record.dump(record)
     tree["recipients"][0]["role"] = "resent-to"
     tree["recipients"][1]["address"] = {"phone": "123"}
@@ -203,11 +203,11 @@ def test_a_frame_of_another_size_is_refused(wrong: int) -> None:
 
 
 def _bombs() -> dict[str, bytes]:
-    big = _zstd.zstd.compress(bytes(50_000_000))
-    nameless = _zstd.zstd.ZstdCompressor()
+    big = _zstd.compress(bytes(50_000_000), 3)
+    piped = subprocess.run(["zstd", "-c"], input=bytes(9_999_999), check=True, capture_output=True)
     return {
         "lies about its size": big[:4] + b"\x20\x0a" + big[5:],
-        "says no size": nameless.compress(bytes(9_999_999)) + nameless.flush(),
+        "says no size": piped.stdout,
         "two frames": _zstd.compress(bytes(10), 3) * 2,
         "skippable": b"\x50\x2a\x4d\x18\x04\0\0\0abcd",
         "no frame": b"hello",
@@ -217,7 +217,19 @@ def _bombs() -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("name", _bombs())
+@pytest.mark.parametrize(
+    "name",
+    [
+        "lies about its size",
+        "says no size",
+        "two frames",
+        "skippable",
+        "no frame",
+        "cut",
+        "empty",
+        "changed",
+    ],
+)
 def test_a_hostile_frame_is_refused(name: str) -> None:
     """A frame that is not exactly one message of its size is an error, and no memory."""
     with pytest.raises(ValueError, match="zstd frame"):
@@ -225,12 +237,12 @@ def test_a_hostile_frame_is_refused(name: str) -> None:
 
 
 def test_tar_and_zstd_alone_give_everything_back(
-    make: Builder, open_vault: OpenVault, folder: Path, tmp_path: Path
+    open_vault: OpenVault, folder: Path, tmp_path: Path
 ) -> None:
     """Two programs that everybody has bring back each message, and say nothing bad."""
-    originals = [make.mail(n, body=bytes([n]) * 5000) for n in range(5)]
-    open_vault(pack_size=4000).put_many([make.entry(raw, key=str(raw)) for raw in originals[:3]])
-    open_vault().put_many([make.entry(raw, key=str(raw)) for raw in originals[3:]])
+    originals = [mail(n, body=bytes([n]) * 5000) for n in range(5)]
+    open_vault(pack_size=4000).put_many([entry(raw, key=str(raw)) for raw in originals[:3]])
+    open_vault().put_many([entry(raw, key=str(raw)) for raw in originals[3:]])
     tar, zstd = shutil.which("tar"), shutil.which("zstd")
     assert tar is not None
     assert zstd is not None
@@ -254,7 +266,7 @@ def _run(*command: object) -> str:
 
 
 def test_lines_of_a_later_release_are_passed_over(
-    make: Builder, open_vault: OpenVault, monkeypatch: pytest.MonkeyPatch
+    open_vault: OpenVault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A kind of line that this release does not know stays in its pack and harms nothing."""
     vault = open_vault()
@@ -265,9 +277,9 @@ def test_lines_of_a_later_release_are_passed_over(
         return original(head, objects, contents) + json.dumps(later).encode() + b"\n"
 
     monkeypatch.setattr(_manifest, "write", with_more)
-    vault.put_many(make.entries(2))
+    vault.put_many(entries(2))
     monkeypatch.undo()
-    vault.put_many(make.entries(2, start=2))
+    vault.put_many(entries(2, start=2))
     vault.rebuild()
 
     assert vault.view(UserId("bob")).count() == 4

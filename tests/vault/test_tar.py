@@ -20,7 +20,7 @@ def _name(content: bytes) -> str:
 @given(st.lists(st.binary(max_size=2000), max_size=5))
 def test_python_reads_what_we_write(contents: list[bytes]) -> None:
     """Another reader of tar finds exactly the members that were written, in order."""
-    archive = b"".join(_tar.member(_name(content), content) for content in contents)
+    archive = b"".join(b"".join(_tar.member(_name(content), content)) for content in contents)
 
     with tarfile.open(fileobj=io.BytesIO(archive + _tar.TRAILER)) as tar:
         files = [tar.extractfile(member) for member in tar.getmembers()]
@@ -49,7 +49,13 @@ def test_no_bit_of_a_header_can_change(bit: int) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["../etc/passwd", "/b/" + "0" * 64, "b/" + "0" * 63, "b/" + "0" * 64 + "/..", "b\n/" + "0" * 64],
+    [
+        "../etc/passwd",
+        "/b/" + "0" * 64,
+        "b/" + "0" * 63,
+        "b/" + "0" * 64 + "/..",
+        "b\n/" + "0" * 64,
+    ],
 )
 def test_no_other_name_is_a_member(name: str) -> None:
     """A member is named by a kind and a digest; nothing that could be a path is read."""
@@ -63,7 +69,9 @@ def test_a_size_that_tar_cannot_write_is_refused(size: int) -> None:
         _tar.header(_name(b"x"), size)
 
 
-@pytest.mark.parametrize("name", ["..", "a/b", "20260301T120000Z-1-0123456789ab/..", "", "x" * 300])
+@pytest.mark.parametrize(
+    "name", ["..", "a/b", "20260301T120000Z-1-0123456789ab/..", "", "x" * 300]
+)
 def test_a_pack_has_a_name_that_is_no_path(name: str) -> None:
     """Only names that we make can be those of packs."""
     assert not _tar.is_pack(name)
