@@ -157,18 +157,23 @@ def _unknown(table: Table) -> Unknown:
 
 
 def _source(table: Table, here: Path, *, journal: bool) -> Source:
-    from mailarchive.sources import files
-
-    folders = {"maildir": files.Maildir, "eml": files.EmlFolder, "mbox": files.Mbox}
-    kind = table.choice("kind", ("imap", *folders), "imap")
-    if kind == "imap":
-        source = _imap(table, here, journal=journal)
-    else:
-        source = folders[kind](here / table.need("path", str), name=table.get("name", str))
-        mailbox = table.get("mailbox", str)
-        source.mailbox = None if mailbox is None else Address.parse(mailbox)
+    kind = table.choice("kind", ("imap", "maildir", "eml", "mbox"), "imap")
+    source = _imap(table, here, journal=journal) if kind == "imap" else _files(kind, table, here)
     table.done()
     return source
+
+
+def _files(kind: str, table: Table, here: Path) -> Source:
+    from mailarchive.sources.files import EmlFolder, Maildir, Mbox, MboxVariant
+
+    path, name = here / table.need("path", str), table.get("name", str)
+    whose = table.get("mailbox", str)
+    mailbox = None if whose is None else Address.parse(whose)
+    if kind == "mbox":
+        variant = table.choice("variant", [each.value for each in MboxVariant], "mboxo")
+        return Mbox(path, variant=MboxVariant(variant), name=name, mailbox=mailbox)
+    folder = Maildir if kind == "maildir" else EmlFolder
+    return folder(path, name=name, mailbox=mailbox)
 
 
 def _imap(table: Table, here: Path, *, journal: bool) -> Source:

@@ -88,6 +88,7 @@ def test_every_choice_is_taken(tmp_path: Path) -> None:
         (JOB.replace('path = "acme.vault"', "path = 3"), "a text in quotes"),
         (JOB.replace('path = "acme.vault"', "path = true"), "a text in quotes"),
         (JOB.replace("maildir", "pop3"), "kind must be one of"),
+        (JOB.replace('"maildir"', '"mbox"\nvariant = "mboxx"'), "variant must be one of"),
         (JOB + "[removal]\nwhen = 'always'\n", "when must be one of never, archived"),
         (JOB + "[decoder]\nkind = 'journal'\notherwise = 'drop'\n", "otherwise must be one of"),
         (JOB + "[decoder]\nkind = 'ordinary'\n", "whose mailbox"),
