@@ -13,13 +13,20 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from attrs import field, frozen
-from attrs.validators import and_, instance_of, matches_re, max_len, optional
+from attrs.validators import and_, instance_of, max_len, optional
 from typing_extensions import override
 
-from mailarchive.errors import AuthenticationFailed, MailArchiveError, Unsupported
+from mailarchive.errors import (
+    AuthenticationFailed,
+    ConfigurationError,
+    MailArchiveError,
+    Unsupported,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from attrs import Attribute
 
     Secret: TypeAlias = "str | Callable[[], str]"  # noqa: S105  # a type, not a password
 
@@ -75,7 +82,22 @@ def _ask(secret: Secret, what: str) -> str:
 
 _UNSENDABLE = re.compile(r"[\x00\ud800-\udfff]")
 
-_name = [instance_of(str), matches_re(r"[^\x00-\x1f\x7f\ud800-\udfff]+")]
+_NAME = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]+")
+
+
+def checked_name(name: object, what: str = "a user name") -> str:
+    """Return a name that can be sent in every form of login; raises `ConfigurationError`."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"{what} is empty, or holds a character that no login can carry",
+            suggestions=[f"give {what} as the server knows it"],
+        )
+    return name
+
+
+def _name(instance: object, attribute: Attribute[str], value: str) -> None:
+    del instance, attribute
+    checked_name(value)
 
 
 @frozen(repr=False)

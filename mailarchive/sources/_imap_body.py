@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
 _BODY_FOLLOWS = re.compile(rb"BODY\[\](?:<\d{1,10}>)? ~?\{\d{1,20}\+?\}\r\n\Z", re.IGNORECASE)
 _UID = re.compile(rb"[( ]UID (\d{1,10})[ )]", re.IGNORECASE)
+_NOTICE = rb"Retrieval using the IMAP4 protocol failed for the following message: (\d{1,10})"
 _PLACEHOLDER = re.compile(
-    rb"^Subject: Retrieval using the IMAP4 protocol failed for the following message: (\d{1,10})\r?$"
-    .replace(b" ", rb"(?:\r\n)?[ \t]+"),
+    # A long header may be folded at any of its spaces.
+    rb"^Subject: " + _NOTICE.replace(b" ", rb"(?:\r\n)?[ \t]+") + rb"\r?$",
     re.IGNORECASE | re.MULTILINE,
 )
 _TRAVELLED = re.compile(rb"^(?:Received|X-MS-Journal-Report):", re.IGNORECASE | re.MULTILINE)

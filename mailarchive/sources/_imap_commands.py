@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from mailarchive.sources._imap_session import Selected, grammar, mailbox_name
+from mailarchive.sources._imap_errors import is_worth_waiting, no_folder, no_numbers
+from mailarchive.sources._imap_session import Refused, Selected, grammar, mailbox_name
 from mailarchive.sources._imap_syntax import BadSyntax, internal_date, number, pairs
 from mailarchive.sources._imap_wire import Garbled
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from mailarchive.sources._imap_errors import Place
     from mailarchive.sources._imap_limits import ImapLimits
     from mailarchive.sources._imap_session import Session, Untagged
     from mailarchive.sources._imap_syntax import Value
@@ -71,6 +73,21 @@ def select(session: Session, key: str, *, writable: bool = False) -> Selected:
     return selected
 
 
+def opened(session: Session, place: Place, key: str, *, writable: bool = False) -> Selected:
+    """Open a folder unless it is open that way; raises our errors, and `Refused` to wait for."""
+    selected = session.selected
+    if selected is not None and selected.key == key and not selected.writable and not writable:
+        return selected
+    try:
+        return select(session, key, writable=writable)
+    except Unnumbered:
+        raise no_numbers(place) from None
+    except Refused as error:
+        if is_worth_waiting(error):
+            raise
+        raise no_folder(place, "opening a folder", error) from None
+
+
 def _selected(key: str, answer: Sequence[Untagged], *, writable: bool) -> Selected:
     codes = {code: text for code, text in (each.code() for each in answer) if code}
     exists = [each.number for each in answer if each.kind == b"EXISTS" and each.number is not None]
@@ -92,7 +109,7 @@ def unselect(session: Session) -> None:
     if session.selected is None:
         return
     if "UNSELECT" in session.capabilities:
-        session.command(b"UNSELECT")
+        session.tell(b"UNSELECT")
         session.selected = None
     else:
         select(session, session.selected.key)

@@ -30,7 +30,7 @@ from mailarchive.sources._imap_errors import (
     pause_asked,
 )
 from mailarchive.sources._imap_session import SMALL, Refused, Session
-from mailarchive.sources._imap_wire import Broken, Silent, Wire
+from mailarchive.sources._imap_wire import Broken, Garbled, Wire
 
 if TYPE_CHECKING:
     import ssl
@@ -166,7 +166,7 @@ def _session(place: Place, client: _Client, context: ssl.SSLContext | None) -> S
     if place.security is Security.STARTTLS:
         # What was said before TLS may be anybody's word (RFC 9051, 6.2.1).
         session.capabilities = frozenset()
-        session.command(b"CAPABILITY")
+        session.tell(b"CAPABILITY")
     return session
 
 
@@ -188,12 +188,10 @@ def _start_tls(
 
 
 def _failure(place: Place, error: BaseException) -> MailArchiveError:
-    if isinstance(error, Broken):
-        cause = error.__cause__
-        silent = isinstance(error, Silent)
-        if silent or isinstance(cause, OSError):
-            return not_connected(place, error if silent or cause is None else cause)
+    if isinstance(error, Garbled) or (isinstance(error, Broken) and error.detail):
         return broken(place, error)
+    if isinstance(error, Broken):
+        return not_connected(place, error.__cause__ or error)
     if isinstance(error, OSError):
         return not_connected(place, error)
     said = str(error).encode("utf-8", "replace")

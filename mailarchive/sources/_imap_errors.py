@@ -17,6 +17,7 @@ from typing_extensions import override
 from mailarchive.errors import (
     AccessDenied,
     AuthenticationFailed,
+    CheckpointInvalid,
     ConfigurationError,
     MailArchiveError,
     MailboxNotFound,
@@ -71,6 +72,7 @@ _OTHER = {
     Security.STARTTLS: USE_SSL,
     Security.PLAIN: USE_SSL,
 }
+RENUMBERED = "the server has numbered the folder anew"
 RUN_AGAIN = "run again: what was not read yet is read then"
 
 _BACKOFF = re.compile(rb"Suggested Backoff Time:\s*(\d{1,12})\s*(milli)?s", re.IGNORECASE)
@@ -174,6 +176,14 @@ def no_folder(place: Place, doing: str, error: Refused) -> SourceError:
     return MailboxNotFound(
         f"{place}: the server does not open this folder: {error}",
         suggestions=["list the folders again: this one was renamed or removed"],
+    )
+
+
+def invalid_token(place: Place, why: str) -> CheckpointInvalid:
+    """A checkpoint that cannot be resumed from."""
+    return CheckpointInvalid(
+        f"{place}: the checkpoint means nothing any more: {why}",
+        suggestions=["list the folder anew: what is in the archive is not stored twice"],
     )
 
 

@@ -17,11 +17,15 @@ from mailarchive.sources._imap_body import Body, Oversized, Part, bodies, is_pla
 from mailarchive.sources._imap_commands import (
     LINE_OF_A_MESSAGE,
     SLACK,
-    Unnumbered,
     attributes,
-    select,
+    opened,
 )
-from mailarchive.sources._imap_errors import is_worth_waiting, no_folder, no_numbers
+from mailarchive.sources._imap_errors import (
+    RENUMBERED,
+    invalid_token,
+    is_detached,
+    is_worth_waiting,
+)
 from mailarchive.sources._imap_session import Refused, grammar
 from mailarchive.sources._imap_syntax import number, uid_set, uid_sets
 from mailarchive.sources._imap_wire import Broken, Garbled
@@ -49,9 +53,17 @@ class Fetching:
     the one message that the server cannot hand over.
     """
 
-    def __init__(self, line: Line, folder: str, epoch: int, refs: dict[int, MessageRef]) -> None:
-        """Take what to read, by UID."""
-        self._line, self._limits = line, line.limits
+    def __init__(
+        self,
+        line: Line,
+        folder: str,
+        epoch: int,
+        refs: dict[int, MessageRef],
+        *,
+        just_listed: bool = False,
+    ) -> None:
+        """Take what to read, by UID, and whether a scan of this connection listed it."""
+        self._line, self._limits, self._just_listed = line, line.limits, just_listed
         self._folder, self._epoch, self._refs = folder, epoch, refs
         self._due = set(refs)
         self._patience = line.patience()
@@ -87,19 +99,17 @@ class Fetching:
             yield from self._give_up(uid, "the server did not hand it over")
 
     def _opened(self) -> Session | None:
-        """Return a session that has the folder open; `None` where it is another by now."""
+        """Return a session that has the folder open; `None` where these are not in it.
+
+        A folder that is another one than was listed a moment ago has lost nothing: what
+        was listed must not count as gone.
+        """
         session = self._line.session()
-        selected = session.selected
-        if selected is None or selected.key != self._folder or selected.writable:
-            try:
-                selected = select(session, self._folder)
-            except Unnumbered:
-                raise no_numbers(self._line.place) from None
-            except Refused as error:
-                if is_worth_waiting(error):
-                    raise
-                raise no_folder(self._line.place, "opening a folder", error) from None
-        return session if selected.uidvalidity == self._epoch else None
+        if opened(session, self._line.place, self._folder).uidvalidity == self._epoch:
+            return session
+        if self._just_listed:
+            raise invalid_token(self._line.place, RENUMBERED)
+        return None
 
     def _read(self, session: Session, batch: list[int]) -> Iterator[SourceMessage | Unavailable]:
         if batch[0] in self._pieces:
@@ -197,6 +207,8 @@ class Fetching:
     def _after_refusal(self, batch: list[int], error: Refused) -> Iterator[Unavailable]:
         left = [uid for uid in batch if uid in self._due]
         if is_worth_waiting(error):
+            if is_detached(error.text):
+                self._line.drop()
             self._patience.after(error)
             self._work.appendleft(left)
         elif left:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Self
 
 from attrs import evolve, field, frozen
 
 from mailarchive._model import Folder, FolderRole
-from mailarchive.errors import MailboxNotFound
+from mailarchive.errors import ConfigurationError, MailboxNotFound
 from mailarchive.sources._imap_errors import is_worth_waiting
 from mailarchive.sources._imap_session import Refused, grammar
-from mailarchive.sources._imap_syntax import BadSyntax, folder_text
+from mailarchive.sources._imap_syntax import BadSyntax, folder_text, quoted
 from mailarchive.sources._imap_wire import Garbled
 
 if TYPE_CHECKING:
@@ -54,6 +53,14 @@ class FolderChoice:
 
     shared: bool = False
     """Whether folders that other people share with this mailbox are taken as well."""
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse a choice of nothing, which is nearly always a mistake."""
+        if not self.names or (self.roles is not None and not self.roles):
+            raise ConfigurationError(
+                "a choice of folders that takes none",
+                suggestions=["name the folders, or use FolderChoice.everything()"],
+            )
 
     @classmethod
     def everything(cls) -> Self:
@@ -176,7 +183,8 @@ def _role(listed: _Listed, *, by_name: bool) -> FolderRole | None:
 
 
 def _list(session: Session, prefix: bytes, limits: ImapLimits) -> list[_Listed]:
-    parts = [b"LIST", b'""', prefix_pattern(prefix)]
+    with grammar():
+        parts = [b"LIST", b'""', quoted(prefix + b"*")]
     if session.capabilities >= {"LIST-EXTENDED", "SPECIAL-USE"}:
         parts.append(b"RETURN (SPECIAL-USE)")
     octets = _OCTETS_OF_A_FOLDER * limits.folders
@@ -187,11 +195,6 @@ def _list(session: Session, prefix: bytes, limits: ImapLimits) -> list[_Listed]:
             if len(found) > limits.folders:
                 raise Garbled("the server lists more folders than the limit allows")
     return found
-
-
-def prefix_pattern(prefix: bytes) -> bytes:
-    """Return the pattern for everything below a prefix, quoted."""
-    return b'"' + re.sub(rb'(["\\])', rb"\\\1", prefix) + b'*"'
 
 
 def _listed(untagged: Untagged) -> _Listed:
@@ -245,9 +248,7 @@ def _namespaces(session: Session) -> tuple[list[bytes], list[bytes]]:
 def _prefixes(value: Value) -> list[bytes]:
     each: Iterable[Value] = value if isinstance(value, list) else ()
     first = [item[0] for item in each if isinstance(item, list) and item]
-    return [
-        prefix for prefix in first if isinstance(prefix, bytes) and prefix.isascii() and prefix
-    ]
+    return [prefix for prefix in first if isinstance(prefix, bytes) and prefix]
 
 
 def missing(place: object, names: Sequence[str]) -> MailboxNotFound:

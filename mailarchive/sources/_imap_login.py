@@ -30,7 +30,7 @@ def log_in(session: Session, place: Place, auth: Auth, mailbox: str | None) -> N
     try:
         _present(session, place, auth, mailbox, how)
         if session.capabilities == before:
-            session.command(b"CAPABILITY")
+            session.tell(b"CAPABILITY")
     except Refused as error:
         raise login_refused(place, how, error) from None
     except Broken as error:
@@ -100,7 +100,7 @@ def _present_password(session: Session, auth: Password, mailbox: str | None, how
     if how == "LOGIN":
         with grammar():
             words = [quoted(username.encode()), quoted(auth.password().encode())]
-        session.command(b"LOGIN", *words)
+        session.tell(b"LOGIN", *words)
     else:
         parts = (authorization, username, auth.password())
         session.authenticate(how, "\0".join(parts).encode())

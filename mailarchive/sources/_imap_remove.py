@@ -8,28 +8,28 @@ by a person, is removed: it is archived, and both want it gone.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from mailarchive._model import Digest, Kept, Removed, Vanished
+from mailarchive._model import Digest, Kept, Removed, Unavailable, Vanished
 from mailarchive.errors import MailboxNotFound
-from mailarchive.sources._imap_body import bodies
 from mailarchive.sources._imap_commands import (
     LINE_OF_A_MESSAGE,
     SLACK,
-    Unnumbered,
     attributes,
-    select,
+    opened,
     unselect,
 )
-from mailarchive.sources._imap_errors import no_folder, no_numbers
+from mailarchive.sources._imap_errors import RENUMBERED, is_worth_waiting
+from mailarchive.sources._imap_fetch import Fetching
 from mailarchive.sources._imap_session import Refused, grammar, mailbox_name
 from mailarchive.sources._imap_syntax import number, uid_set, uid_sets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from mailarchive._model import Archived, RemovalResult
     from mailarchive.sources._imap_line import Line
@@ -85,21 +85,33 @@ class Removing:
         self._line, self._folder, self._epoch = line, folder, epoch
         self._archived, self._recheck, self._target = archived, recheck, target
         self._results: dict[int, RemovalResult] = {}
+        self._proven: set[int] = set()
         self._asked: set[int] = set()
 
     def results(self) -> tuple[RemovalResult, ...]:
         """Remove, and return one result for each; raises our errors."""
-        self._line.run(self._remove, "opening a folder to remove from", no_folder)
+        if self._recheck is Recheck.BYTES:
+            self._compare_bytes()
+        self._line.run(self._remove, "removing messages")
         return tuple(self._results.values())
 
+    def _compare_bytes(self) -> None:
+        """Read each message once more; only what has the bytes of its receipt goes on."""
+        refs = {uid: each.ref for uid, each in self._archived.items()}
+        for item in Fetching(self._line, self._folder, self._epoch, refs):
+            uid = next(uid for uid in refs if refs[uid] == item.ref)
+            if isinstance(item, Unavailable):
+                self._keep([uid], "it cannot be read again to be compared")
+            elif Digest.of(item.raw) == self._archived[uid].receipt.stored_digest:
+                self._proven.add(uid)
+            else:
+                self._keep([uid], "changed: it has other bytes")
+
     def _remove(self, session: Session) -> None:
-        try:
-            selected = select(session, self._folder, writable=True)
-        except Unnumbered:
-            raise no_numbers(self._line.place) from None
+        selected = opened(session, self._line.place, self._folder, writable=True)
         left = [uid for uid in self._archived if uid not in self._results]
         if selected.uidvalidity != self._epoch:
-            self._keep(left, "the server has numbered the folder anew")
+            self._keep(left, RENUMBERED)
         elif not selected.writable:
             self._keep(left, "the folder may only be read")
         else:
@@ -113,16 +125,16 @@ class Removing:
         for uid in uids:
             if uid not in states:
                 self._is_gone(uid)
-        same = [uid for uid in states if self._is_same(uid, states[uid])]
-        if self._recheck is Recheck.BYTES:
-            same = self._with_same_bytes(session, same)
+        same = {uid: states[uid] for uid in states if self._is_same(uid, states[uid])}
         if not same:
             return
         try:
-            self._take_away(session, selected, {uid: states[uid] for uid in same})
+            self._take_away(session, selected, same)
         except Refused as error:
-            self._put_back(session, [uid for uid in same if not states[uid].marked])
-            self._keep(same, f"the server refuses: {error}")
+            if is_worth_waiting(error):
+                raise
+            self._put_back(session, [uid for uid in same if not same[uid].marked])
+            self._keep(sorted(same), f"the server refuses: {error}")
 
     def _is_same(self, uid: int, state: _State) -> bool:
         size = self._archived[uid].ref.size
@@ -130,26 +142,11 @@ class Removing:
             self._keep([uid], "flagged")
         elif size is not None and state.size != size:
             self._keep([uid], "changed: it has another size")
+        elif self._recheck is Recheck.BYTES and uid not in self._proven:
+            self._keep([uid], "it could not be read again to be compared")
         else:
             return True
         return False
-
-    def _with_same_bytes(self, session: Session, uids: list[int]) -> list[int]:
-        same, unread = [], set(uids)
-        for body in self._bodies(session, uids):
-            unread.discard(body[0])
-            if body[1] == self._archived[body[0]].receipt.stored_digest:
-                same.append(body[0])
-            else:
-                self._keep([body[0]], "changed: it has other bytes")
-        self._keep(sorted(unread), "it cannot be read again to be compared")
-        return same
-
-    def _bodies(self, session: Session, uids: list[int]) -> Iterator[tuple[int, Digest]]:
-        if uids:
-            for body in bodies(session, uid_set(uids), uids, self._line.limits):
-                if body.raw is not None:
-                    yield body.uid, Digest.of(body.raw)
 
     def _take_away(
         self, session: Session, selected: Selected, states: Mapping[int, _State]
@@ -162,10 +159,11 @@ class Removing:
         else:
             if self._target is not None:
                 self._to_target(session, b"UID COPY", uids)
+            # Some servers expunge what is marked at once.
+            self._asked.update(uids)
             taken = self._mark(session, selected, states)
-            self._asked.update(taken)
             if taken:
-                session.command(b"UID EXPUNGE", uid_set(taken), octets=_octets(taken))
+                session.tell(b"UID EXPUNGE", uid_set(taken), octets=_octets(taken))
         there = _states(session, selected, taken)
         for uid in taken:
             if uid not in there:
@@ -182,7 +180,7 @@ class Removing:
         modseqs = [state.modseq for state in states.values() if state.modseq is not None]
         since = [b"(UNCHANGEDSINCE %d)" % max(modseqs)] if len(modseqs) == len(uids) else []
         store = [b"UID STORE", uid_set(uids), *since, b"+FLAGS.SILENT", b"(\\Deleted)"]
-        session.command(*store, octets=_octets(uids))
+        session.tell(*store, octets=_octets(uids))
         now = _states(session, selected, uids)
         spared = [uid for uid in now if now[uid].flagged or not now[uid].marked]
         self._put_back(session, [u for u in spared if now[u].marked and not states[u].marked])
@@ -194,7 +192,7 @@ class Removing:
 
     def _to_target(self, session: Session, command: bytes, uids: list[int]) -> None:
         try:
-            session.command(
+            session.tell(
                 command, uid_set(uids), mailbox_name(self._target or ""), octets=_octets(uids)
             )
         except Refused as error:
@@ -206,15 +204,11 @@ class Removing:
             raise
 
     def _put_back(self, session: Session, uids: list[int]) -> None:
-        """Take our mark off again."""
+        """Take our mark off again, where the server lets us."""
         if uids:
-            session.command(
-                b"UID STORE",
-                uid_set(sorted(uids)),
-                b"-FLAGS.SILENT",
-                b"(\\Deleted)",
-                octets=_octets(uids),
-            )
+            store = (b"UID STORE", uid_set(sorted(uids)), b"-FLAGS.SILENT", b"(\\Deleted)")
+            with suppress(Refused):
+                session.tell(*store, octets=_octets(uids))
 
     def _is_gone(self, uid: int) -> None:
         ref = self._archived[uid].ref

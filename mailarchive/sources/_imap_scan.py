@@ -9,30 +9,30 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
 from attrs import evolve, field, frozen
 from typing_extensions import override
 
 from mailarchive._model import MessageRef, Page
-from mailarchive.errors import CheckpointInvalid, SourceError
+from mailarchive.errors import SourceError
 from mailarchive.sources._imap_commands import (
     Seen,
     Status,
-    Unnumbered,
     look,
-    select,
+    opened,
     status,
     uids_from,
 )
-from mailarchive.sources._imap_errors import no_folder, no_numbers
+from mailarchive.sources._imap_errors import RENUMBERED, invalid_token, no_folder
 from mailarchive.sources._imap_syntax import LARGEST_NUMBER, uid_set, uid_sets
 
 if TYPE_CHECKING:
     from array import array
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import datetime, timedelta
 
     from mailarchive._model import Folder
     from mailarchive.sources._imap_line import Line
@@ -133,11 +133,13 @@ class Scanning:
         line: Line,
         folder: Folder,
         *,
-        ripe: Ripe | None = None,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        ripe: Ripe | None,
+        clock: Callable[[], datetime],
+        epochs: dict[str, int],
     ) -> None:
-        """Take what to list, and when a message is ready."""
+        """Take what to list, and when a message is ready; the folder's epoch is noted."""
         self._line, self._folder, self._ripe, self._clock = line, folder, ripe, clock
+        self._epochs = epochs
         self._limits = line.limits
 
     def pages(self, after: str | None) -> Iterator[Page]:
@@ -149,9 +151,10 @@ class Scanning:
         if not self._run(partial(self._has_news, token)):
             return
         epoch, new = self._run(partial(self._news, token))
+        self._epochs[self._folder.key] = epoch
         start = token or Token(epoch, 0)
         state = _Progress(evolve(start, epoch=epoch))
-        for uids in (*_blocks(start.waiting), *_blocks(new)):
+        for uids in chain(_blocks(start.waiting), _blocks(new)):
             seen = self._run(partial(self._look, epoch, uids))
             now = self._clock()
             for uid in uids:
@@ -185,14 +188,8 @@ class Scanning:
     def _parse(self, text: str) -> Token:
         token = Token.parse(text)
         if token is None:
-            raise self._invalid("it is not of this source")
+            raise invalid_token(self._line.place, "it is not of this source")
         return token
-
-    def _invalid(self, why: str) -> CheckpointInvalid:
-        return CheckpointInvalid(
-            f"{self._line.place}: the checkpoint means nothing any more: {why}",
-            suggestions=["list the folder anew: what is in the archive is not stored twice"],
-        )
 
     def _has_news(self, token: Token | None, session: Session) -> bool:
         """Whether there may be something to list; one round trip where there is not."""
@@ -200,7 +197,7 @@ class Scanning:
         if token is None:
             return told.messages != 0
         if told.uidvalidity not in {None, token.epoch}:
-            raise self._invalid("the server has numbered the folder anew")
+            raise invalid_token(self._line.place, RENUMBERED)
         if token.waiting:
             return True
         return told.messages != 0 and (told.uidnext is None or told.uidnext > token.last + 1)
@@ -216,14 +213,9 @@ class Scanning:
         return Status(selected.uidvalidity, selected.uidnext, selected.exists)
 
     def _opened(self, epoch: int | None, session: Session) -> Selected:
-        selected = session.selected
-        if selected is None or selected.key != self._folder.key or selected.writable:
-            try:
-                selected = select(session, self._folder.key)
-            except Unnumbered:
-                raise no_numbers(self._line.place) from None
+        selected = opened(session, self._line.place, self._folder.key)
         if epoch is not None and selected.uidvalidity != epoch:
-            raise self._invalid("the server has numbered the folder anew")
+            raise invalid_token(self._line.place, RENUMBERED)
         return selected
 
     def _news(self, token: Token | None, session: Session) -> tuple[int, array[int]]:

@@ -42,10 +42,10 @@ _GOODBYE = 5.0
 _UNTAGGED = re.compile(rb"\* (?:(\d{1,10}) )?([A-Za-z0-9-]{1,32})(?: |\r?\n)")
 _TAGGED = re.compile(rb"(OK|NO|BAD)(?: (.*?))?\r?\n\Z", re.IGNORECASE | re.DOTALL)
 _CODE = re.compile(rb"\[([A-Za-z0-9-]{1,40})(?: ([^\]]*))?\]")
-_KNOWN_CODES = frozenset(
-    "ALREADYEXISTS AUTHENTICATIONFAILED AUTHORIZATIONFAILED CANNOT CLIENTBUG CONTACTADMIN "
-    "CORRUPTION EXPIRED EXPUNGEISSUED INUSE LIMIT NONEXISTENT NOPERM OVERQUOTA "
-    "PRIVACYREQUIRED SERVERBUG TOOBIG TRYCREATE UNAVAILABLE UNKNOWN-CTE".split()
+_KNOWN_CODES = re.compile(
+    "ALREADYEXISTS|AUTHENTICATIONFAILED|AUTHORIZATIONFAILED|CANNOT|CLIENTBUG|CONTACTADMIN|"
+    "CORRUPTION|EXPIRED|EXPUNGEISSUED|INUSE|LIMIT|NONEXISTENT|NOPERM|OVERQUOTA|"
+    "PRIVACYREQUIRED|SERVERBUG|TOOBIG|TRYCREATE|UNAVAILABLE|UNKNOWN-CTE"
 )
 """RFC 5530, 3501, 7889 and 3516; only these are shown, since a code is the server's word."""
 
@@ -57,7 +57,7 @@ class Refused(Exception):  # what the server did
 
     def __init__(self, status: str, code: str, text: bytes) -> None:
         """Take `NO` or `BAD`, the response code in capitals, and the server's text."""
-        super().__init__(f"{status} [{code}]" if code in _KNOWN_CODES else status)
+        super().__init__(f"{status} [{code}]" if _KNOWN_CODES.fullmatch(code) else status)
         self.status, self.code, self.text = status, code, text
 
 

@@ -31,6 +31,7 @@ from mailarchive._model import (
     Unavailable,
 )
 from mailarchive.abc import Source
+from mailarchive.auth import checked_name
 from mailarchive.errors import ConfigurationError, MailboxNotFound
 from mailarchive.sources._imap_connect import connect
 from mailarchive.sources._imap_errors import (
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 __all__ = ["FolderChoice", "ImapLimits", "ImapSource", "Recheck", "Ripe", "Security"]
 
 _KEY = re.compile(r"(\d{1,10})\.(\d{1,10})\Z")
+_LAST_PORT = 65_535
 _HOST = re.compile(r"[A-Za-z0-9._:%-]{1,255}\Z")
 
 
@@ -87,6 +89,7 @@ class ImapSource(Source):
         folders: FolderChoice | None = None,
         remove_to: str | None = None,
         recheck: Recheck | None = None,
+        fidelity: Fidelity | None = None,
         ripe: Ripe | None = None,
         name: str | None = None,
         limits: ImapLimits | None = None,
@@ -96,33 +99,36 @@ class ImapSource(Source):
         """Take everything that says which mailbox; nothing is connected yet.
 
         Certificates are verified against the system's authorities, or `ca_file`, or as
-        `ssl_context` says.  `recheck` is `BYTES` where the server keeps bytes as they
-        came, and `SIZE` at Exchange.  `remove_to` names a folder that removed messages are
+        `ssl_context` says.  `fidelity` says whether the server keeps bytes as they came;
+        unless it is given, one that greets as Exchange does not.  `recheck` is `BYTES`
+        where it does, else `SIZE`.  `remove_to` names a folder that removed messages are
         moved to; that folder is then not archived.  `ripe` lets messages wait, by age or
         by flags.  Raises `ConfigurationError`.
         """
-        whose = mailbox or auth.username
+        whose = auth.username if mailbox is None else checked_name(mailbox, "mailbox")
         protection = _security(security, allow_plaintext=allow_plaintext)
         self.name: str = name or _default_name(host, whose)
         self.mailbox: Address | None = Address.parse(whose) if "@" in whose else None
-        self._place = Place(self.name, _host(host), port or PORTS[protection], protection)
+        self._place = Place(self.name, _host(host), _port(port, protection), protection)
         self._auth, self._named = auth, mailbox
         self._context = _tls(self._place, ssl_context, ca_file)
         self._choice = folders or FolderChoice()
-        self._remove_to, self._recheck = remove_to, recheck
+        self._remove_to, self._recheck, self._fidelity = remove_to, recheck, fidelity
         self._ripe, self._clock = ripe, clock
         self._limits = limits or ImapLimits()
         self._known: list[Folder] | None = None
+        self._epochs: dict[str, int] = {}
         self._line = Line(self._place, self._limits, self._connect, sleep)
 
     @override
     def _open(self) -> None:
         session = self._line.session()
         can = session.capabilities
+        fidelity = Fidelity.RENDERED if session.exchange else Fidelity.WIRE
         rev2 = "IMAP4REV2" in can
         moves = self._remove_to is not None and "MOVE" in can
         self.capabilities: SourceCapabilities = SourceCapabilities(
-            fidelity=Fidelity.RENDERED if session.exchange else Fidelity.WIRE,
+            fidelity=self._fidelity or fidelity,
             removes=rev2 or moves or "UIDPLUS" in can,
         )
 
@@ -145,7 +151,10 @@ class ImapSource(Source):
 
     @override
     def _scan(self, folder: Folder, after: str | None) -> Iterator[Page]:
-        return Scanning(self._line, folder, ripe=self._ripe, clock=self._clock).pages(after)
+        scanning = Scanning(
+            self._line, folder, ripe=self._ripe, clock=self._clock, epochs=self._epochs
+        )
+        return scanning.pages(after)
 
     @override
     def _fetch(self, refs: Sequence[MessageRef]) -> Iterator[SourceMessage | Unavailable]:
@@ -156,7 +165,8 @@ class ImapSource(Source):
             else:
                 grouped.setdefault((ref.folder, key[0]), {})[key[1]] = ref
         for (folder, epoch), group in grouped.items():
-            yield from Fetching(self._line, folder, epoch, group)
+            just_listed = self._epochs.get(folder) == epoch
+            yield from Fetching(self._line, folder, epoch, group, just_listed=just_listed)
 
     @override
     def _remove(self, archived: Sequence[Archived]) -> Iterator[RemovalResult]:
@@ -220,9 +230,23 @@ def _host(host: str) -> str:
     if not _HOST.match(host):
         raise ConfigurationError(
             "the host of an IMAP source is no host name",
-            suggestions=["set host to a name or an IP address, without a scheme or a port"],
+            suggestions=[
+                "set host to a name or an IP address, without a scheme or a port",
+                "write a name with other letters in its xn-- form",
+            ],
         )
     return host
+
+
+def _port(port: int | None, protection: Security) -> int:
+    if port is None:
+        return PORTS[protection]
+    if not 0 < port <= _LAST_PORT:
+        raise ConfigurationError(
+            f"port is no number from 1 to {_LAST_PORT}",
+            suggestions=["leave port out: it is 993 for ssl, and 143 for starttls"],
+        )
+    return port
 
 
 def _security(security: Security | str, *, allow_plaintext: bool) -> Security:

@@ -139,7 +139,9 @@ class ImapServer:
         uidvalidity: int = 1,
     ) -> None:
         """Take the folders with their messages, by wire name, and what to lie about."""
-        self.boxes: dict[str, Box] = {name: Box(name, list(raws), uidvalidity) for name, raws in folders.items()}
+        self.boxes: dict[str, Box] = {
+            name: Box(name, list(raws), uidvalidity) for name, raws in folders.items()
+        }
         self.commands: list[Command] = []
         self.connections: int = 0
         self._lie, self._greeting, self._capabilities = lie, greeting, capabilities

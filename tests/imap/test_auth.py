@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailarchive.auth import ClientCertificate, OAuth, OAuthMechanism, Password
-from mailarchive.errors import AuthenticationFailed, Unsupported
+from mailarchive.errors import AuthenticationFailed, ConfigurationError, Unsupported
 
 if TYPE_CHECKING:
     from mailarchive.auth import Auth
@@ -87,5 +87,7 @@ def test_a_token_holds_nothing_that_could_end_it(token: str) -> None:
 @pytest.mark.parametrize("name", ["", "a\0b", "a\1b", "a\r\nb"])
 def test_a_name_holds_nothing_that_could_end_it(name: str) -> None:
     """The same for names, at construction."""
-    with pytest.raises(ValueError, match="regex"):
-        Password(name, "secret")
+    for make in (Password, OAuth):
+        with pytest.raises(ConfigurationError) as caught:
+            make(name, lambda: "secret")
+        assert caught.value.suggestions

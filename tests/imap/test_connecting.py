@@ -60,6 +60,11 @@ def test_clear_text_is_refused_unless_it_is_asked_for_twice() -> None:
         {"security": "tls"},
         {"host": "imap://example.com"},
         {"host": ""},
+        {"port": 0},
+        {"port": 65_536},
+        {"port": -1},
+        {"mailbox": ""},
+        {"mailbox": "bob\1auth=Bearer x"},
         {"ca_file": "/nonexistent.pem"},
         {"ca_file": __file__},
         {"ca_file": __file__, "ssl_context": ssl.create_default_context()},
@@ -214,6 +219,8 @@ def test_logindisabled_is_obeyed() -> None:
         (b"[UNAVAILABLE] later, alice", SourceUnavailable),
         (b"[LIMIT] too many for alice", Throttled),
         (b"LOGIN failed.", AuthenticationFailed),
+        (b"[ALICE] a code of its own", AuthenticationFailed),
+        (b"[EXPIRED] alice should have", AuthenticationFailed),
     ],
 )
 def test_a_refused_login_has_the_type_that_its_code_says(

@@ -6,7 +6,7 @@ import imaplib
 import ssl
 import subprocess
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import imapclient
 import pytest
@@ -106,18 +106,18 @@ def test_a_message_that_changes_while_it_is_removed_stays(
     with mailbox.source() as source:
         items = [archived(message) for message in read_all(source)]
         session = source._line.session()
-        command = session.command
+        stream = session.stream
         sent: list[bytes] = []
 
-        def change_first(*parts: bytes, **settings: int) -> object:
+        def change_first(*parts: bytes, **settings: Any) -> object:
             if parts[0] == b"UID STORE" and not sent:
                 sent.extend(parts)
                 with mailbox.raw() as other:
                     other.command("SELECT INBOX")
                     other.command(r"UID STORE 2 +FLAGS.SILENT (\Answered)")
-            return command(*parts, **settings)
+            return stream(*parts, **settings)
 
-        session.command = change_first  # type: ignore[method-assign,assignment]  # a race, made sure of
+        session.stream = change_first  # type: ignore[method-assign,assignment]  # a race, made sure of
         results = {type(each): each for each in source.remove(items)}
 
     assert any(part.startswith(b"(UNCHANGEDSINCE ") for part in sent)

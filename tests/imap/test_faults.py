@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from attrs import evolve
@@ -141,15 +141,18 @@ def test_a_break_in_the_middle_of_a_removal_is_finished(
             archived(item) for item in source.fetch(page.refs) if isinstance(item, SourceMessage)
         ]
         session = source._line.session()
-        command = session.command
+        stream = session.stream
+        cuts: list[bytes] = []
 
-        def cut(*parts: bytes, **settings: int) -> object:
+        def cut(*parts: bytes, **settings: Any) -> object:
             if parts[0] == b"UID EXPUNGE":
                 kill(mailbox)
-            return command(*parts, **settings)
+                cuts.append(parts[0])
+            return stream(*parts, **settings)
 
-        session.command = cut  # type: ignore[method-assign,assignment]  # a break at one place
+        session.stream = cut  # type: ignore[method-assign,assignment]  # a break at one place
         results = source.remove(items[:2])
 
+    assert cuts == [b"UID EXPUNGE"]
     assert results == tuple(Removed(item.ref) for item in items[:2])
     assert len(mailbox.state()) == 2

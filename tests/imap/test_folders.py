@@ -8,12 +8,14 @@ import pytest
 from support.imap import Mailbox, read_all, scripted
 
 from mailarchive import Folder, FolderRole
-from mailarchive.errors import MailboxNotFound
+from mailarchive.errors import ConfigurationError, MailboxNotFound
 from mailarchive.sources.imap import FolderChoice
 from mailarchive.testing.dovecot import dovecot
 from mailarchive.testing.imap_server import CAPABILITIES, Command, ImapServer, Talk
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from support.imap import Numbered
 
     from mailarchive.sources.imap import ImapSource
@@ -58,6 +60,13 @@ def test_a_choice_takes_what_it_says(choice: FolderChoice, names: set[str]) -> N
 
     assert {each.name for each in taken} == names
     assert {each.name for each in (*taken, *left_out)} == {each.name for each in FOLDERS}
+
+
+@pytest.mark.parametrize("choose", [FolderChoice.only, FolderChoice.of])
+def test_a_choice_of_nothing_is_a_mistake(choose: Callable[[], FolderChoice]) -> None:
+    """It would archive nothing, and say that all went well."""
+    with pytest.raises(ConfigurationError):
+        choose()
 
 
 def test_a_name_that_fits_nothing_is_noticed() -> None:

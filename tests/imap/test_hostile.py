@@ -9,17 +9,18 @@ import pytest
 from attrs import evolve
 from support.imap import QUICK, archived, inbox_of, scripted
 
-from mailarchive import Kept, SourceMessage, Unavailable
+from mailarchive import Kept, Removed, SourceMessage, Unavailable
 from mailarchive.auth import OAuth
 from mailarchive.errors import (
     AccessDenied,
+    CheckpointInvalid,
     MailArchiveError,
     SourceError,
     SourceUnavailable,
     Throttled,
 )
 from mailarchive.testing._imap_answers import fetched
-from mailarchive.testing.imap_server import Command, Hangup, ImapServer, Talk
+from mailarchive.testing.imap_server import CAPABILITIES, Command, Hangup, ImapServer, Talk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -116,6 +117,71 @@ def test_attributes_come_in_any_order() -> None:
         return True
 
     assert is_whole(read_from(backwards))
+
+
+SPOOFS = {
+    "a UID twice": b"* 1 FETCH (UID 4711 BODY[] {5}\r\nhello UID 1)\r\n",
+    "a UID in a string": b'* 1 FETCH (FLAGS ("x UID 4711 ") BODY[] {5}\r\nhello UID 1)\r\n',
+    "a literal before": b"* 1 FETCH (X {1}\r\na UID 1 BODY[] {5}\r\nhello)\r\n",
+    "two bodies": b"* 1 FETCH (UID 1 BODY[] {5}\r\nhello BODY[] {5}\r\nworld)\r\n",
+    "a body as a list": b"* 1 FETCH (UID 1 BODY[] (a b))\r\n",
+    "a UID of nothing": b"* 1 FETCH (UID NIL BODY[] {5}\r\nhello)\r\n",
+    "too large a UID": b"* 1 FETCH (UID 9999999999 BODY[] {5}\r\nhello)\r\n",
+}
+
+
+@pytest.mark.parametrize("what", SPOOFS)
+@pytest.mark.parametrize("size", [None, 0])
+def test_what_only_looks_like_a_message_is_none(what: str, size: int | None) -> None:
+    """Neither an empty message nor somebody else's is handed over in place of one."""
+
+    def spoof(talk: Talk, command: Command) -> bool:
+        if command.name != "UID FETCH":
+            return False
+        if is_body_fetch(command):
+            talk.send(SPOOFS[what])
+        elif b"RFC822.SIZE" not in command.arguments:
+            return False
+        elif size is not None:
+            talk.send(b"* 1 FETCH (UID 1 RFC822.SIZE 0)\r\n")
+        talk.ok(command)
+        return True
+
+    (found,) = read_from(spoof, [b"Subject: the real one\r\n\r\n"]).values()
+
+    assert isinstance(found, Unavailable)
+
+
+def test_bodies_that_only_look_as_if_they_were_asked_for_have_an_end() -> None:
+    """What is read into memory is counted, whatever it turns out to be."""
+
+    def flood(talk: Talk, command: Command) -> bool:
+        if not is_body_fetch(command):
+            return False
+        talk.flood(
+            b'* 1 FETCH (FLAGS ("x UID 1 ") X 4711 BODY[] {100000}\r\n' + b"x" * 100_000 + b")\r\n"
+        )
+        return True
+
+    found = read_from(flood, RAWS[:1])
+
+    assert isinstance(found[1], Unavailable)
+
+
+def test_a_folder_whose_number_comes_and_goes_loses_nothing() -> None:
+    """Another UIDVALIDITY between the listing and the reading is no sign that all is gone."""
+
+    def flap(talk: Talk, command: Command) -> bool:
+        if command.name == "EXAMINE":
+            talk.boxes["INBOX"].uidvalidity = talk.number
+        if is_body_fetch(command) and talk.number == 1:
+            raise Hangup
+        return False
+
+    with ImapServer({"INBOX": RAWS}, flap) as server, scripted(server) as source:
+        (page,) = inbox_of(source)
+        with pytest.raises(CheckpointInvalid):
+            list(source.fetch(page.refs))
 
 
 @pytest.mark.parametrize("size", [0, 1, 4_000_000_000])
@@ -239,6 +305,30 @@ def test_a_poisonous_message_stops_nobody_else(behave: Callable[[Talk, Command],
     assert isinstance(poison, Unavailable)
     assert poison.reason
     assert not poison.permanent
+
+
+def test_the_notice_is_known_when_its_subject_is_folded() -> None:
+    """Its line is longer than lines should be."""
+    notice = (
+        b"Subject: Retrieval using the IMAP4 protocol failed for the following\r\n"
+        b" message: 1\r\n\r\nThe server couldn't retrieve the following message:\r\n"
+    )
+    with ImapServer({"INBOX": [notice]}) as server, scripted(server) as source:
+        (found,) = read(source).values()
+
+    assert isinstance(found, Unavailable)
+
+
+@pytest.mark.parametrize("number", [b"2", b"9" * 5_000, b"1a", b""])
+def test_a_mail_that_nearly_is_the_notice_is_mail(number: bytes) -> None:
+    """Whatever a sender puts into a subject, it is archived, and stops nobody."""
+    start = b"Subject: Retrieval using the IMAP4 protocol failed for the following message: "
+    raw = start + number + b"\r\n\r\nhello\r\n"
+    with ImapServer({"INBOX": [raw]}) as server, scripted(server) as source:
+        (found,) = read(source).values()
+
+    assert isinstance(found, SourceMessage)
+    assert found.raw == raw
 
 
 def test_somebodys_mail_about_the_notice_is_mail() -> None:
@@ -567,6 +657,83 @@ def test_a_message_that_is_flagged_while_it_is_removed_stays() -> None:
         "Removed",
     ]
     assert left[2] == {b"\\Flagged"}
+
+
+def test_a_message_that_cannot_be_read_again_stays_and_the_others_go() -> None:
+    """Without a look at its bytes nothing is removed, and one poison stops nobody."""
+    poisonous: list[bool] = []
+
+    def poison(talk: Talk, command: Command) -> bool:
+        return bool(poisonous) and is_body_fetch(command) and hang_up_on_poison(talk, command)
+
+    with ImapServer({"INBOX": RAWS}, poison) as server, scripted(server) as source:
+        found = read(source)
+        items = [archived(item) for item in found.values() if isinstance(item, SourceMessage)]
+        poisonous.append(True)
+        results = {result.ref.key: result for result in source.remove(items)}
+
+        assert [item.uid for item in server.boxes["INBOX"].items] == [7]
+    assert isinstance(results.pop("1.7"), Kept)
+    assert all(isinstance(result, Removed) for result in results.values())
+
+
+def test_a_pause_asked_for_in_a_removal_is_kept() -> None:
+    """And then the removal goes on."""
+    waits: list[float] = []
+
+    def throttle(talk: Talk, command: Command) -> bool:
+        if command.name != "UID STORE" or waits:
+            return False
+        talk.bad(command, b"Request is throttled. Suggested Backoff Time: 500 milliseconds")
+        return True
+
+    with (
+        ImapServer({"INBOX": RAWS}, throttle) as server,
+        scripted(server, sleep=waits.append) as source,
+    ):
+        found = read(source)
+        items = [archived(item) for item in found.values() if isinstance(item, SourceMessage)]
+        results = source.remove(items)
+
+    assert waits == [0.5]
+    assert all(isinstance(result, Removed) for result in results)
+
+
+def test_a_server_that_expunges_what_is_marked_is_understood() -> None:
+    """Gmail does so by default; what it took away at our mark was removed by us."""
+
+    def eager(talk: Talk, command: Command) -> bool:
+        if command.name != "UID STORE" or talk.selected is None:
+            return False
+        taken = [item for _, item in talk.selected.chosen(command.arguments.split(b" ")[0])]
+        for item in taken:
+            talk.selected.items.remove(item)
+        talk.ok(command)
+        return True
+
+    with ImapServer({"INBOX": RAWS}, eager) as server, scripted(server) as source:
+        found = read(source)
+        items = [archived(item) for item in found.values() if isinstance(item, SourceMessage)]
+
+        assert set(source.remove(items)) == {Removed(item.ref) for item in items}
+
+
+def test_removal_without_move_copies_marks_and_expunges() -> None:
+    """RFC 3501 and 4315 are enough to move a message."""
+    capabilities = CAPABILITIES.replace(" MOVE", "")
+    boxes = {"INBOX": RAWS, "Done": []}
+    with (
+        ImapServer(boxes, capabilities=capabilities) as server,
+        scripted(server, remove_to="Done") as source,
+    ):
+        found = read(source)
+        items = [archived(item) for item in found.values() if isinstance(item, SourceMessage)]
+        results = source.remove(items[:4])
+
+        assert len(server.boxes["Done"].items) == 4
+        assert len(server.boxes["INBOX"].items) == len(RAWS) - 4
+    assert all(isinstance(result, Removed) for result in results)
+    assert "UID MOVE" not in {command.name for command in server.commands}
 
 
 def test_removal_never_expunges_all_and_never_closes() -> None:
