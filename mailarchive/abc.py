@@ -21,8 +21,10 @@ from __future__ import annotations
 
 import errno
 from abc import ABC, abstractmethod
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol, final
+
+from typing_extensions import override
 
 from mailarchive._model import (
     Fidelity,
@@ -48,6 +50,7 @@ from mailarchive.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from typing import Self
 
     from mailarchive._model import (
@@ -184,7 +187,45 @@ def _sink_os_error(name: str, doing: str, error: OSError) -> SinkError:
     return SinkError(where, suggestions=["check the disk and the system's log, then run again"])
 
 
-class Source(ABC):
+class _Opened(ABC):
+    """Something with a name that is opened, used and closed: the half that both classes share."""
+
+    name: str
+
+    def _open(self) -> None:
+        """Get ready; after it `capabilities` are right.  Called once."""
+
+    def _close(self) -> None:
+        """Let go of everything; called once, also after an error."""
+
+    @abstractmethod
+    def _guard(self, doing: str) -> AbstractContextManager[None]:
+        """Give every foreign error a type while something is being done."""
+
+    @final
+    def __enter__(self) -> Self:
+        """Get ready; whatever fails is closed again."""
+        try:
+            with self._guard("opening"):
+                self._open()
+        except BaseException:
+            with suppress(Exception):  # the first error is the one to tell
+                self._close()
+            raise
+        return self
+
+    @final
+    def __exit__(self, *exc: object) -> None:
+        """Close; an error while closing never hides the one that led here."""
+        try:
+            with self._guard("closing"):
+                self._close()
+        except MailArchiveError:
+            if exc[0] is None:
+                raise
+
+
+class Source(_Opened):
     """Where mail comes from: folders, listed a page at a time, read, and perhaps removed.
 
     A context manager.  Every call comes from one thread, the same from open to close.
@@ -194,17 +235,14 @@ class Source(ABC):
     connects anew.
     """
 
-    name: str
     mailbox: Address | None = None
     capabilities: SourceCapabilities = SourceCapabilities()
     left_out: tuple[Folder, ...] = ()
     """Folders that are there and are not archived, known after `folders()`."""
 
-    def _open(self) -> None:
-        """Connect and log in; after it `capabilities` are right.  Called once."""
-
-    def _close(self) -> None:
-        """Let go of everything; called once, also after an error."""
+    @override
+    def _guard(self, doing: str) -> AbstractContextManager[None]:
+        return _source_errors(self.name, doing)
 
     @abstractmethod
     def _folders(self) -> Iterable[Folder]:
@@ -239,36 +277,15 @@ class Source(ABC):
         )
 
     @final
-    def __enter__(self) -> Self:
-        """Connect; whatever fails is closed again."""
-        try:
-            with _source_errors(self.name, "connecting"):
-                self._open()
-        except BaseException:
-            self._close()
-            raise
-        return self
-
-    @final
-    def __exit__(self, *exc: object) -> None:
-        """Close; an error while closing never hides the one that led here."""
-        try:
-            with _source_errors(self.name, "closing"):
-                self._close()
-        except MailArchiveError:
-            if exc[0] is None:
-                raise
-
-    @final
     def folders(self) -> tuple[Folder, ...]:
         """Return the folders to archive; raises `SourceError`."""
-        with _source_errors(self.name, "listing folders"):
+        with self._guard("listing folders"):
             return tuple(self._folders())
 
     @final
     def scan(self, folder: Folder, after: str | None = None) -> Iterator[Page]:
         """Yield the pages after a token; raises `SourceError`, `CheckpointInvalid`."""
-        with _source_errors(self.name, "listing messages"):
+        with self._guard("listing messages"):
             yield from self._scan(folder, after)
 
     @final
@@ -278,7 +295,7 @@ class Source(ABC):
         Raises `SourceError`, also where a source hands over what was not asked for.
         """
         wanted = set(refs)
-        with _source_errors(self.name, "reading messages"):
+        with self._guard("reading messages"):
             for item in self._fetch(refs):
                 if item.ref not in wanted:
                     raise self._broken("handed over an item that was not asked for")
@@ -293,7 +310,7 @@ class Source(ABC):
         """
         if not self.capabilities.removes:
             raise self._cannot_remove()
-        with _source_errors(self.name, "removing messages"):
+        with self._guard("removing messages"):
             results = tuple(self._remove(archived))
         for result in results:
             if not isinstance(result, Removed | Kept | Vanished):
@@ -309,20 +326,17 @@ class Source(ABC):
         )
 
 
-class Sink(ABC):
+class Sink(_Opened):
     """Where mail goes to: each entry put whole, once, and answered with a receipt.
 
     A context manager.  Calls come from one thread, unless `capabilities.concurrent_puts`.
     """
 
-    name: str
     capabilities: SinkCapabilities = SinkCapabilities()
 
-    def _open(self) -> None:
-        """Get ready; after it `capabilities` are right."""
-
-    def _close(self) -> None:
-        """Let go of everything."""
+    @override
+    def _guard(self, doing: str) -> AbstractContextManager[None]:
+        return _sink_errors(self.name, doing)
 
     @abstractmethod
     def _put(self, entry: ArchiveEntry) -> Receipt:
@@ -344,27 +358,6 @@ class Sink(ABC):
         raise Unsupported(msg, suggestions=["leave removal and read-back off for this sink"])
 
     @final
-    def __enter__(self) -> Self:
-        """Get ready; whatever fails is closed again."""
-        try:
-            with _sink_errors(self.name, "opening"):
-                self._open()
-        except BaseException:
-            self._close()
-            raise
-        return self
-
-    @final
-    def __exit__(self, *exc: object) -> None:
-        """Close; an error while closing never hides the one that led here."""
-        try:
-            with _sink_errors(self.name, "closing"):
-                self._close()
-        except MailArchiveError:
-            if exc[0] is None:
-                raise
-
-    @final
     def put(self, entry: ArchiveEntry) -> Receipt | Rejected:
         """Store one entry; raises `SinkError`.  See `put_many`."""
         (answer,) = self.put_many((entry,))
@@ -377,7 +370,7 @@ class Sink(ABC):
         Raises `SinkError`; `ReceiptMismatch` where a receipt is not of what was put.  After
         an error nothing is known of the batch: put it again, it is stored once.
         """
-        with _sink_errors(self.name, "storing"):
+        with self._guard("storing"):
             answers = {answer.entry_id: answer for answer in self._put_many(entries)}
         return tuple(self._checked(entry, answers.get(entry.id)) for entry in entries)
 
@@ -387,7 +380,7 @@ class Sink(ABC):
         if not self.capabilities.reads:
             msg = f"sink {self.name} cannot be read back"
             raise Unsupported(msg, suggestions=["leave removal and read-back off for this sink"])
-        with _sink_errors(self.name, "reading back"):
+        with self._guard("reading back"):
             return self._read(receipt)
 
     def _checked(

@@ -129,6 +129,13 @@ def test_a_source_that_fails_to_open_is_closed() -> None:
     assert source.closed == 1
 
 
+def test_an_error_while_closing_hides_none_while_opening() -> None:
+    """The first error is the one that a person needs."""
+    source = Scripted(open=raising(AuthenticationFailed("no")), close=raising(KeyError()))
+    with pytest.raises(AuthenticationFailed), source:
+        pass
+
+
 def test_an_error_while_closing_hides_no_other() -> None:
     """The first error is the one that a person needs."""
     source = Scripted(close=raising(OSError()))
