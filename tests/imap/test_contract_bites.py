@@ -1,0 +1,239 @@
+"""The contract of a source is worth something: each law fails for a source that breaks it."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING
+
+import pytest
+from attrs import evolve, frozen
+from support.imap import QUICK
+from support.imap_worlds import OnAScript
+from typing_extensions import override
+
+from mailarchive import Archived, Folder, MessageRef, Removed, SourceMessage, Unavailable, Vanished
+from mailarchive.auth import Password
+from mailarchive.errors import CheckpointInvalid
+from mailarchive.sources.imap import FolderChoice, ImapSource
+from mailarchive.testing import source_contract as laws
+from mailarchive.testing.imap_server import ImapServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from mailarchive import Page, RemovalResult
+    from mailarchive.abc import Source
+    from mailarchive.testing.source_contract import SourceWorld
+
+SERIAL = count()
+
+
+class LosesOne(ImapSource):
+    """Leaves out a message that is there."""
+
+    @override
+    def _fetch(self, refs: Sequence[MessageRef]) -> Iterator[SourceMessage | Unavailable]:
+        yield from super()._fetch(refs[1:])
+
+
+class Rewrites(ImapSource):
+    """Ends lines as it likes."""
+
+    @override
+    def _fetch(self, refs: Sequence[MessageRef]) -> Iterator[SourceMessage | Unavailable]:
+        for item in super()._fetch(refs):
+            if isinstance(item, SourceMessage):
+                yield evolve(item, raw=item.raw.replace(b"\r\n", b"\n"))
+
+
+class ListsTwice(ImapSource):
+    """Begins each scan a little too early."""
+
+    @override
+    def _scan(self, folder: Folder, after: str | None) -> Iterator[Page]:
+        if after is not None:
+            epoch, uid = after.split(".")
+            after = f"{epoch}.{int(uid) - 1}"
+        yield from super()._scan(folder, after)
+
+
+class Skips(ImapSource):
+    """Begins each scan a little too late."""
+
+    @override
+    def _scan(self, folder: Folder, after: str | None) -> Iterator[Page]:
+        if after is not None and "." in after:
+            epoch, uid = after.split(".")
+            after = f"{epoch}.{int(uid) + 1}"
+        yield from super()._scan(folder, after)
+
+
+class TakesAnyToken(ImapSource):
+    """Begins at the beginning where it does not know where it was."""
+
+    @override
+    def _scan(self, folder: Folder, after: str | None) -> Iterator[Page]:
+        try:
+            yield from super()._scan(folder, after)
+        except CheckpointInvalid:
+            yield from super()._scan(folder, None)
+
+
+class Marks(ImapSource):
+    """Marks what it reads."""
+
+    @override
+    def _fetch(self, refs: Sequence[MessageRef]) -> Iterator[SourceMessage | Unavailable]:
+        session = self._line.session()
+        session.tell(b"SELECT INBOX")
+        session.tell(b"UID STORE 1 +FLAGS (\\Seen)")
+        session.selected = None
+        yield from super()._fetch(refs)
+
+
+class ComplainsOfTheGone(ImapSource):
+    """Takes a message that is gone for one that cannot be had."""
+
+    @override
+    def _fetch(self, refs: Sequence[MessageRef]) -> Iterator[SourceMessage | Unavailable]:
+        missing = set(refs)
+        for item in super()._fetch(refs):
+            missing.discard(item.ref)
+            yield item
+        yield from (Unavailable(ref, "not there") for ref in missing)
+
+
+class GuessesRefs(ImapSource):
+    """Hands over the first message for a ref that it never gave."""
+
+    @override
+    def _fetch(self, refs: Sequence[MessageRef]) -> Iterator[SourceMessage | Unavailable]:
+        for item in super()._fetch([ref for ref in refs if ref.key != "nothing"]):
+            yield item
+            if isinstance(item, SourceMessage):
+                yield from (evolve(item, ref=ref) for ref in refs if ref.key == "nothing")
+                refs = []
+
+
+class ReadsOnce(ImapSource):
+    """Hands over nothing more once a reader has stopped half way."""
+
+    stopped = False
+
+    @override
+    def _fetch(self, refs: Sequence[MessageRef]) -> Iterator[SourceMessage | Unavailable]:
+        try:
+            for item in super()._fetch(refs):
+                if not self.stopped:
+                    yield item
+        except GeneratorExit:
+            self.stopped = True
+            raise
+
+
+class Hoards(ImapSource):
+    """Reads a page into memory before it hands over the first message."""
+
+    @override
+    def _fetch(self, refs: Sequence[MessageRef]) -> Iterator[SourceMessage | Unavailable]:
+        yield from list(super()._fetch(refs))
+
+
+class Renames(ImapSource):
+    """Is called something else each time."""
+
+    @override
+    def _open(self) -> None:
+        super()._open()
+        self.name = f"source-{next(SERIAL)}"
+
+
+class TakesTheNeighbour(ImapSource):
+    """Removes one more than it was told to."""
+
+    @override
+    def _remove(self, archived: Sequence[Archived]) -> Iterator[RemovalResult]:
+        yield from super()._remove(archived)
+        session = self._line.session()
+        session.tell(b"SELECT INBOX")
+        session.tell(b"UID STORE 1 +FLAGS (\\Deleted)")
+        session.tell(b"UID EXPUNGE 1")
+        session.selected = None
+
+
+class SaysRemovedAgain(ImapSource):
+    """Claims what it has not done."""
+
+    @override
+    def _remove(self, archived: Sequence[Archived]) -> Iterator[RemovalResult]:
+        for result in super()._remove(archived):
+            yield Removed(result.ref) if isinstance(result, Vanished) else result
+
+
+class DisregardsFlags(ImapSource):
+    """Removes what somebody wants to come back to."""
+
+    @override
+    def _remove(self, archived: Sequence[Archived]) -> Iterator[RemovalResult]:
+        session = self._line.session()
+        session.tell(b"SELECT INBOX")
+        session.tell(b"UID STORE 1:* -FLAGS (\\Flagged)")
+        session.selected = None
+        yield from super()._remove(archived)
+
+
+@frozen
+class Broken(OnAScript):
+    """A world whose source breaks a law."""
+
+    kind: type[ImapSource]
+
+    @override
+    def source(self) -> Source:
+        """The source that breaks it."""
+        return self.kind(
+            self.server.host,
+            port=self.server.port,
+            auth=Password("alice@example.com", "secret"),
+            security="plain",
+            allow_plaintext=True,
+            folders=FolderChoice.only("INBOX"),
+            limits=evolve(QUICK, page=5),
+        )
+
+
+@pytest.mark.parametrize(
+    ("kind", "law"),
+    [
+        (LosesOne, laws.every_byte_is_handed_over),
+        (Rewrites, laws.every_byte_is_handed_over),
+        (ListsTwice, laws.scanning_resumes_right_after_each_token),
+        (Skips, laws.scanning_resumes_right_after_each_token),
+        (ListsTwice, laws.a_run_with_nothing_new_lists_nothing),
+        (Skips, laws.what_comes_later_is_found),
+        (TakesAnyToken, laws.a_token_of_nothing_is_no_checkpoint),
+        (Marks, laws.reading_leaves_no_trace),
+        (ComplainsOfTheGone, laws.a_vanished_message_is_left_out),
+        (GuessesRefs, laws.a_ref_of_nothing_harms_nothing),
+        (ReadsOnce, laws.an_abandoned_fetch_harms_nothing),
+        (Hoards, laws.memory_is_bounded_by_a_few_messages),
+        (Renames, laws.names_tell_nobody_and_last),
+        (TakesTheNeighbour, laws.removing_takes_exactly_what_has_a_receipt),
+        (SaysRemovedAgain, laws.removing_again_is_harmless),
+        (DisregardsFlags, laws.a_flagged_message_stays),
+    ],
+)
+def test_a_source_that_breaks_a_law_fails_it(
+    kind: type[ImapSource], law: Callable[[SourceWorld], None]
+) -> None:
+    """And no other source is needed to see that the law can fail."""
+    with ImapServer({"INBOX": []}) as server, pytest.raises(AssertionError):
+        law(Broken(server, kind))
+
+
+def test_every_law_has_somebody_who_breaks_it() -> None:
+    """A law that cannot fail is none."""
+    (mark,) = test_a_source_that_breaks_a_law_fails_it.pytestmark  # type: ignore[attr-defined]  # what pytest puts there
+    broken = {law for _, law in mark.args[1]}
+
+    assert broken == set(laws.LAWS)
