@@ -61,7 +61,7 @@ def _read_part(part: Part, forms: tuple[Part, ...], found: Marks, limits: Limits
     is_html = part.kind == b"text/html"
     if is_html:
         text = _html.to_text(text)
-    kind, reading = _by_grammar(text, found, limits.recipients)
+    kind, reading = _by_grammar(text, found, limits)
     if reading is None:
         return None
     defects = reading.defects
@@ -84,20 +84,20 @@ def _missing(text: EnvelopeText) -> list[Defect]:
     return missing
 
 
-def _by_grammar(text: str, found: Marks, limit: int) -> tuple[Kind, Reading | None]:
+def _by_grammar(text: str, found: Marks, limits: Limits) -> tuple[Kind, Reading | None]:
     """Read the text by the grammar of its family, or else by the other one, with a defect."""
     kind = found.kind or Kind.EXCHANGE_2007
     enough = _ENOUGH if found.kind else _ENOUGH_UNMARKED
-    reading = _exchange2007.read(text, limit, intercept=found.intercept)
+    reading = _exchange2007.read(text, limits, intercept=found.intercept)
     is_newer = reading.text.subject is not None or bool(reading.text.recipients)
-    line = _exchange2003.list_line(text)
+    line = _exchange2003.list_line(text, limits)
     if kind is Kind.EXCHANGE_2003:
         if line is None and is_newer:
             reading.defects.append(Defect(DefectCode.UNKNOWN_LINE))
         else:
-            reading = _exchange2003.read(text, limit)
+            reading = _exchange2003.read(text, limits)
     elif line is not None and not is_newer:
-        reading = _exchange2003.read(text, limit)
+        reading = _exchange2003.read(text, limits)
         if found.both:
             kind = Kind.EXCHANGE_2003
         elif kind is not Kind.WORKMAIL:

@@ -13,16 +13,19 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from mailarchive._model import Role
 from mailarchive.errors import LimitExceeded
 from mailarchive.journal._addresses import PLACEHOLDER
-from mailarchive.journal._exchange2007 import NO_MESSAGE_ID, Reading, split_lines
+from mailarchive.journal._exchange2007 import NO_MESSAGE_ID, Reading
 from mailarchive.journal._legacy import is_typed
+from mailarchive.journal._lines import split_lines
 from mailarchive.journal._report import Defect, DefectCode, EnvelopeText, ExtraLine, RecipientLine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mailarchive.journal._report import Limits
+
 _LABEL: Final = re.compile(r"[ \t]*(sender|message-id|recipients)[ \t]*:(.*)\Z", re.IGNORECASE)
 _TOKEN: Final = re.compile(
-    r'"(?:[^"\\\n]|\\.)*+"(?=\s*<)|"(?:[^"\\<]|\\.)*+"'
+    r'"(?:[^"\\\n]|\\.)*+"@[^\s"<>,;]+|"(?:[^"\\\n]|\\.)*+"(?=\s*<)|"(?:[^"\\<]|\\.)*+"'
     r'|<(?:"(?:[^"\\]|\\.)*+"|[^<>"])*+>|[,;\n]|[^"<,;\n]+|.',
     re.DOTALL,
 )
@@ -31,7 +34,7 @@ its line must not swallow the recipients behind it."""
 _TYPE: Final = re.compile(r"\s*([A-Za-z][A-Za-z0-9]{0,15})\s*:\s*")
 _WRAP: Final = re.compile(r"\s*\n\s*")
 _TIGHT: Final = re.compile(r"(?<=[/=;]) ?\n|\n ?(?=[/=;])")
-_BARE: Final = re.compile(r"[^\s<>]+@[^\s<>@]+\Z")
+_BARE: Final = re.compile(r'(?:"(?:[^"\\]|\\.)*+"|[^\s<>"]+)@[^\s<>@"]+\Z')
 
 MAX_WRAPS: Final = 15
 """After how many lines a name without an address is taken for stray text."""
@@ -52,9 +55,10 @@ class Item(NamedTuple):
     text: str
 
 
-def read(text: str, limit: int) -> Reading:
-    """Read an envelope text; raises `LimitExceeded` for more than `limit` recipients."""
-    sections, stray = _sections(split_lines(text))
+def read(text: str, limits: Limits) -> Reading:
+    """Read an envelope text; raises `LimitExceeded`."""
+    limit = limits.recipients
+    sections, stray = _sections(split_lines(text, limits.text_lines))
     sender, more = _sender(sections.get("sender"), limit)
     message_id, rest = _message_id(sections.get("message-id"))
     items = list(_items(sections["recipients"], limit)) if "recipients" in sections else []
@@ -73,9 +77,9 @@ def read(text: str, limit: int) -> Reading:
     return Reading(fields, defects, len(sections), unguarded=False)
 
 
-def list_line(text: str) -> int | None:
+def list_line(text: str, limits: Limits) -> int | None:
     """Return the number of the line that begins the list which only this grammar has."""
-    for number, line in enumerate(split_lines(text), 1):
+    for number, line in enumerate(split_lines(text, limits.text_lines), 1):
         label = _LABEL.match(line)
         if label is not None and label[1].lower() == "recipients":
             return number

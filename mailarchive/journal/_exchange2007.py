@@ -10,11 +10,12 @@ be fields are given to the subject.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mailarchive._model import Role
 from mailarchive.errors import LimitExceeded
 from mailarchive.journal._addresses import read_address, read_line
+from mailarchive.journal._lines import Line, labelled, split_lines
 from mailarchive.journal._report import (
     Defect,
     DefectCode,
@@ -22,6 +23,9 @@ from mailarchive.journal._report import (
     ExtraLine,
     RecipientLine,
 )
+
+if TYPE_CHECKING:
+    from mailarchive.journal._report import Limits
 
 NO_MESSAGE_ID: Final = "unknown message-id"
 
@@ -57,26 +61,9 @@ _ROLES: Final = {
     "bcc": Role.BCC,
     "recipient": Role.RECIPIENT,
 }
-_LABELS: Final = {label: label for label in (*_RANKS, *_INTERCEPT)}
-_LABELS.update(
-    {
-        spelling: spelling.lower()
-        for spelling in ("Sender", "On-Behalf-Of", "Subject", "Message-Id", "Message-ID", "Label")
-    }
-)
-_LABELS.update({each: each.lower() for each in ("Mailbox", "To", "Cc", "Bcc", "Recipient")})
-
+_LABELS: Final = frozenset({*_RANKS, *_INTERCEPT})
 _SIGNATURE: Final = 3
 """How many different intercept lines say what they are where the header does not."""
-
-
-class Line(NamedTuple):
-    """A line of the text: its number from 1, its label in lower case if known, the rest."""
-
-    number: int
-    label: str | None
-    value: str
-    text: str
 
 
 class Reading(NamedTuple):
@@ -91,66 +78,16 @@ class Reading(NamedTuple):
     unguarded: bool
 
 
-def split_lines(text: str) -> list[str]:
-    """Split at CR LF, CR and LF, and at nothing else: a subject may hold any other one."""
-    if "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return text.split("\n")
-
-
-def _label(number: int, text: str) -> Line:
-    head, colon, value = text.partition(":")
-    if not colon:
-        return Line(number, None, "", text)
-    label = _LABELS.get(head)
-    if label is None and not head[:1].isspace():
-        label = _LABELS.get(head.rstrip(" \t").lower())
-    return Line(number, label, value.strip(" \t"), text)
-
-
-def _join(lines: list[Line], defects: list[Defect]) -> list[Line]:
-    """Put folded lines together: those that begin with a blank, or follow an open end."""
-    joined: list[Line] = []
-    for line in lines:
-        if joined and _continues(joined[-1], line):
-            before = joined[-1]
-            value = f"{before.value} {line.text.strip()}".strip()
-            joined[-1] = before._replace(value=value, text=f"{before.text} {line.text.strip()}")
-            defects.append(Defect(DefectCode.FOLDED_LINE, line.number))
-        else:
-            joined.append(line)
-    return joined
-
-
-def _continues(before: Line, line: Line) -> bool:
-    if line.label is not None or not line.text or before.label is None:
-        return False
-    if line.text[0] in " \t":
-        return not line.text.isspace()
-    return before.label in _ROLES and before.value.endswith((",", ":"))
-
-
-def read(text: str, limit: int, *, intercept: bool = False) -> Reading:
-    """Read an envelope text; raises `LimitExceeded` for more than `limit` recipients.
+def read(text: str, limits: Limits, *, intercept: bool = False) -> Reading:
+    """Read an envelope text; raises `LimitExceeded`.
 
     `intercept` says that the report's header names the lawful-intercept form.
     """
-    lines = [_label(number, line) for number, line in enumerate(split_lines(text), 1)]
-    defects: list[Defect] = []
-    if any(line.label is None and line.text for line in lines):
-        lines = _join(_dedented(lines), defects)
-    reader = _Reader(lines, defects, limit, intercept=intercept)
+    lines, folded = labelled(split_lines(text, limits.text_lines), _LABELS, _ROLES)
+    defects = [Defect(DefectCode.FOLDED_LINE, number) for number in folded]
+    reader = _Reader(lines, defects, limits.recipients, intercept=intercept)
     reader.run()
     return reader.result()
-
-
-def _dedented(lines: list[Line]) -> list[Line]:
-    """Take away the indentation that all lines have, if the first has one."""
-    first = next((line.text for line in lines if line.text.strip(" \t")), "")
-    margin = first[: len(first) - len(first.lstrip(" \t"))]
-    if not margin:
-        return lines
-    return [_label(line.number, line.text.removeprefix(margin)) for line in lines]
 
 
 class _Reader:
@@ -165,6 +102,7 @@ class _Reader:
         self.recipients: list[RecipientLine] = []
         self.extra: list[ExtraLine] = []
         self.rank = 0
+        self.subject: list[str] = []
         self.subject_open = False
         self.unguarded = False
 
@@ -249,7 +187,7 @@ class _Reader:
         while texts and not texts[-1]:
             texts.pop()
         if texts:
-            self.values["subject"] = "\n".join([self.values["subject"], *texts])
+            self.subject += texts
             self._flag(DefectCode.SUBJECT_MULTILINE, lines[0])
 
     def _intercepted(self, lines: list[Line]) -> int:
@@ -275,6 +213,10 @@ class _Reader:
         self.defects.extend(Defect(code, self.numbers[label]) for code in codes)
         return address
 
+    def _whole_subject(self) -> str | None:
+        first = self.values.get("subject")
+        return None if first is None else "\n".join([first, *self.subject])
+
     def _message_id(self) -> str | None:
         value = self.values.get("message-id")
         return None if not value or value.lower() == NO_MESSAGE_ID else value
@@ -285,7 +227,7 @@ class _Reader:
         text = EnvelopeText(
             sender=self._address("sender"),
             on_behalf_of=self._address("on-behalf-of"),
-            subject=values.get("subject"),
+            subject=self._whole_subject(),
             message_id=self._message_id(),
             label=values.get("label"),
             mailbox=self._address("mailbox"),

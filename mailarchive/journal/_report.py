@@ -105,15 +105,16 @@ class Limits:
     """The most that a report may have before `LimitExceeded` is raised.
 
     `header_bytes` is of one header block; `parts` and `depth` count MIME parts and levels
-    of multipart around the original, which itself is never parsed; `text_bytes` is the
-    envelope text, decoded; `encoded_bytes` a transfer-encoded original; `nesting` how many
-    reports `unwrap` opens, one in the other.
+    of multipart around the original, which itself is never parsed; `text_bytes` and
+    `text_lines` are of the envelope text; `encoded_bytes` is a transfer-encoded original;
+    `nesting` is how many reports `unwrap` opens, one in the other.
     """
 
     header_bytes: int = field(default=1 << 20, validator=ge(1))
     parts: int = field(default=64, validator=ge(1))
     depth: int = field(default=3, validator=ge(1))
     text_bytes: int = field(default=64 << 20, validator=ge(1))
+    text_lines: int = field(default=500_000, validator=ge(1))
     encoded_bytes: int = field(default=512 << 20, validator=ge(1))
     recipients: int = field(default=250_000, validator=ge(1))
     nesting: int = field(default=2, validator=ge(1))

@@ -50,6 +50,11 @@ def expected() -> dict[str, dict[str, Any]]:
     return answers
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a long run try more mutations: `pytest tests/journal --mutations 1000000`."""
+    parser.addoption("--mutations", default="15000", help="how many mutations of reports to try")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give a test that asks for `sample` each of their names in turn."""
     if "sample" in metafunc.fixturenames:

@@ -187,7 +187,8 @@ def test_a_bounce_with_the_header_only_is_quarantined(look: Look) -> None:
         assert report.disposition is Disposition.QUARANTINE
         assert codes(report) == {"envelope_missing", "original_missing"}
         assert failed(report) == ["archive@example.net"]
-        assert report.recipients == report.originals == ()
+        assert report.recipients == ()
+        assert report.originals == ()
 
 
 def test_only_one_level_is_opened(look: Look) -> None:
