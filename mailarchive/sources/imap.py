@@ -141,12 +141,12 @@ class ImapSource(Source):
         known = self._list_folders()
         if lacking := self._choice.unmatched(known):
             raise missing(self._place, lacking)
-        taken, self.left_out = self._choice.split(known)
+        taken, left_out = self._choice.split(known)
         if self._remove_to is not None:
             target = self._target()
-            moved = tuple(folder for folder in taken if folder.key == target)
-            self.left_out = (*self.left_out, *moved)
+            left_out += tuple(folder for folder in taken if folder.key == target)
             taken = tuple(folder for folder in taken if folder.key != target)
+        self.left_out: tuple[Folder, ...] = left_out
         return taken
 
     @override

@@ -180,11 +180,13 @@ def delayed(port: int, seconds: float) -> Iterator[int]:
     loop = asyncio.new_event_loop()
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Hand on what comes, each piece late."""
         while data := await reader.read(1 << 18):
             loop.call_later(seconds, writer.write, data)
         loop.call_later(seconds, writer.close)
 
     async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Join a client with the server."""
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
         await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
 
