@@ -57,7 +57,14 @@ def decode(raw: bytes, *, limits: Limits = DEFAULT) -> JournalReport:
     `partial`; `LimitExceeded` beyond `limits`.  Time is linear in the length of `raw`.
     Grammar: MS-XJRNL 2.1, and the reports of Exchange 2003.
     """
-    return _decode(raw, _Window(raw, 0, len(raw)), limits, depth=1)
+    block = top_header(raw, 0, len(raw), limits)
+    plain = _plain.read(raw, block, limits)
+    return step_by_step(raw, block, limits) if plain is None else plain
+
+
+def step_by_step(raw: bytes, block: Block, limits: Limits = DEFAULT) -> JournalReport:
+    """Return what `decode` returns, by the way that can tell every departure."""
+    return _decode(raw, _Window(raw, 0, len(raw)), block, limits)
 
 
 def unwrap(report: JournalReport, *, limits: Limits = DEFAULT) -> JournalReport:
@@ -69,15 +76,14 @@ def unwrap(report: JournalReport, *, limits: Limits = DEFAULT) -> JournalReport:
         raise LimitExceeded("more journal reports in one another than the limit of nesting")
     original = report.originals[0]
     if isinstance(original, Span):
-        window = _Window(report.raw, original.start, original.end)
-        return _decode(report.raw, window, limits, depth=report.depth + 1)
-    return _decode(original, _Window(original, 0, len(original)), limits, depth=report.depth + 1)
+        raw, window = report.raw, _Window(report.raw, original.start, original.end)
+    else:
+        raw, window = original, _Window(original, 0, len(original))
+    inner = _decode(raw, window, top_header(*window, limits), limits)
+    return evolve(inner, depth=report.depth + 1)
 
 
-def _decode(raw: bytes, window: _Window, limits: Limits, depth: int) -> JournalReport:
-    block = top_header(*window, limits)
-    if window.start == 0 and (plain := _plain.read(raw, block, limits)) is not None:
-        return plain
+def _decode(raw: bytes, window: _Window, block: Block, limits: Limits) -> JournalReport:
     found = marks(block)
     kind = media_type(block.value(b"content-type"))
     report = None
@@ -85,7 +91,6 @@ def _decode(raw: bytes, window: _Window, limits: Limits, depth: int) -> JournalR
         report = _bounced(raw, window, block, limits)
     if report is None:
         report = _evident(raw, window, block, found, limits)
-    report = report if depth == 1 else evolve(report, depth=depth)
     if report.disposition is Disposition.QUARANTINE:
         _refuse(report)
     return report

@@ -44,7 +44,7 @@ PEOPLE = [f"user{n}@x.example" for n in range(50)]
 )
 def test_a_crossed_limit_is_a_typed_error(limits: Limits, raw: bytes) -> None:
     """One more than allowed of anything, and never a shorter list instead."""
-    assert journal.decode(raw)
+    assert isinstance(journal.decode(raw), journal.JournalReport)
     with pytest.raises(LimitExceeded):
         journal.decode(raw, limits=limits)
 
@@ -64,7 +64,7 @@ def test_deeper_wrapping_than_the_limit_is_not_opened() -> None:
     """What lies deeper is one opaque part, so the report's own parts are missing."""
     raw = reports.wrapped(reports.report())
 
-    assert journal.decode(raw, limits=Limits(depth=2))
+    assert journal.decode(raw, limits=Limits(depth=2)).originals
     with pytest.raises(MalformedReport):
         journal.decode(raw, limits=Limits(depth=1))
 
