@@ -79,16 +79,15 @@ def survey(pack: Pack, start: int = 0, *, hashing: bool = False) -> Tail:
     """Return what can be read of a pack, also behind a damage.
 
     With `hashing` every batch is hashed, else only the newest one: that alone can be torn.
+    Of the others the headers are looked at.
     """
-    found: list[Where] = []
-    newest: Manifest | None = None
-    for each in pack.manifests(start):
-        if isinstance(each, Damage) or not _is_readable(each):
-            continue
-        newest = each
-        found.append(_hashed(pack, each) if hashing else Where.of(each))
-    if newest is not None and not hashing:
-        found[-1] = _hashed(pack, newest)
+    readable = [
+        each
+        for each in pack.manifests(start)
+        if not isinstance(each, Damage) and _is_readable(each)
+    ]
+    found = [_looked_at(pack, each, hashing=hashing) for each in readable[:-1]]
+    found += [_looked_at(pack, each, hashing=True) for each in readable[-1:]]
     return Tail(pack.name, pack.size, start, tuple(found))
 
 
@@ -99,14 +98,15 @@ def _is_readable(manifest: Manifest) -> bool:
         return False
 
 
-def _hashed(pack: Pack, manifest: Manifest) -> Where:
+def _looked_at(pack: Pack, manifest: Manifest, *, hashing: bool) -> Where:
+    look = pack.check if hashing else pack.expect
     lost: set[Digest] = set()
     for stored in manifest.objects:
         try:
-            pack.check(stored.offset, stored.name, stored.stored_size)
+            look(stored.offset, stored.name, stored.stored_size)
         except Damage:
             lost.add(stored.stored)
-    return evolve(Where.of(manifest), hashed=_disk.CAN_EVICT, lost=frozenset(lost))
+    return evolve(Where.of(manifest), hashed=hashing and _disk.CAN_EVICT, lost=frozenset(lost))
 
 
 def that_count(tails: Iterable[Tail], *, newest_too: bool) -> list[Tail]:

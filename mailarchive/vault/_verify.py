@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from mailarchive.vault._packs import Pack, Packs
 
 
+_TORN = frozenset({"cut", "header", "digest", "trailer"})
+"""Kinds of damage that a write which was broken off can leave at the end of a pack."""
+
+
 class Level(StrEnum):
     """How closely to look; each level includes the ones before it."""
 
@@ -175,10 +179,13 @@ class Verification:
 
     def _judge(self, doubts: list[tuple[Damage, bool]], *, strict: bool) -> bool:
         """Blame what was acknowledged; return whether the rest can only be a torn tail."""
+        torn = False
         for damage, followed in doubts:
-            if strict or followed:
+            if strict or followed or damage.kind not in _TORN:
                 self._blame(damage)
-        return not strict and any(not followed for _, followed in doubts)
+            else:
+                torn = True
+        return torn
 
     def _batch(self, pack: Pack, manifest: Manifest) -> bool:
         """Look at a batch; return whether its manifest can be read."""

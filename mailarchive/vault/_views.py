@@ -254,8 +254,10 @@ class View:
                 "there is no such copy of the message",
                 suggestions=["ask for one from 0 to its number of copies, less one"],
             )
-        (line,) = self._reading.index.lines("t.n = ?", rows[0])
-        record = self._reading.record(line)
+        lines = self._reading.index.lines("t.n = ?", rows[0])
+        if not lines:
+            raise index_disagrees("an entry of no batch")
+        record = self._reading.record(lines[0])
         owner = record.owner_named(self._user)
         if owner is None:
             raise index_disagrees("the user does not own this entry")

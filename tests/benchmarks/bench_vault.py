@@ -25,7 +25,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import corpus
+from attrs import evolve
 
 from mailarchive import (
     Address,
@@ -57,8 +57,6 @@ BLOBS_ZSTD = "SQLite blobs of zstd frames"
 AGAIN = "vault, the same again"
 VERIFY = "vault, verify stored"
 SHA256 = "SHA-256 of its packs"
-
-Contender = "Callable[[list[ArchiveEntry], Path, int], float]"
 
 
 def entries(raws: Iterator[bytes]) -> list[ArchiveEntry]:
@@ -192,9 +190,12 @@ def _verified(vault: Vault) -> None:
 
 def compare(options: argparse.Namespace) -> None:
     """Let the contenders take turns, and print medians and ratios."""
-    every = entries(corpus.messages(options.count))
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from benchmarks.corpus import messages
+
+    every = entries(messages(options.count))
     size = sum(len(entry.raw) for entry in every)
-    contenders = {
+    contenders: dict[str, Callable[[list[ArchiveEntry], Path, int], float]] = {
         FILE: one_file,
         FILE_ZSTD: lambda e, f, b: one_file(e, f, b, zstd=True),
         LOOSE: loose,
@@ -205,6 +206,7 @@ def compare(options: argparse.Namespace) -> None:
         READ_BACK: lambda e, f, b: store(e, f, b, read_back=True),
     }
     took: dict[str, list[float]] = {}
+    on_disk = 0
     for _ in range(options.rounds):
         for name, contender in contenders.items():
             folder = Path(tempfile.mkdtemp(dir=options.folder))
@@ -235,8 +237,10 @@ def views(options: argparse.Namespace) -> None:
     folder = Path(tempfile.mkdtemp(dir=options.folder))
     user = UserId("user@example.com")
     with Vault(folder / "v", read_back=False) as vault:
-        small = (b"Subject: Message %d\r\nFrom: a%d@example.com\r\n\r\nx\r\n" % (n, n % 97)
-                 for n in range(options.views))
+        small = (
+            b"Subject: Message %d\r\nFrom: a%d@example.com\r\n\r\nx\r\n" % (n, n % 97)
+            for n in range(options.views)
+        )
         made = (_owned(_entry(n, raw), user) for n, raw in enumerate(small))
         began = time.perf_counter()
         while some := list(islice(made, 500)):
@@ -265,8 +269,6 @@ def views(options: argparse.Namespace) -> None:
 
 def _owned(entry: ArchiveEntry, user: UserId) -> ArchiveEntry:
     owners = (*entry.ownership.owners[:1], Owner(user, frozenset({Address(str(user))})))
-    from attrs import evolve
-
     return evolve(entry, ownership=Ownership(owners))
 
 

@@ -104,9 +104,10 @@ def test_an_auditor_sees_everything_that_was_put(vault: Vault) -> None:
 
     (seen,) = vault.auditor("me", "to compare").entries()
 
-    names = "id raw_digest envelope ownership copy folder fork_key received_at flags provenance".split()
-    assert {name: getattr(seen, name) for name in names} == {
-        name: getattr(one, name) for name in names
+    names = ["id", "raw_digest", "envelope", "ownership", "copy", "folder", "fork_key"]
+    more = ["received_at", "flags", "provenance"]
+    assert {name: getattr(seen, name) for name in names + more} == {
+        name: getattr(one, name) for name in names + more
     }
     assert (seen.raw(), seen.originals(), seen.content()) == (one.raw, (mail(),), mail())
     assert (seen.number, seen.size) == (1, len(one.raw))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from attrs import evolve, field, frozen
 from support.vaults import entries, entry, everything, journaled, mail, receipts, to
+from typing_extensions import override
 
 from mailarchive import Stored, UserId
 from mailarchive.errors import MailArchiveError, SinkError, SinkFull
@@ -174,6 +175,7 @@ class Unsure(Disk):
         self._left -= 1
         return self._left == -1 if self._once else self._left < 0
 
+    @override
     def write(self, handle: int, data: bytes, offset: int) -> None:
         """Write only a half, and say that the disk is broken."""
         if self._goes_wrong("write"):
@@ -181,12 +183,14 @@ class Unsure(Disk):
             raise OSError(errno.EIO, "half of it")
         super().write(handle, data, offset)
 
+    @override
     def sync(self, handle: int) -> None:
         """Say that the sync failed."""
         super().sync(handle)
         if self._goes_wrong("sync"):
             raise OSError(errno.EIO, "not synced")
 
+    @override
     def read_back(self, handle: int, data: bytes, offset: int) -> None:
         """Find other bytes than were written."""
         wrong = self._goes_wrong("read back")

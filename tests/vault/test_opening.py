@@ -109,7 +109,7 @@ def test_a_vault_without_its_header_is_not_made_anew(folder: Path, open_vault: O
 def test_a_header_that_is_not_known_is_refused(
     folder: Path, change: object, kind: type[MailArchiveError]
 ) -> None:
-    """A later format, an unknown suite or a damaged header is refused before anything is touched."""
+    """A later format, an unknown suite or a damaged header is refused, and nothing touched."""
     with Vault(folder):
         pass
     header = json.loads((folder / "vault.json").read_bytes())
@@ -317,7 +317,7 @@ def _one_more_table(folder: Path) -> None:
 
 @pytest.mark.parametrize("spoil", [_spoil, _other_vault, _trigger, _one_more_table])
 def test_an_index_that_is_not_ours_is_refused(folder: Path, spoil: Callable[[Path], None]) -> None:
-    """A damaged, foreign or rigged index is named, not used; the packs can be read all the same."""
+    """A damaged, foreign or rigged index is named, not used; the packs can still be read."""
     with Vault(folder) as vault:
         vault.put_many(entries(3))
     spoil(folder)

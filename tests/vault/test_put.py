@@ -19,6 +19,7 @@ from mailarchive.errors import SinkCorrupt, SinkError, SinkNotWritable
 from mailarchive.vault import Vault
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from support.vaults import OpenVault
@@ -42,7 +43,7 @@ AWKWARD = {
 
 @pytest.mark.parametrize("name", AWKWARD)
 def test_bytes_come_back_as_they_were_put(vault: Vault, name: str) -> None:
-    """Whatever the bytes are, exactly these are given back: raw, to its owner, and after a rebuild."""
+    """Whatever the bytes are, exactly these come back: raw, to an owner, after a rebuild."""
     raw = AWKWARD[name]
     (receipt,) = receipts([vault.put(entry(raw))])
     vault.rebuild()
@@ -234,7 +235,7 @@ def test_a_closed_vault_says_so(open_vault: OpenVault, folder: Path) -> None:
         (receipt,) = receipts([vault.put(entry(mail()))])
         view, auditor = vault.view(BOB), vault.auditor("me", "to see")
         (seen,) = view.messages()
-    uses = [
+    uses: list[Callable[[], object]] = [
         lambda: vault.put(entry(mail())),
         lambda: vault.read(receipt),
         lambda: vault.view(BOB),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from attrs import evolve
@@ -26,7 +26,7 @@ from mailarchive.errors import SinkError, Unsupported
 from mailarchive.vault import PRIVATE_HEADERS, Vault, View, ViewedMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 ALICE, BOB, CAROL, DAVE, EVE = map(UserId, ("alice", "bob", "carol", "dave", "eve"))
 OWN = {
@@ -133,7 +133,7 @@ def test_a_message_object_is_its_view_s(vault: Vault) -> None:
 # -- what an owner may know ---------------------------------------------------------------
 
 
-def _blind(vault: Vault, original: bytes, **more: object) -> None:
+def _blind(vault: Vault, original: bytes) -> None:
     lines = [
         to("bob@example.com", Role.TO),
         Recipient(
@@ -148,7 +148,7 @@ def _blind(vault: Vault, original: bytes, **more: object) -> None:
             (Redirection("forwarded", Address("boss@example.com")),),
         ),
     ]
-    vault.put(journaled(original, lines, owners=OWN, **more))
+    vault.put(journaled(original, lines, owners=OWN))
 
 
 def _known(view: View) -> list[tuple[str, Role, int]]:
@@ -364,13 +364,13 @@ def test_equal_message_ids_are_not_one_message(vault: Vault) -> None:
 # -- lists --------------------------------------------------------------------------------
 
 
-def _dated(n: int, **more: object) -> dict[str, object]:
+def _dated(n: int, **more: Any) -> dict[str, Any]:
     at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=n)
     return {"received_at": at, "key": str(n), **more}
 
 
-def _subjects(found: object) -> list[str | None]:
-    return [each.subject for each in found]  # type: ignore[attr-defined]  # any iterable of messages
+def _subjects(found: Iterable[ViewedMessage]) -> list[str | None]:
+    return [each.subject for each in found]
 
 
 def test_a_list_is_newest_first_in_stable_pages(vault: Vault) -> None:
@@ -421,7 +421,7 @@ def test_a_list_sorts_by_the_date_but_not_beyond_the_arrival(
     assert vault.view(BOB).count(until=clock()) == 3
 
 
-FILTERS = {
+FILTERS: dict[str, tuple[dict[str, Any], list[int]]] = {
     "since, included": ({"since": datetime(2026, 1, 3, tzinfo=UTC)}, [4, 3, 2]),
     "until, not included": ({"until": datetime(2026, 1, 3, tzinfo=UTC)}, [1, 0]),
     "sender": ({"sender": "ALICE@Example.com"}, [4, 2, 0]),
