@@ -6,6 +6,7 @@ Each page has a folder of its own to work in, with what `mailarchive demo` leave
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import doctest
 import io
@@ -31,7 +32,9 @@ def demo_folder() -> Path:
     if "demo" not in CACHE:
         from mailarchive._cli import main
 
-        CACHE["demo"] = Path(tempfile.mkdtemp(prefix="mailarchive-docs-")) / "demo"
+        top = Path(tempfile.mkdtemp(prefix="mailarchive-docs-"))
+        atexit.register(shutil.rmtree, top, ignore_errors=True)
+        CACHE["demo"] = top / "demo"
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             status = main(["demo", "--folder", str(CACHE["demo"])])
         assert status == 0
