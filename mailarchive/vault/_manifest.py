@@ -174,6 +174,13 @@ class Manifest:
         start = 1 + self.head.objects
         return tuple((n, _content(line)) for n, line in enumerate(self.lines[start:], start))
 
+    def is_readable(self) -> bool:
+        """Whether every line of it can be read."""
+        try:
+            return len(self.objects) + len(self.contents) + len(self.poisoned()) >= 0
+        except BAD_JSON:
+            return False
+
     def entry(self, number: int) -> Record:
         """Return the entry on a line; raises one of `BAD_JSON`."""
         tree = _json(self.lines[number])

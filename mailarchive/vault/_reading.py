@@ -98,17 +98,29 @@ class Reading:
         spans = any(isinstance(each, Span) for each in record.originals)
         raw = self.stored(record.raw) if spans else b""
         return tuple(
-            each.of(raw) if isinstance(each, Span) else self.stored(each.digest)
+            _cut(raw, each) if isinstance(each, Span) else self.stored(each.digest)
             for each in record.originals
         )
 
     def content(self, record: Record) -> bytes | None:
-        """Return the message that people read; `None` for a report that holds none."""
+        """Return the message that people read; `None` for a report that holds none.
+
+        Raises `SinkCorrupt`.
+        """
         if record.content_size is None:
             return None
         if not record.originals:
             return self.stored(record.raw)
         first = record.originals[0]
         if isinstance(first, Span):
-            return first.of(self.stored(record.raw))
+            return _cut(self.stored(record.raw), first)
         return self.stored(first.digest)
+
+
+def _cut(raw: bytes, span: Span) -> bytes:
+    if not span.start <= span.end <= len(raw):
+        raise SinkCorrupt(
+            "an original is outside of the message that it should be a part of",
+            suggestions=["verify the vault"],
+        )
+    return span.of(raw)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from attrs import field, frozen
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 Json: TypeAlias = "dict[str, Any]"
 
 _MOST = (1 << 62) - 1
+_FOLDER_ROLES = frozenset(FolderRole)
 
 PRIVATE_HEADERS = (
     "Bcc",
@@ -282,7 +284,7 @@ def load(tree: Json) -> Record:
         folder=Folder(
             str(tree["folder"]),
             tuple(map(str, tree.get("path", ()))),
-            FolderRole(role) if role in frozenset(FolderRole) else None,
+            FolderRole(role) if role in _FOLDER_ROLES else None,
         ),
         fork_key=digest(tree["fork"]),
         received_at=_load_time(tree.get("received_at")),
@@ -357,9 +359,15 @@ def _word(text: str, weakest: _Word) -> _Word:
 
 def _load_address(tree: Any) -> Address:
     if isinstance(tree, str):
-        return Address(tree)
+        return _smtp(tree)
     ((kind, spec),) = tree.items()
     return Address(spec, _word(kind, AddressKind.OTHER))
+
+
+@lru_cache(maxsize=1 << 13)
+def _smtp(spec: str) -> Address:
+    """Most addresses of an archive are those of a few people."""
+    return Address(spec)
 
 
 def _load_optional(tree: Any) -> Address | None:

@@ -17,7 +17,8 @@ from mailarchive.vault._index import PackRow
 from mailarchive.vault._manifest import BAD_JSON
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import TypeGuard
 
     from mailarchive._model import Digest
     from mailarchive.vault._disk import Disk
@@ -81,19 +82,16 @@ def survey(pack: Pack, start: int = 0, *, hashing: bool = False) -> Tail:
     With `hashing` every batch is hashed, else only the newest one: that alone can be torn.
     Of the others the headers are looked at.
     """
-    readable = [
-        each
-        for each in pack.manifests(start)
-        if not isinstance(each, Damage) and _is_readable(each)
-    ]
+    readable = [each for each in pack.manifests(start) if _has_place(each)]
     found = [_looked_at(pack, each, hashing=hashing) for each in readable[:-1]]
     found += [_looked_at(pack, each, hashing=True) for each in readable[-1:]]
     return Tail(pack.name, pack.size, start, tuple(found))
 
 
-def _is_readable(manifest: Manifest) -> bool:
+def _has_place(found: Manifest | Damage) -> TypeGuard[Manifest]:
+    """Whether this is a manifest of which one can tell where its objects are."""
     try:
-        return len(manifest.objects) + len(manifest.contents) >= 0
+        return not isinstance(found, Damage) and len(found.objects) + len(found.poisoned()) >= 0
     except BAD_JSON:
         return False
 
@@ -145,19 +143,29 @@ def in_order(tails: Iterable[Tail]) -> list[Where]:
     )
 
 
-def apply(index: Index, packs: Packs, tails: Iterable[Tail], *, closing: bool = True) -> None:
-    """Take the batches into the index, inside a transaction; raises `Damage`.
-
-    With `closing` a pack that no writer may go on with is sealed.
-    """
-    tails = list(tails)
-    for where in in_order(tails):
+def loaded(packs: Packs, found: Iterable[Where]) -> Iterator[tuple[Where, Manifest]]:
+    """Yield the manifests themselves, one at a time; raises `Damage`."""
+    for where in found:
         with packs.open(where.pack) as pack:
             manifest = pack.manifest(where.offset)
-        index.apply(manifest, verified=where.hashed, lost=where.lost)
-    for tail in tails if closing else ():
+        yield where, manifest
+
+
+def apply(index: Index, packs: Packs, tails: Iterable[Tail]) -> None:
+    """Take the batches into the index, inside a transaction; raises `Damage`.
+
+    A pack that no writer may go on with is sealed.
+    """
+    tails = list(tails)
+    doubtful: set[str] = set()
+    for where, manifest in loaded(packs, in_order(tails)):
+        if manifest.is_readable():
+            index.apply(manifest, verified=where.hashed, lost=where.lost)
+        else:
+            doubtful.add(where.pack)
+    for tail in tails:
         index.register(tail.pack)
-        if not tail.ends_cleanly:
+        if tail.pack in doubtful or not tail.ends_cleanly:
             index.seal(tail.pack)
 
 

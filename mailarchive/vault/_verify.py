@@ -19,7 +19,7 @@ from mailarchive.vault._disk import Disk
 from mailarchive.vault._errors import Damage
 from mailarchive.vault._index import Index
 from mailarchive.vault._manifest import BAD_JSON, Fact
-from mailarchive.vault._recovery import Tail, Where, apply, in_order, survey, that_count
+from mailarchive.vault._recovery import Tail, Where, in_order, loaded, survey, that_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -190,22 +190,14 @@ class Verification:
     def _batch(self, pack: Pack, manifest: Manifest) -> bool:
         """Look at a batch; return whether its manifest can be read."""
         try:
-            contents, objects = manifest.contents, manifest.objects
+            count = len(manifest.objects)
             manifest.poisoned()
         except BAD_JSON:
-            damage = pack.damage(manifest.offset, "manifest", "a manifest that cannot be read")
-            self._blame(damage)
+            self._blame(_unreadable(pack.name, manifest))
             return False
-        entries = [record for _, record in contents if not isinstance(record, Fact)]
-        for record in entries:
-            spans = (each for each in record.originals if isinstance(each, Span))
-            if any(not span.start <= span.end <= record.size for span in spans):
-                self._blame(
-                    pack.damage(manifest.offset, "span", "an original outside of its message")
-                )
         for damage in self._damages(pack, manifest):
             self._blame(damage)
-        self._add(batches=1, entries=len(entries), objects=len(objects))
+        self._add(batches=1, objects=count)
         return True
 
     def _damages(self, pack: Pack, manifest: Manifest) -> Iterator[Damage]:
@@ -241,6 +233,11 @@ class Verification:
         rest = pack.size - row.upto
         if rest <= len(_tar.TRAILER) and not any(pack.read(row.upto, rest)):
             return False
+        for each in pack.manifests(row.upto):
+            if not isinstance(each, Damage) and not each.is_readable():
+                self._blame(_unreadable(pack.name, each))
+            elif isinstance(each, Damage) and each.kind not in _TORN:
+                self._blame(each)
         found = survey(pack, row.upto, hashing=True).found
         self._hidden += [where for where in found if not where.lost]
         return True
@@ -282,7 +279,9 @@ class Verification:
         derived = Index.temporary(self._packs.vault, Disk())
         try:
             with derived.transaction():
-                apply(derived, self._packs, [Tail("", 0, 0, tuple(found))], closing=False)
+                for _, manifest in loaded(self._packs, found):
+                    if self._entries(manifest):
+                        derived.apply(manifest, verified=False)
             self._missing_objects(derived)
             if self._index is not None:
                 self._compare(self._index, derived, {where.digest.value for where in found})
@@ -290,6 +289,21 @@ class Verification:
             self._find("index", None, None, str(error))
         finally:
             derived.close()
+
+    def _entries(self, manifest: Manifest) -> bool:
+        """Look at the entries of a batch; return whether they can be read."""
+        pack = manifest.head.pack
+        if not manifest.is_readable():
+            self._blame(_unreadable(pack, manifest))
+            return False
+        entries = [each for _, each in manifest.contents if not isinstance(each, Fact)]
+        for record in entries:
+            spans = (each for each in record.originals if isinstance(each, Span))
+            if any(not span.start <= span.end <= record.size for span in spans):
+                words = "an original outside of its message"
+                self._find("span", pack, manifest.offset, words)
+        self._add(entries=len(entries))
+        return True
 
     def _missing_objects(self, derived: Index) -> None:
         rows = derived.rows(
@@ -347,3 +361,7 @@ class Verification:
         self._done += size
         if self._on_progress is not None:
             self._on_progress(min(self._done, self._total), self._total)
+
+
+def _unreadable(pack: str, manifest: Manifest) -> Damage:
+    return Damage.at(pack, manifest.offset, "manifest", "a manifest that cannot be read")

@@ -428,3 +428,41 @@ def test_a_process_that_is_killed_loses_nothing(folder: Path) -> None:
         seen = everything(vault)
         vault.rebuild()
         assert everything(vault) == seen
+
+
+# -- the order of steps -------------------------------------------------------------------
+
+
+def test_every_step_is_durable_before_the_next_counts_on_it(folder: Path) -> None:
+    """Names are synced before a pack is written, its bytes before the index says so."""
+    fuse = Fuse()
+    with Vault(folder, fuse=fuse) as vault:
+        fuse.steps.clear()
+        vault.put_many(entries(2))
+        first = list(fuse.steps)
+        fuse.steps.clear()
+        vault.put_many(entries(2, start=2))
+
+    assert fuse.steps == ["write", "sync file", "commit index"]
+    assert first[-6:] == [
+        "commit index",  # the pack is looked for after a crash, before it exists
+        "create file",
+        "sync folder",
+        "write",
+        "sync file",
+        "commit index",
+    ]
+    # packs, 0001, volumes, the vault, and at least the folder above it
+    assert first[:-6].count("sync folder") == len(first[:-6]) >= 5
+
+
+def test_what_is_there_already_takes_no_step(folder: Path) -> None:
+    """Putting again, and opening again, write nothing at all."""
+    with Vault(folder) as vault:
+        vault.put_many(entries(2))
+    fuse = Fuse()
+
+    with Vault(folder, fuse=fuse) as vault:
+        vault.put_many(entries(2))
+
+    assert fuse.steps == []

@@ -1,0 +1,303 @@
+"""Somebody who can write in the vault's folder can spoil it, and gets nothing else of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.vaults import entries, entry, journaled, mail, receipts, to
+
+from mailarchive import Digest, UserId
+from mailarchive.errors import (
+    SinkCorrupt,
+    SinkError,
+    SinkFull,
+    SinkNotWritable,
+    SinkUnavailable,
+)
+from mailarchive.vault import Vault, _index, _manifest, _record, _tar, _zstd
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from support.vaults import OpenVault
+
+BOB = UserId("bob")
+NAME = "20260101T000000Z-1-0123456789ab"
+
+
+def _forge(folder: Path, *lines: dict[str, Any], objects: int = 0, **head: Any) -> Path:
+    """Put a pack into a vault that is consistent in itself, with these lines behind its head."""
+    identity = json.loads((folder / "vault.json").read_bytes())["id"]
+    top = {
+        "kind": "batch",
+        "format": 1,
+        "vault": identity,
+        "volume": "0001",
+        "pack": NAME,
+        "offset": 0,
+        "sequence": 2,
+        "previous": None,
+        "at": "2026-03-01T12:00:00+00:00",
+        "objects": objects,
+    }
+    data = b"".join(map(_manifest._line, [{**top, **head}, *lines]))
+    name = _tar.MANIFEST.format(hashlib.sha256(data).hexdigest())
+    pack = folder / "volumes" / "0001" / "packs" / f"{NAME}.tar"
+    pack.write_bytes(b"".join(_tar.member(name, data)))
+    return pack
+
+
+def _line(**changes: Any) -> dict[str, Any]:
+    return {**_record.dump(_record.record_of(entry(mail(7), key="7"), {})), **changes}
+
+
+HOSTILE: dict[str, list[dict[str, Any]]] = {
+    "an entry without fields": [{"kind": "entry"}],
+    "no kind": [{"id": "x"}],
+    "a digest that is none": [_line(id="zz")],
+    "a short digest": [_line(raw="00")],
+    "a size that is text": [_line(size="1")],
+    "a size without bounds": [_line(size=1 << 80)],
+    "a negative span": [_line(originals=[{"start": -1, "end": 5}])],
+    "a subject that is none": [_line(subject={"a": 1})],
+    "owners that are none": [_line(owners=[1, 2])],
+    "an address that is none": [_line(sender={"a": "1", "b": "2"})],
+    "an empty address": [_line(sender={})],
+    "a date that is none": [_line(date="yesterday")],
+    "no fidelity": [_line(fidelity="perfect")],
+    "a poisoned path": [{"kind": "poisoned", "pack": "../../x", "length": 0}],
+    "a poisoned length": [{"kind": "poisoned", "pack": NAME, "length": -1}],
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_manifest_that_cannot_be_read_harms_nothing(folder: Path, name: str) -> None:
+    """Lines that no vault writes are refused with their batch; the vault goes on, and says so."""
+    with Vault(folder) as vault:
+        vault.put_many(entries(2))
+    pack = _forge(folder, *HOSTILE[name])
+    before = pack.read_bytes()
+
+    with Vault(folder) as vault:
+        assert vault.view(BOB).count() == 2
+        assert len(receipts(vault.put_many(entries(4)))) == 4
+        vault.rebuild()
+        assert vault.view(BOB).count() == 4
+        vault.put_many(entries(6))
+    for file in folder.rglob("index.db*"):
+        file.unlink()
+    with Vault(folder, read_only=True) as vault:
+        assert vault.view(BOB).count() == 6
+        report = vault.verify("content")
+        assert (NAME, "manifest") in {(each.pack, each.kind) for each in report.findings}
+    assert pack.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        {"vault": "0" * 32},
+        {"pack": "20260101T000000Z-1-ffffffffffff"},
+        {"offset": 4096},
+        {"objects": 1},
+        {"objects": 1 << 40},
+        {"format": 2},
+        {"at": "today"},
+        {"previous": "x"},
+    ],
+)
+def test_a_head_that_contradicts_its_place_is_refused(folder: Path, head: dict[str, Any]) -> None:
+    """A batch of another vault, another pack or another place is not taken in."""
+    with Vault(folder) as vault:
+        vault.put_many(entries(2))
+    _forge(folder, _line(), **head)
+
+    with Vault(folder) as vault:
+        assert vault.view(BOB).count() == 2
+        vault.rebuild()
+        assert vault.view(BOB).count() == 2
+        assert not vault.verify().ok
+
+
+def test_an_entry_whose_bytes_are_nowhere_is_named(folder: Path) -> None:
+    """An entry that refers to bytes which no pack holds is found, cannot be read, and heals."""
+    with Vault(folder) as vault:
+        vault.put_many(entries(2))
+        (last,) = vault._opened().index.rows("SELECT digest FROM batch")
+    _forge(folder, _line(), previous=last[0].hex())
+
+    with Vault(folder) as vault:
+        assert [each.kind for each in vault.verify().findings] == ["missing-object"]
+        (seen, *_) = (each for each in vault.view(BOB).messages() if each.subject == "Message 7")
+        with pytest.raises(SinkCorrupt):
+            seen.content()
+        (audited,) = vault.auditor("me", "why").entries(after=2)
+        assert audited.location is None
+
+        (receipt,) = receipts([vault.put(entry(mail(7), key="7"))])
+
+        assert vault.read(receipt) == seen.content() == mail(7)
+        assert vault.verify("content").ok
+
+
+def test_a_span_outside_of_its_message_is_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An original that a manifest puts outside of its message is found, and never cut short."""
+    with monkeypatch.context() as patch:
+        honest = _record.dump
+        patch.setattr(
+            _record,
+            "dump",
+            lambda record: honest(record) | {"originals": [{"start": 5, "end": 1 << 30}]},
+        )
+        with Vault(folder) as vault:
+            vault.put(journaled(mail(), [to("bob@example.com")]))
+
+    with Vault(folder) as vault:
+        vault.rebuild()
+        (seen,) = vault.view(BOB).messages()
+        (audited,) = vault.auditor("me", "why").entries()
+        assert [each.kind for each in vault.verify().findings] == ["span"]
+        for read in (seen.content, audited.content, audited.originals):
+            with pytest.raises(SinkCorrupt):
+                read()
+
+
+def test_a_frame_that_would_fill_the_memory_is_not_unpacked(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frame that unpacks to more than the manifest says is refused before it does."""
+    bomb = _zstd.compress(bytes(1 << 28), 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(_zstd, "compress", lambda data, level: bomb)
+        with Vault(folder) as vault:
+            (receipt,) = receipts([vault.put(entry(mail()))])
+    with Vault(folder) as vault:
+        with pytest.raises(SinkCorrupt):
+            vault.read(receipt)
+        (finding,) = vault.verify("content").findings
+        assert finding.kind == "frame"
+
+
+def test_a_batch_that_claims_a_number_again_is_named(folder: Path) -> None:
+    """A pack smuggled in breaks the order of the batches, and is found."""
+    with Vault(folder) as vault:
+        vault.put_many(entries(2))
+        vault.put_many(entries(2, start=2))
+    _forge(folder, {"kind": "note"}, sequence=2)
+
+    with Vault(folder) as vault:
+        assert "rival" in {each.kind for each in vault.verify().findings}
+
+
+# -- the index, when the system does not go along -------------------------------------------
+
+
+def _session_db(vault: Vault) -> sqlite3.Connection:
+    return vault._opened().index._db
+
+
+def test_an_index_without_room_is_a_full_sink(folder: Path) -> None:
+    """A batch that the index has no room for is no loss: it is taken in later."""
+    with Vault(folder) as vault:
+        vault.put_many(entries(2))
+        _session_db(vault).execute("PRAGMA max_page_count = 1")
+        with pytest.raises(SinkFull):
+            vault.put_many(entries(300, start=2))
+        _session_db(vault).execute("PRAGMA max_page_count = 1000000")
+
+        again = receipts(vault.put_many(entries(300, start=2)))
+
+        assert {each.outcome.value for each in again} == {"present"}
+        assert vault.view(BOB).count() == 302
+        assert vault.verify("content").ok
+
+
+def test_an_index_that_another_program_holds_is_worth_another_try(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An index that is locked for too long is an error after which one may try again."""
+    monkeypatch.setattr(_index, "_PATIENCE", 0.01)
+    with (
+        Vault(folder) as vault,
+        closing(sqlite3.connect(folder / "volumes" / "0001" / "index.db")) as other,
+    ):
+        vault.put_many(entries(1))
+        other.execute("BEGIN IMMEDIATE")
+
+        with pytest.raises(SinkUnavailable):
+            vault.put_many(entries(2))
+
+        other.rollback()
+        assert len(receipts(vault.put_many(entries(2)))) == 2
+        assert vault.verify("content").ok
+
+
+def _read_only(db: sqlite3.Connection) -> None:
+    db.execute("PRAGMA query_only = ON")
+
+
+def _damaged(db: sqlite3.Connection) -> None:
+    db.execute("PRAGMA writable_schema = ON")
+    db.execute("UPDATE sqlite_master SET rootpage = 999999 WHERE name = 'pack'")
+    db.execute("PRAGMA writable_schema = RESET")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "kind"), [(_read_only, SinkNotWritable), (_damaged, SinkCorrupt)]
+)
+def test_what_sqlite_says_gets_a_type_of_ours(
+    folder: Path, spoil: Callable[[sqlite3.Connection], None], kind: type[SinkError]
+) -> None:
+    """An error of the index is told by its number, with something to do about it."""
+    with Vault(folder) as vault:
+        vault.put_many(entries(1))
+        spoil(_session_db(vault))
+
+        with pytest.raises(kind) as caught:
+            vault.put_many(entries(2, start=1))
+
+        assert caught.value.suggestions
+
+
+def test_a_medium_that_does_not_give_back_is_a_damage(
+    open_vault: OpenVault, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be read is damage: named by `verify`, and an error for who wanted to read."""
+    vault = open_vault()
+    (receipt,) = receipts([vault.put(entry(mail()))])
+
+    def broken(handle: int, size: int, offset: int) -> bytes:
+        raise OSError(5, "input/output error")
+
+    monkeypatch.setattr("mailarchive.vault._disk.read", broken)
+
+    with pytest.raises(SinkCorrupt):
+        vault.read(receipt)
+    assert {each.kind for each in vault.verify().findings} >= {"unreadable"}
+
+
+def test_a_digest_of_the_index_alone_is_not_believed(open_vault: OpenVault, folder: Path) -> None:
+    """Where the index names other bytes for an entry, the receipt and the pack contradict it."""
+    vault = open_vault()
+    mine, other = receipts(vault.put_many(entries(2)))
+    db = _session_db(vault)
+    db.execute("DELETE FROM object WHERE raw = ?", (mine.stored_digest.value,))
+    db.execute(
+        "UPDATE object SET raw = ? WHERE raw = ?",
+        (mine.stored_digest.value, other.stored_digest.value),
+    )
+
+    with pytest.raises(SinkCorrupt):
+        vault.read(mine)
+    for seen in vault.view(BOB).messages():
+        with pytest.raises(SinkCorrupt):
+            seen.content()
+    assert Digest.of(mail(0)) == mine.stored_digest
