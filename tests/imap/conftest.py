@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.imap import Mailbox
 
+from mailarchive.testing.cyrus import Cyrus, cyrus
 from mailarchive.testing.dovecot import Dovecot, dovecot
 
 if TYPE_CHECKING:
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
 def server() -> Iterator[Dovecot]:
     """A real Dovecot."""
     with dovecot() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def cyrus_server(pytestconfig: pytest.Config) -> Iterator[Cyrus]:
+    """A real Cyrus; its packages are kept in pytest's cache."""
+    assert pytestconfig.cache is not None
+    with cyrus(pytestconfig.cache.mkdir("cyrus")) as running:
         yield running
 
 

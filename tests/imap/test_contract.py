@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from support.imap_worlds import OnAScript, OnDovecot
+from support.imap import PlainMailbox, read_all
+from support.imap_worlds import OnAScript, OnServer
 
+from mailarchive.sources.imap import FolderChoice
 from mailarchive.testing import source_contract
 from mailarchive.testing.imap_server import ImapServer
 from mailarchive.testing.source_contract import SourceContract
@@ -14,8 +16,9 @@ from mailarchive.testing.source_contract import SourceContract
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from support.imap import Mailbox
+    from support.imap import Mailbox, Numbered
 
+    from mailarchive.testing.cyrus import Cyrus
     from mailarchive.testing.source_contract import SourceWorld
 
 
@@ -25,7 +28,16 @@ class TestOnDovecot(SourceContract):
     @pytest.fixture
     def world(self, mailbox: Mailbox) -> SourceWorld:
         """A fresh mailbox."""
-        return OnDovecot(mailbox)
+        return OnServer(mailbox)
+
+
+class TestOnCyrus(SourceContract):
+    """Every law, on another real server."""
+
+    @pytest.fixture
+    def world(self, cyrus_server: Cyrus) -> SourceWorld:
+        """A fresh mailbox."""
+        return OnServer(PlainMailbox(cyrus_server, cyrus_server.new_user()))
 
 
 class TestOnAScript(SourceContract):
@@ -44,3 +56,26 @@ def test_every_law_is_a_test_of_the_contract() -> None:
 
     assert [law.__name__ for law in source_contract.LAWS if law.__name__ not in tests] == []
     assert len(tests) == len(source_contract.LAWS)
+
+
+def test_what_another_user_shares_on_cyrus_is_left_alone_unless_asked_for(
+    cyrus_server: Cyrus, numbered: Numbered
+) -> None:
+    """Its namespaces (RFC 2342) are told apart, one with an empty prefix included."""
+    mine = PlainMailbox(cyrus_server, cyrus_server.new_user())
+    others = PlainMailbox(cyrus_server, cyrus_server.new_user())
+    mine.put(numbered(3), "INBOX/Projects/Alpha")
+    others.put(numbered(2))
+    with others.raw() as connection:
+        connection.command(f"SETACL INBOX {mine.user} lrs")
+    with mine.source() as source:
+        own = {folder.name for folder in source.folders()}
+        read = read_all(source, "INBOX/Projects/Alpha")
+    with mine.source(folders=FolderChoice(shared=True)) as source:
+        everything = {folder.name for folder in source.folders()}
+        (shared,) = everything - own
+        theirs = read_all(source, shared)
+
+    assert [message.raw for message in read] == numbered(3)
+    assert shared.endswith(others.user)
+    assert [message.raw for message in theirs] == numbered(2)

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from attrs import frozen
+from typing_extensions import override
 
 from mailarchive import Archived, Digest, Receipt, SourceMessage
 from mailarchive.auth import Password
 from mailarchive.sources.imap import ImapLimits, ImapSource
+from mailarchive.testing.cyrus import Cyrus
+from mailarchive.testing.dovecot import Dovecot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mailarchive import Page
     from mailarchive.testing._raw_imap import RawImap
-    from mailarchive.testing.dovecot import Dovecot
     from mailarchive.testing.imap_server import ImapServer
 
 QUICK = ImapLimits(connect_timeout=5, read_timeout=5, first_backoff=0)
 
 
+S = TypeVar("S", Dovecot, Cyrus)
+
+
 @frozen
-class Mailbox:
+class AnyMailbox(Generic[S]):
     """A mailbox that nobody else uses, and how to look at it from outside."""
 
-    server: Dovecot
+    server: S
     user: str
 
     def put(
@@ -39,18 +44,21 @@ class Mailbox:
         return self.server.raw(self.user)
 
     def source(self, **settings: Any) -> ImapSource:
-        """The mailbox as the library sees it, over TLS unless told otherwise."""
+        """The mailbox as the library sees it."""
         return ImapSource(
             self.server.host,
             **{
                 "auth": Password(self.user, self.server.password),
-                "port": self.server.imaps_port,
-                "ca_file": self.server.ca_file,
                 "limits": QUICK,
                 "sleep": _no_sleep,
+                **self.protection(),
                 **settings,
             },
         )
+
+    def protection(self) -> dict[str, Any]:
+        """How the server is reached unless a test says otherwise."""
+        raise NotImplementedError
 
     def state(self, folder: str = "INBOX") -> list[bytes]:
         """What the server says of every message: UID, flags, size, date."""
@@ -58,6 +66,26 @@ class Mailbox:
             connection.command(f'EXAMINE "{folder}"')
             answer = connection.command("UID FETCH 1:* (UID FLAGS RFC822.SIZE INTERNALDATE)")
             return [line for line in answer if b" FETCH " in line]
+
+
+@frozen
+class Mailbox(AnyMailbox[Dovecot]):
+    """A mailbox on Dovecot, over TLS."""
+
+    @override
+    def protection(self) -> dict[str, Any]:
+        """TLS, and the server's own certificate to trust."""
+        return {"port": self.server.imaps_port, "ca_file": self.server.ca_file}
+
+
+@frozen
+class PlainMailbox(AnyMailbox[Cyrus]):
+    """A mailbox on Cyrus, in clear text."""
+
+    @override
+    def protection(self) -> dict[str, Any]:
+        """None, and asked for twice."""
+        return {"port": self.server.port, "security": "plain", "allow_plaintext": True}
 
 
 def _no_sleep(seconds: float) -> None:

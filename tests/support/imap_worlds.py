@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mailarchive import MessageRef
     from mailarchive.abc import Source
     from mailarchive.testing.imap_server import ImapServer
-    from support.imap import Mailbox
+    from support.imap import Mailbox, PlainMailbox
 
 LIMITS = evolve(QUICK, page=5)
 INBOX = FolderChoice.only("INBOX")
@@ -29,14 +29,14 @@ def uid_of(ref: MessageRef) -> int:
 
 
 @frozen
-class OnDovecot(SourceWorld):
+class OnServer(SourceWorld):
     """A mailbox on a real server."""
 
-    mailbox: Mailbox
+    mailbox: Mailbox | PlainMailbox
 
     @override
     def source(self) -> Source:
-        """Over TLS."""
+        """Over TLS where the server has it."""
         return self.mailbox.source(folders=INBOX, limits=LIMITS)
 
     @override
