@@ -13,7 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mailarchive._cli._text import safe
-from mailarchive.errors import ConfigurationError, MailArchiveError, Unsupported
+from mailarchive.errors import (
+    ConfigurationError,
+    DirectoryError,
+    MailArchiveError,
+    Unsupported,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     try:
         return int(arguments.command(arguments))
-    except (ConfigurationError, Unsupported) as error:
+    except (ConfigurationError, DirectoryError, Unsupported) as error:
         return _say(error, WRONG)
     except MailArchiveError as error:
         return _say(error, FAILED)

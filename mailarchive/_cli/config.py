@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mailarchive._cli._toml import Table
-    from mailarchive.abc import Decoder, Source, UserMap
+    from mailarchive.abc import Decoder, Source
     from mailarchive.attribution import Attribution, Unknown
     from mailarchive.vault import Vault
 
@@ -49,7 +49,7 @@ class Job:
 
     source: Source
     decoder: Decoder
-    users: UserMap
+    users: DirectoryMap
     attribution: Attribution
     unknown: Unknown
     removal: Removal

@@ -32,6 +32,7 @@ def run(
 ) -> int:
     """Run the job of a TOML file once; only one run of it at a time."""
     job = config.load(path)
+    job.users.refresh()  # a list of users that cannot be read is said also when nothing is new
     progress = None if quiet else Progress()
     with contextlib.ExitStack() as stack:
         vault = Vault(job.vault)

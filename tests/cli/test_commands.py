@@ -182,6 +182,19 @@ def test_quarantine_can_fail_a_run(demo: Path, capfdbinary: pytest.CaptureFixtur
         run(capfdbinary, "run", "archive.toml", "--quiet", *words, status=status)
 
 
+@pytest.mark.parametrize("users", [None, "", "id,name\nalice,Alice\n"])
+def test_users_that_cannot_be_read_are_said_also_when_nothing_is_new(
+    users: str | None, demo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A job that would fail tomorrow does not say today that all is well."""
+    (demo / "users.csv").unlink()
+    if users is not None:
+        (demo / "users.csv").write_text(users)
+
+    assert main(["run", "archive.toml", "--quiet"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_a_vault_that_is_not_there_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
