@@ -203,7 +203,9 @@ class _Reader:
         return count if self.intercept or len(labels) >= _SIGNATURE else 0
 
     def _flag(self, code: DefectCode, line: Line) -> None:
-        self.defects.append(Defect(code, line.number))
+        defect = Defect(code, line.number)
+        if self.defects[-1:] != [defect]:
+            self.defects.append(defect)
 
     def _address(self, label: str) -> str | None:
         value = self.values.get(label)

@@ -35,7 +35,7 @@ class Particulars:
 
     report_id: str | None = field(repr=False)
     parent_id: str | None = field(repr=False)
-    report_date: str | None
+    report_date: str | None = field(repr=False)
     return_path: Address | None
     sender_in_original: Address | None
     message_id_in_original: str | None = field(repr=False)

@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from mailarchive._model import Role, Span
-from mailarchive._rfc5322 import Block, decode_text
+from mailarchive._rfc5322 import decode_text, header_end
 from mailarchive.journal._addresses import SPEC
 from mailarchive.journal._markers import GENERATOR
 from mailarchive.journal._mime import Part, find_delimiter
@@ -20,12 +20,15 @@ from mailarchive.journal._originals import BEGINNING, NAMES
 from mailarchive.journal._report import EnvelopeText, JournalReport, Kind, RecipientLine, Step
 
 if TYPE_CHECKING:
+    from mailarchive._rfc5322 import Block
     from mailarchive.journal._report import Limits
 
 _MIXED: Final = re.compile(rb'\s*multipart/mixed;\s*boundary="([^"\\]*[^"\\\s])"\s*\Z')
 _RFC822: Final = b"Content-Type: message/rfc822\r\n\r\n"
+_ATEXT: Final = rb"[!#-'*+\-./0-9=?A-Z^-~]+"
+_NAME: Final = rb'(?:[^"(),:;<>@\\]*|"[^"\\]*"\s*)'
 _AUTHOR: Final = re.compile(
-    rb'\s*(?:(?:[^"(),:;<>@\\]*|"[^"\\]*"\s*)<)?([!#-\'*+\-./-9=?A-Z^-~]+@[!#-\'*+\-./-9=?A-Z^-~]+)>?\s*\Z'
+    rb"(?:%b<(%b@%b)>|(%b@%b))\Z" % (_NAME, _ATEXT, _ATEXT, _ATEXT, _ATEXT)
 )
 _CR: Final = 0x0D
 _TWO: Final = 2
@@ -84,9 +87,8 @@ def _envelope(part: Part, limits: Limits) -> EnvelopeText | None:
     if part.kind != b"text/plain":
         return None
     text, guessed = decode_text(part.content(limits.text_bytes), part.header.charset)
-    text = text.replace("\r\n", "\n").rstrip("\n")
-    head = _HEAD.match(text)
-    if head is None or guessed:
+    head = _HEAD.match(text := text.replace("\r\n", "\n").rstrip("\n"))
+    if head is None or guessed or len(text) > limits.text_lines:
         return None
     rows = _ROW.findall(text, head.end())
     if len(rows) != text.count("\n", head.end()) + 1:
@@ -112,15 +114,16 @@ def _agrees(raw: bytes, original: Span, text: EnvelopeText, limits: Limits) -> b
     """Whether the original's header has one author and one Message-ID, both the report's."""
     if BEGINNING.match(raw, original.start, original.end) is None:
         return False
-    header = Block(raw, NAMES, original.start, original.end, limit=limits.header_bytes)
-    fields = {name.lower(): value for name, value in header.fields}
-    if len(header.fields) != _TWO or len(fields) != _TWO:
+    stop, _ = header_end(raw, original.start, original.end, limits.header_bytes)
+    found = NAMES.further.findall(raw, original.start - 1, stop)
+    fields = {name.lower(): value for name, value in found}
+    if len(found) != _TWO or len(fields) != _TWO:
         return False
     message_id = fields.get(b"message-id", b"").strip()
-    author = _AUTHOR.match(fields.get(b"from", b""))
+    author = _AUTHOR.match(fields.get(b"from", b"").strip())
     return (
         message_id == (text.message_id or "").encode()
         and GENERATOR not in message_id.lower()
         and author is not None
-        and author[1] == (text.sender or "").encode()
+        and (author[1] or author[2]) == (text.sender or "").encode()
     )

@@ -128,8 +128,8 @@ class Step(NamedTuple):
 
     @override
     def __repr__(self) -> str:
-        """Show the word, never the address."""
-        return f"Step({self.word})"
+        """Show the word if it is a known one, never the address."""
+        return f"Step({self.word if self.word in {'expanded', 'forwarded'} else '...'})"
 
 
 class RecipientLine(NamedTuple):
@@ -192,8 +192,8 @@ class EnvelopeText:
     label: str | None = field(default=None, repr=False)
     mailbox: str | None = field(default=None, repr=False)
     recipients: tuple[RecipientLine, ...] = field(default=(), repr=lambda them: f"<{len(them)}>")
-    sent_utc: str | None = None
-    received_utc: str | None = None
+    sent_utc: str | None = field(default=None, repr=False)
+    received_utc: str | None = field(default=None, repr=False)
     extra: tuple[ExtraLine, ...] = field(default=(), repr=lambda them: f"<{len(them)}>")
 
 

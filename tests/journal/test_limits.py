@@ -207,6 +207,9 @@ HOSTILE: dict[str, Callable[[int], bytes]] = {
     "header lines": lambda n: reports.report(messages.message(headers=[("X-MS", "y")] * n)),
     "folded headers": header("From", "\r\n x"),
     "comments in From": header("From", "("),
+    "blanks in From": lambda n: reports.report(
+        messages.message(sender=" " * n + "x"), sender="x@y.z"
+    ),
     "quotes in From": header("From", '"\\"'),
     "encoded words": header("Subject", "=?u?q?a?= "),
 }
