@@ -8,7 +8,6 @@ import json
 import os
 import re
 import stat
-import sys
 import threading
 import uuid
 from contextlib import ExitStack, contextmanager
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from mailarchive.errors import SinkCorrupt, SinkError, SinkNotWritable, Unsupported
-from mailarchive.vault import _disk
+from mailarchive.vault import _disk, _mounts
 from mailarchive.vault._errors import closed
 
 if TYPE_CHECKING:
@@ -32,40 +31,10 @@ FORMAT = 1
 VOLUME = "0001"
 _HEADER = "vault.json"
 _LARGEST_HEADER = 1 << 16
+_LATER_HEADER = re.compile(r"vault\.[0-9]+\.json\Z")
 _ID = re.compile(r"[0-9a-f]{32}\Z")
 _SUITES = {"hash": "sha256", "compression": "zstd", "encryption": "none"}
 _PARTS = ("volumes", VOLUME, "packs")
-
-MOUNTS = "/proc/self/mountinfo"
-NETWORK = frozenset(
-    {
-        "9p",
-        "afs",
-        "beegfs",
-        "ceph",
-        "cifs",
-        "coda",
-        "davfs",
-        "gfs2",
-        "glusterfs",
-        "lustre",
-        "ncpfs",
-        "nfs",
-        "nfs4",
-        "ocfs2",
-        "pvfs2",
-        "smb3",
-        "smbfs",
-        "fuse.ceph",
-        "fuse.davfs",
-        "fuse.glusterfs",
-        "fuse.juicefs",
-        "fuse.rclone",
-        "fuse.s3fs",
-        "fuse.sshfs",
-    }
-)
-"""File systems that other machines write to: their locks and syncs are not what we rely on."""
 
 
 @frozen
@@ -140,7 +109,7 @@ class Place:
         Raises `SinkError` where it is no vault, `Unsupported` where it is one that this
         release must not touch, `SinkNotWritable`, and `OSError`.
         """
-        refuse_network(self._path)
+        _mounts.refuse_network(self._path)
         with ExitStack() as stack:
             root = self._enter_root(stack)
             self._identity = self._identify(root, now)
@@ -185,6 +154,8 @@ class Place:
 
     def _identify(self, root: int, now: datetime) -> Identity:
         with _locked(root):
+            if any(_LATER_HEADER.match(name) for name in os.listdir(root)):
+                raise _later()
             data = _read_header(root)
             if data is None:
                 self._refuse_foreign(root)
@@ -328,10 +299,7 @@ def _parse_header(data: bytes) -> Identity:
             "vault.json cannot be read", suggestions=["restore vault.json from a copy"]
         ) from error
     if not known:
-        raise Unsupported(
-            "the vault is of a format that this release does not know",
-            suggestions=["open it with the release that made it, or with a later one"],
-        )
+        raise _later()
     if not isinstance(vault, str) or not _ID.match(vault):
         raise SinkCorrupt("vault.json holds no id", suggestions=["restore vault.json from a copy"])
     return Identity(vault, origin)
@@ -343,6 +311,13 @@ _OURS = frozenset({"quarantine", "export", "lost+found"})
 def _is_ours(name: str) -> bool:
     """Whether a run may have put this beside a vault that is yet to be made."""
     return name in _OURS or name.startswith((f".{_HEADER}.", "state.")) or name.endswith(".lock")
+
+
+def _later() -> Unsupported:
+    return Unsupported(
+        "the vault is of a format that this release does not know",
+        suggestions=["open it with the release that made it, or with a later one"],
+    )
 
 
 def _no_vault(words: str) -> SinkError:
@@ -361,45 +336,3 @@ def _incomplete(name: str) -> SinkCorrupt:
         f"the folder {name} is missing from the vault",
         suggestions=["restore it from a copy, or open the vault once for writing if it is new"],
     )
-
-
-def refuse_network(path: Path, mounts: str | None = None) -> None:
-    """Raise `Unsupported` where the path is on a file system that is not of this machine.
-
-    `mounts` is in the form of /proc/self/mountinfo (proc(5)).  Where there is none, as
-    outside Linux, nothing is known and nothing refused.
-    """
-    if mounts is None and sys.platform == "linux":
-        mounts = _mounts()
-    found = file_system(os.path.realpath(path), mounts or "")
-    if found in NETWORK:
-        raise Unsupported(
-            f"a vault cannot live on a network file system ({found})",
-            suggestions=["choose a folder on a disk of this machine"],
-        )
-
-
-def _mounts() -> str:
-    try:
-        return Path(MOUNTS).read_text("utf-8", "surrogateescape")
-    except OSError:
-        return ""
-
-
-def file_system(path: str, mounts: str) -> str | None:
-    """Return the type of the file system that `path` is on, as far as `mounts` tells."""
-    best: tuple[int, str] | None = None
-    for line in mounts.splitlines():
-        fields, _, rest = line.partition(" - ")
-        names = fields.split(" ")
-        if len(names) < 5 or not rest:  # noqa: PLR2004 - proc(5): the fifth field is the mount point
-            continue
-        point = _OCTAL.sub(lambda found: chr(int(found[1], 8)), names[4]).rstrip("/")
-        covers = path == point or path.startswith(f"{point}/")
-        # A later mount at the same point hides the earlier one.
-        if covers and (best is None or len(point) >= best[0]):
-            best = (len(point), rest.split(" ")[0])
-    return None if best is None else best[1]
-
-
-_OCTAL = re.compile(r"\\([0-7]{3})")

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from mailarchive.vault._writer import Packed
 
 
+_MOST_ENTRIES = 2_000
+"""Entries of one batch, so that its manifest stays small enough to be read whole."""
+
+
 @frozen
 class Settings:
     """How a vault is opened; see `Vault`."""
@@ -132,15 +136,15 @@ class Session:
     # -- appending ------------------------------------------------------------------------
 
     def store(self, entries: list[tuple[ArchiveEntry, Prepared]]) -> frozenset[Digest]:
-        """Append what is not there yet as one batch; return the ids that are new."""
+        """Append what is not there yet; return the ids that are new."""
         self.refuse_read_only()
         with self.place.writing():
             self._recovery.adopt(look_around=False)
             new = [prepared for entry, prepared in entries if self.index.find(entry.id) is None]
-            if new:
-                objects = self._objects(new)
-                records = tuple(prepared.record for prepared in new)
-                self._writer.append(Draft(objects, records))
+            for start in range(0, len(new), _MOST_ENTRIES):
+                some = new[start : start + _MOST_ENTRIES]
+                records = tuple(prepared.record for prepared in some)
+                self._writer.append(Draft(self._objects(some), records))
         return frozenset(prepared.record.id for prepared in new)
 
     def state(self, fact: Fact) -> None:

@@ -152,6 +152,11 @@ class Writer:
             objects=len(objects),
         )
         manifest = Manifest.written(head, tuple(objects), draft.contents, at)
+        if len(manifest.data) > _manifest.LARGEST:
+            raise SinkError(
+                "the manifest of a batch would be too large to be read back",
+                suggestions=["put fewer messages at a time"],
+            )
         members += _tar.member(_tar.MANIFEST.format(manifest.digest.hex), manifest.data)
         return manifest, b"".join(members)
 

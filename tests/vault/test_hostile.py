@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -195,6 +196,37 @@ def test_a_batch_that_claims_a_number_again_is_named(folder: Path) -> None:
 
     with Vault(folder) as vault:
         assert "rival" in {each.kind for each in vault.verify().findings}
+
+
+def test_a_damage_can_be_sent_elsewhere(folder: Path) -> None:
+    """An error that says what is damaged, and where, survives pickling; it tells no mail."""
+    with Vault(folder) as vault:
+        (receipt,) = receipts([vault.put(entry(mail()))])
+        (pack,) = folder.rglob("*.tar")
+        pack.write_bytes(pack.read_bytes().replace(b"Hello", b"HELLO").replace(b"\x28\xb5", b"xx"))
+        with pytest.raises(SinkCorrupt) as caught:
+            vault.read(receipt)
+
+    again = pickle.loads(pickle.dumps(caught.value))
+
+    assert (str(again), again.suggestions) == (str(caught.value), caught.value.suggestions)
+    assert (again.kind, again.pack, again.offset) == ("digest", pack.stem, 0)
+
+
+def test_a_batch_too_large_to_be_read_back_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is written that the reader would refuse; many entries become several batches."""
+    monkeypatch.setattr("mailarchive.vault._session._MOST_ENTRIES", 3)
+    with Vault(folder) as vault:
+        assert len(receipts(vault.put_many(entries(8)))) == 8
+        assert vault.verify("content").batches == 3
+        monkeypatch.setattr(_manifest, "LARGEST", 1000)
+        with pytest.raises(SinkError, match="too large"):
+            vault.put_many(entries(2, start=20))
+        monkeypatch.undo()
+        vault.put_many(entries(2, start=20))
+        assert vault.verify("content").ok
 
 
 # -- the index, when the system does not go along -------------------------------------------

@@ -21,7 +21,7 @@ from mailarchive.errors import (
     SinkNotWritable,
     Unsupported,
 )
-from mailarchive.vault import Vault, _place
+from mailarchive.vault import Vault, _mounts, _place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,6 +119,15 @@ def test_a_header_that_is_not_known_is_refused(
     _refused(folder, kind)
 
 
+def test_a_vault_that_a_later_release_took_over_is_refused(folder: Path) -> None:
+    """A second header says that a later release has written what this one cannot know."""
+    with Vault(folder):
+        (folder / "vault.2.json").write_text("{}")
+
+    _refused(folder, Unsupported)
+    _refused(folder, Unsupported, read_only=True)
+
+
 MOUNTS = """\
 22 1 254:0 / / rw,relatime - ext4 /dev/vda rw
 30 22 0:40 / /mnt/with\\040space rw - nfs4 server:/x rw
@@ -143,14 +152,14 @@ garbage
 )
 def test_the_mount_table_tells_the_file_system(path: str, kind: str) -> None:
     """The longest mount point above a path, and the latest of two, is the one that counts."""
-    assert _place.file_system(path, MOUNTS) == kind
+    assert _mounts.file_system(path, MOUNTS) == kind
 
 
 def test_a_network_file_system_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a file system of other machines locks and syncs are not what the vault relies on."""
     table = folder.parent / "mounts"
     table.write_text(f"1 0 0:1 / {folder.parent} rw - nfs4 server:/x rw\n")
-    monkeypatch.setattr(_place, "MOUNTS", str(table))
+    monkeypatch.setattr(_mounts, "MOUNTS", str(table))
 
     _refused(folder, Unsupported)
     assert not folder.exists()
