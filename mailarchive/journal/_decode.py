@@ -57,14 +57,13 @@ def decode(raw: bytes, *, limits: Limits = DEFAULT) -> JournalReport:
     `partial`; `LimitExceeded` beyond `limits`.  Time is linear in the length of `raw`.
     Grammar: MS-XJRNL 2.1, and the reports of Exchange 2003.
     """
-    block = top_header(raw, 0, len(raw), limits)
-    plain = _plain.read(raw, block, limits)
-    return step_by_step(raw, block, limits) if plain is None else plain
+    plain = _plain.read(raw, limits)
+    return step_by_step(raw, limits) if plain is None else plain
 
 
-def step_by_step(raw: bytes, block: Block, limits: Limits = DEFAULT) -> JournalReport:
+def step_by_step(raw: bytes, limits: Limits = DEFAULT) -> JournalReport:
     """Return what `decode` returns, by the way that can tell every departure."""
-    return _decode(raw, _Window(raw, 0, len(raw)), block, limits)
+    return _decode(raw, _Window(raw, 0, len(raw)), limits)
 
 
 def unwrap(report: JournalReport, *, limits: Limits = DEFAULT) -> JournalReport:
@@ -79,11 +78,11 @@ def unwrap(report: JournalReport, *, limits: Limits = DEFAULT) -> JournalReport:
         raw, window = report.raw, _Window(report.raw, original.start, original.end)
     else:
         raw, window = original, _Window(original, 0, len(original))
-    inner = _decode(raw, window, top_header(*window, limits), limits)
-    return evolve(inner, depth=report.depth + 1)
+    return evolve(_decode(raw, window, limits), depth=report.depth + 1)
 
 
-def _decode(raw: bytes, window: _Window, block: Block, limits: Limits) -> JournalReport:
+def _decode(raw: bytes, window: _Window, limits: Limits) -> JournalReport:
+    block = top_header(*window, limits)
     found = marks(block)
     kind = media_type(block.value(b"content-type"))
     report = None

@@ -27,7 +27,7 @@ _WORKMAIL: Final = b"x-wm-journal-report"
 _INTERCEPT: Final = b"x-ms-gcc-journal-report"
 
 MARKERS: Final = tuple(name.decode() for name in (*_2007, *_2003, _WORKMAIL))
-_TOP: Final = Names("Content-Type", *MARKERS)
+TOP: Final = Names("Content-Type", *MARKERS)
 _SIGNS: Final = Names("Message-ID", "Sender", "X-MS-Exchange-Generated-Message-Source")
 _EXCHANGE: Final = b"microsoftexchange329e71ec88ae4615bbc36ab6ce41109e@"
 GENERATOR: Final = b"@journal.report.generator"
@@ -53,7 +53,7 @@ _NONE: Final = Marks(None)
 
 def top_header(raw: bytes, start: int, end: int, limits: Limits) -> Block:
     """Find the fields of a message that say whether it is a report."""
-    return Block(raw, _TOP, start, end, limit=limits.header_bytes)
+    return Block(raw, TOP, start, end, limit=limits.header_bytes)
 
 
 def marks(block: Block) -> Marks:

@@ -111,8 +111,15 @@ def _read_header(block: bytes) -> PartHeader:
     )
 
 
-_remembered: Final = lru_cache(maxsize=256)(_read_header)
+part_header: Final = lru_cache(maxsize=256)(_read_header)
 """A pure function of a few bytes, so its memory is no state that anybody could notice."""
+
+
+def untransferred(data: bytes, encoding: bytes) -> bytes:
+    """Undo a transfer encoding: `base64`, `quoted-printable` or none."""
+    if not encoding:
+        return data
+    return base64_lenient(data) if encoding == b"base64" else binascii.a2b_qp(data)
 
 
 @final
@@ -129,7 +136,7 @@ class Part:
         stop, body = header_end(raw, begin, end, limit)
         block = raw[begin:stop]
         self.raw, self.begin, self.end, self.closed = raw, begin, end, closed
-        self.header = _remembered(block) if len(block) <= _SHORT else _read_header(block)
+        self.header = part_header(block) if len(block) <= _SHORT else _read_header(block)
         self.kind = self.header.kind
         self.start = end if body is None else body
 
@@ -154,11 +161,7 @@ class Part:
         """
         if self.end - self.start > limit:
             raise LimitExceeded("a part of a journal report is longer than the limit of its kind")
-        data = self.raw[self.start : self.end]
-        encoding = self.header.encoding
-        if encoding == b"base64":
-            return base64_lenient(data)
-        return binascii.a2b_qp(data) if encoding else data
+        return untransferred(self.raw[self.start : self.end], self.header.encoding)
 
 
 def cut(

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Final
 from mailarchive._model import Role, Span
 from mailarchive._rfc5322 import decode_text, header_end
 from mailarchive.journal._addresses import SPEC
-from mailarchive.journal._markers import GENERATOR
-from mailarchive.journal._mime import Part, find_delimiter
+from mailarchive.journal._markers import GENERATOR, TOP
+from mailarchive.journal._mime import find_delimiter, part_header, untransferred
 from mailarchive.journal._originals import BEGINNING, NAMES
 from mailarchive.journal._report import EnvelopeText, JournalReport, Kind, RecipientLine, Step
 
 if TYPE_CHECKING:
-    from mailarchive._rfc5322 import Block
     from mailarchive.journal._report import Limits
 
 _MIXED: Final = re.compile(rb'\s*multipart/mixed;\s*boundary="([^"\\]*[^"\\\s])"\s*\Z')
@@ -30,6 +29,8 @@ _NAME: Final = rb'(?:[^"(),:;<>@\\]*|"[^"\\]*"\s*)'
 _AUTHOR: Final = re.compile(
     rb"(?:%b<(%b@%b)>|(%b@%b))\Z" % (_NAME, _ATEXT, _ATEXT, _ATEXT, _ATEXT)
 )
+_EMPTY: Final = b"\r\n\r\n"
+_SHORT: Final = 1_000
 _CR: Final = 0x0D
 _TWO: Final = 2
 
@@ -44,26 +45,33 @@ _ROW: Final = re.compile(
 _ROLES: Final = {"To": Role.TO, "Cc": Role.CC, "Bcc": Role.BCC, "Recipient": Role.RECIPIENT}
 
 
-def read(raw: bytes, top: Block, limits: Limits) -> JournalReport | None:
-    """Return the report, or `None` where the general route must look.
-
-    `top` is the header of the message, with the fields that tell a report.
-    """
-    fields = dict(top.fields)
-    if top.body is None or len(top.fields) != _TWO or b"X-MS-Journal-Report" not in fields:
+def read(raw: bytes, limits: Limits) -> JournalReport | None:
+    """Return the report, or `None` where the general route must look."""
+    end = raw.find(_EMPTY, 0, limits.header_bytes)
+    if end < 0:
+        return None
+    top = b"\n" + raw[:end]
+    found = TOP.further.findall(top)
+    fields = dict(found)
+    if len(found) != _TWO or b"X-MS-Journal-Report" not in fields or _has_line_feed_only(top):
         return None
     mixed = _MIXED.match(fields.get(b"Content-Type", b""))
-    cut = None if mixed is None else _cut(raw, b"\n--" + mixed[1], top.body, limits)
+    cut = None if mixed is None else _cut(raw, b"\n--" + mixed[1], end + len(_EMPTY))
     if cut is None:
         return None
-    part, original = cut
-    text = _envelope(part, limits)
+    text_part, original = cut
+    text = _envelope(raw, text_part, limits)
     if text is None or not _agrees(raw, original, text, limits):
         return None
     return JournalReport(raw, Kind.EXCHANGE_2007, text, (original,))
 
 
-def _cut(raw: bytes, needle: bytes, body: int, limits: Limits) -> tuple[Part, Span] | None:
+def _has_line_feed_only(header: bytes) -> bool:
+    """Whether a header, behind a line feed, may end before its first CRLF CRLF."""
+    return b"\n\n" in header or b"\n\r\n" in header
+
+
+def _cut(raw: bytes, needle: bytes, body: int) -> tuple[Span, Span] | None:
     """Return the envelope's part and the original, where these two are all there is."""
     length = len(needle)
     first = raw.find(needle, body - 1)
@@ -74,19 +82,24 @@ def _cut(raw: bytes, needle: bytes, body: int, limits: Limits) -> tuple[Part, Sp
     last = find_delimiter(raw, needle, start - 1, len(raw))
     if last <= start or raw[last + length : last + length + 4] not in (b"--\r\n", b"--"):
         return None
-    if raw[first + length : first + length + 2] != b"\r\n" or raw[second - 1] != _CR:
+    if raw[first + length : first + length + 2] != b"\r\n":
         return None
-    if raw[last - 1] != _CR:
+    if raw[second - 1] != _CR or raw[last - 1] != _CR:
         return None
-    part = Part(raw, first + length + 2, second - 1, limits.header_bytes, closed=True)
-    return part, Span(start, last - 1)
+    return Span(first + length + 2, second - 1), Span(start, last - 1)
 
 
-def _envelope(part: Part, limits: Limits) -> EnvelopeText | None:
+def _envelope(raw: bytes, part: Span, limits: Limits) -> EnvelopeText | None:
     """Return what the text says, where it is all well-formed."""
-    if part.kind != b"text/plain":
+    stop = raw.find(_EMPTY, part.start, part.end)
+    block = raw[part.start : stop + 2]
+    if stop < 0 or stop - part.start > _SHORT or _has_line_feed_only(b"\n" + block):
         return None
-    text, guessed = decode_text(part.content(limits.text_bytes), part.header.charset)
+    header = part_header(block)
+    if header.kind != b"text/plain" or part.end - stop > limits.text_bytes:
+        return None
+    data = untransferred(raw[stop + len(_EMPTY) : part.end], header.encoding)
+    text, guessed = decode_text(data, header.charset)
     head = _HEAD.match(text := text.replace("\r\n", "\n").rstrip("\n"))
     if head is None or guessed or len(text) > limits.text_lines:
         return None
