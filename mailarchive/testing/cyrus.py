@@ -40,7 +40,9 @@ PACKAGES = (
     "cyrus-imapd",
     "libclamav12",
     "libical3",
+    "libjansson4",
     "libpcre3",
+    "libpq5",
     "libxapian30",
     "libzephyr4",
 )

@@ -25,9 +25,10 @@ def server() -> Iterator[Dovecot]:
 
 @pytest.fixture(scope="session")
 def cyrus_server(pytestconfig: pytest.Config) -> Iterator[Cyrus]:
-    """A real Cyrus; its packages are kept in pytest's cache."""
-    assert pytestconfig.cache is not None
-    with cyrus(pytestconfig.cache.mkdir("cyrus")) as running:
+    """A real Cyrus; its packages are kept beside the sources."""
+    cache = pytestconfig.rootpath / ".servers"
+    cache.mkdir(exist_ok=True)
+    with cyrus(cache) as running:
         yield running
 
 

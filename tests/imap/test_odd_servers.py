@@ -69,7 +69,7 @@ def test_a_listing_may_be_longer_than_a_line() -> None:
         for item in server.boxes["INBOX"].items:
             item.uid = item.uid * 10_007 + 1_000_000_000
         expected = [item.uid for item in server.boxes["INBOX"].items]
-        with scripted(server, limits=evolve(QUICK, page=5_000)) as source:
+        with scripted(server, limits=evolve(QUICK, page=5_000, read_timeout=60)) as source:
             assert uids(source) == expected
 
 
