@@ -259,7 +259,8 @@ class Source(_Opened):
     def _fetch(self, refs: Sequence[MessageRef]) -> Iterable[SourceMessage | Unavailable]:
         """Hand over a page's items, streamed, in any order, without marking them.
 
-        An item that is gone is left out.
+        An item that is gone is left out.  Raises `CheckpointInvalid` where the folder has
+        been numbered anew since it was listed.
         """
 
     def _remove(self, archived: Sequence[Archived]) -> Iterable[RemovalResult]:
@@ -292,7 +293,8 @@ class Source(_Opened):
     def fetch(self, refs: Sequence[MessageRef]) -> Iterator[SourceMessage | Unavailable]:
         """Yield each item at most once and nothing else; what is gone is left out.
 
-        Raises `SourceError`, also where a source hands over what was not asked for.
+        Raises `SourceError`, also where a source hands over what was not asked for, and
+        `CheckpointInvalid` where the folder has been numbered anew since it was listed.
         """
         wanted = set(refs)
         with self._guard("reading messages"):

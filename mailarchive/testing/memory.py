@@ -172,17 +172,26 @@ class MemorySource(Source):
         self._step("scan")
         box = self._boxes.get(folder.key)
         if box is None:
-            raise MailboxNotFound(f"source {self.name} has no such folder")
+            raise MailboxNotFound(
+                f"source {self.name} has no such folder", suggestions=["deliver something to it"]
+            )
         if box.error is not None:
             raise box.error
-        epoch, _, last = (after or f"{box.epoch}.0").partition(".")
-        if epoch != str(box.epoch):
-            raise CheckpointInvalid(f"source {self.name}: the folder has another epoch")
-        uids = sorted(uid for uid in box.items if uid > int(last))
+        last = 0 if after is None else self._resume(box, after)
+        uids = sorted(uid for uid in box.items if uid > last)
         for start in range(0, len(uids), self._page_size):
             some = uids[start : start + self._page_size]
             there = [self._ref(box, uid) for uid in some if uid in box.items]
             yield Page(folder, tuple(there), f"{box.epoch}.{some[-1]}")
+
+    def _resume(self, box: _Box, token: str) -> int:
+        epoch, _, last = token.partition(".")
+        if epoch != str(box.epoch) or not last.isdecimal() or not last.isascii():
+            raise CheckpointInvalid(
+                f"source {self.name}: the token is of another epoch, or none",
+                suggestions=["list the folder anew"],
+            )
+        return int(last)
 
     @override
     def _fetch(self, refs: Sequence[MessageRef]) -> Iterator[SourceMessage | Unavailable]:

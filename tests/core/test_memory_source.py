@@ -1,0 +1,78 @@
+"""The source in memory is held to the laws of every source: it is an implementation, no mock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from typing_extensions import override
+
+from mailarchive.retry import RetryingSource
+from mailarchive.testing.memory import MemorySource
+from mailarchive.testing.source_contract import SourceContract, SourceWorld
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mailarchive import Folder, MessageRef
+    from mailarchive.abc import Source
+
+
+class MemoryWorld(SourceWorld):
+    """A mailbox in memory; opening it again gives the same one."""
+
+    def __init__(self) -> None:
+        self.memory = MemorySource()
+        self.memory.add(b"the folder is there from the start")
+        self.memory.lose(next(iter(self.memory.scan(self._inbox()))).refs[0])
+
+    def _inbox(self) -> Folder:
+        return self.memory.folders()[0]
+
+    @override
+    def source(self) -> Source:
+        return self.memory
+
+    @override
+    def deliver(self, raws: Sequence[bytes]) -> None:
+        for raw in raws:
+            self.memory.add(raw)
+
+    @override
+    def lose(self, ref: MessageRef) -> None:
+        self.memory.lose(ref)
+
+    @override
+    def flag(self, ref: MessageRef) -> None:
+        self.memory.flag(ref, "\\Flagged")
+
+    @override
+    def look(self) -> object:
+        refs = [ref for page in self.memory.scan(self._inbox()) for ref in page.refs]
+        return [(ref, self.memory.flags(ref)) for ref in refs], self.memory.contents()
+
+
+class TestMemorySource(SourceContract):
+    """The source itself."""
+
+    @pytest.fixture
+    def world(self) -> SourceWorld:
+        """A fresh mailbox."""
+        return MemoryWorld()
+
+
+class RetryingWorld(MemoryWorld):
+    """The same behind the decorator that tries again."""
+
+    @override
+    def source(self) -> Source:
+        return RetryingSource(self.memory)
+
+
+class TestRetryingSource(SourceContract):
+    """A decorator keeps the laws of what it wraps."""
+
+    @pytest.fixture
+    def world(self) -> SourceWorld:
+        """A fresh mailbox."""
+        return RetryingWorld()
