@@ -50,7 +50,7 @@ def read_address(value: str) -> tuple[str | None, tuple[DefectCode, ...]]:
     """Return the one address of a `Sender:` and the like; `None` for a placeholder."""
     if _PLAIN.match(value):
         return value, ()
-    if not value or value.lower() == PLACEHOLDER:
+    if value in {"", "<>"} or value.lower() == PLACEHOLDER:
         return None, ()
     addresses, defects = _unwrapped(value)
     return addresses[0], defects

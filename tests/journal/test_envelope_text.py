@@ -372,6 +372,7 @@ def test_any_field_may_be_folded(folded: str, field: str, value: str, look: Look
         ({0: "Sender: Unspecified Address"}, {"sender_missing"}),
         ({0: "sender: unspecified address"}, {"sender_missing"}),
         ({0: "Sender:"}, {"sender_missing"}),
+        ({0: "Sender: <>"}, {"sender_missing"}),
         ({0: None}, {"sender_missing"}),
         ({2: "Message-Id: Unknown Message-ID"}, {"message_id_missing"}),
         ({2: "Message-Id:"}, {"message_id_missing"}),
