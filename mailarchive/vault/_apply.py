@@ -23,9 +23,16 @@ if TYPE_CHECKING:
 _dump = json.JSONEncoder(separators=(",", ":")).encode
 
 
+def one_spelling(text: str) -> str:
+    """Return the text as JSON gives it back: two halves of a character become the whole one."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+
+
 def user_bytes(user: str) -> bytes:
     """Return a user's id as the index keeps it: any text at all, and never a name of anything."""
-    return user.encode("utf-8", "surrogatepass")
+    return one_spelling(user).encode("utf-8", "surrogatepass")
 
 
 def view_key(vault: str, user: str, fork: Digest) -> str:

@@ -32,6 +32,8 @@ _POISONED_KIND = b'"kind":"poisoned"'
 READING = "reading"
 """A fact: an auditor opened the archive, who, why and when."""
 
+_HALF = b"\\ud"
+
 BAD_JSON = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
 """What a manifest that is not of ours can make a reader of JSON raise."""
 
@@ -144,9 +146,11 @@ class Manifest:
         """Return a new manifest, which reads as it was written."""
         data = write(head, objects, contents)
         made = cls(data, offset, head, Digest.of(data))
-        # Reading it again would give equal values: that is the law of the format.
         vars(made)["objects"] = objects
-        vars(made)["contents"] = tuple(enumerate(contents, 1 + len(objects)))
+        # Reading it again would give equal values: that is the law of the format.  Only
+        # halves of a character that stand side by side are read as the whole one.
+        if _HALF not in data:
+            vars(made)["contents"] = tuple(enumerate(contents, 1 + len(objects)))
         return made
 
     @property

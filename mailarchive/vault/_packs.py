@@ -168,12 +168,18 @@ class Pack:
         if rest > len(_tar.TRAILER) or any(self.read(offset, rest)):
             raise self.damage(offset, "trailer", "bytes behind the end of the archive")
 
+    def _may_be_manifest(self, offset: int) -> bool:
+        """Whether it is worth reading: its head names this pack, which no mail can know."""
+        start = self.read(offset, min(4 * _tar.BLOCK, self.size - offset))
+        head = start[_tar.BLOCK :]
+        return _tar.parse(start[: _tar.BLOCK]) is not None and self.name.encode() in head
+
     def _next_manifest(self, offset: int) -> int:
         """Where the next block stands that can be a manifest's header, or the end."""
         while offset < self.size:
             piece = self.read(offset, min(_PIECE, self.size - offset))
             for at in range(0, len(piece) - _tar.BLOCK + 1, _tar.BLOCK):
-                if piece[at : at + 2] == b"m/" and _tar.parse(piece[at : at + _tar.BLOCK]):
+                if piece[at : at + 2] == b"m/" and self._may_be_manifest(offset + at):
                     return offset + at
             offset += len(piece)
         return self.size

@@ -73,6 +73,7 @@ class Place:
         self._identity: Identity | None = None
         # A lock on an open file is the process's: among its threads another one decides.
         self._turn = threading.Lock()
+        self._unsettled = False
 
     @property
     def identity(self) -> Identity:
@@ -235,11 +236,21 @@ class Place:
             yield
 
     def settle(self) -> None:
-        """Make every name on the way to the packs durable, whoever created it."""
+        """Make every name on the way to the packs durable, whoever created it.
+
+        Raises `OSError`; and once it did so, `SinkError`.
+        """
         handles = self._open()
+        if self._unsettled:
+            raise SinkError(
+                "the disk did not take the vault's folders, and may not be asked again",
+                suggestions=["check the disk and the system's log, then open the vault again"],
+            )
+        self._unsettled = True
         for handle in (handles.packs, handles.volume, handles.volumes, handles.root):
             self._disk.sync_folder(handle)
         self._settle_above(os.fstat(handles.root).st_dev)
+        self._unsettled = False
 
     def _settle_above(self, device: int) -> None:
         """Sync the folders above the vault: a run that died may have made one of them."""

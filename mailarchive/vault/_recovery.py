@@ -205,7 +205,8 @@ class Recovery:
     def rebuild(self) -> None:
         """Make the index anew from the packs alone; the lock must be held."""
         self._place.settle()
-        tails = [self._survey(name, 0, hashing=False) for name in self._packs.names()]
+        names = [name for name in self._packs.names() if self._packs.size(name) is not None]
+        tails = [self._survey(name, 0, hashing=False) for name in names]
         with self._index.transaction():
             self._index.reset()
             apply(self._index, self._packs, that_count(tails, newest_too=True))

@@ -129,8 +129,12 @@ class Session:
                     tails.append(survey(pack))
             except SinkCorrupt:
                 continue  # the others can be read all the same, and `verify` names this one
-        with index.transaction():
-            apply(index, self.packs, that_count(tails, newest_too=True))
+        try:
+            with index.transaction():
+                apply(index, self.packs, that_count(tails, newest_too=True))
+        except BaseException:
+            index.close()
+            raise
         return index
 
     # -- appending ------------------------------------------------------------------------

@@ -105,7 +105,7 @@ class Verification:
         self._level = level
         self._on_progress = on_progress
         self._report = VerifyReport(level)
-        self._findings: list[Finding] = []
+        self._findings: dict[Finding, None] = {}
         self._tails: list[Tail] = []
         self._hidden: list[Where] = []
         self._done = 0
@@ -347,9 +347,7 @@ class Verification:
         self._find(damage.kind, damage.pack, damage.offset, str(damage))
 
     def _find(self, kind: str, pack: str | None, offset: int | None, words: str) -> None:
-        finding = Finding(kind, pack, offset, words)
-        if finding not in self._findings:
-            self._findings.append(finding)
+        self._findings[Finding(kind, pack, offset, words)] = None
 
     def _add(self, **counts: int) -> None:
         report = self._report

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 
 from mailarchive import headers
-from mailarchive._model import Address, Recipient
+from mailarchive._model import Address, Recipient, UserId
 from mailarchive.errors import SinkError, Unsupported
 from mailarchive.vault import _knowledge, _record
-from mailarchive.vault._apply import user_bytes
+from mailarchive.vault._apply import one_spelling, user_bytes
 from mailarchive.vault._errors import index_disagrees
 from mailarchive.vault._manifest import BAD_JSON
 from mailarchive.vault._record import PRIVATE_HEADERS
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Any
 
-    from mailarchive._model import UserId
     from mailarchive.vault._reading import Reading
     from mailarchive.vault._record import Record, Summary
 
@@ -100,7 +99,7 @@ class View:
     def __init__(self, reading: Reading, user: UserId) -> None:
         """Read as `user`, whose id may be any text at all."""
         self._reading = reading
-        self._user = user
+        self._user = UserId(one_spelling(user))
 
     def count(
         self,

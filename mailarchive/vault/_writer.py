@@ -88,7 +88,7 @@ class Writer:
         self._pack_size = pack_size
         self._read_back = read_back
         self._own: _Own | None = None
-        self._settled: bool | None = False
+        self._settled = False
 
     def close(self) -> None:
         """Let go of the pack, as it is: whoever writes next may go on with it."""
@@ -169,25 +169,15 @@ class Writer:
             if end is not None:
                 return self._own, end
             self.close()
-        self._settle()
+        if not self._settled:
+            self._place.settle()
+            self._settled = True
         found = None if fresh else self._left_over(size)
         if found is None:
             found = self._new_pack(), 0
         self._own = found[0]
         self._check_room(self._own, size)
         return found
-
-    def _settle(self) -> None:
-        """Make the folders durable, once; `None` says that this was tried, and failed."""
-        if self._settled is None:
-            raise SinkError(
-                "the disk did not take the vault's folders, and may not be asked again",
-                suggestions=["check the disk and the system's log, then open the vault again"],
-            )
-        if not self._settled:
-            self._settled = None
-            self._place.settle()
-            self._settled = True
 
     def _goes_on(self, own: _Own, size: int) -> int | None:
         """Where the own pack ends; `None` where it is full or not to be touched again."""
@@ -212,27 +202,38 @@ class Writer:
             if row.upto + size > self._pack_size or self._packs.size(row.name) != row.upto:
                 continue
             handle = _disk.open_file(f"{row.name}.tar", self._place.packs(), writing=True)
-            if _lock(handle):
-                # Its writer may have died before the name was durable.
-                self._disk.sync_folder(self._place.packs())
+            # Its writer may have died before the name was durable.
+            if self._take(handle):
                 return _Own(row.name, handle), row.upto
-            _disk.close(handle)
         return None
 
     def _new_pack(self) -> _Own:
         name = f"{self._clock():%Y%m%dT%H%M%SZ}-{os.getpid()}-{secrets.token_hex(6)}"
         with self._index.transaction():
             self._index.register(name)
-        folder = self._place.packs()
         try:
-            handle = self._disk.create(f"{name}.tar", folder)
-            _lock(handle)
-            self._disk.sync_folder(folder)
+            handle = self._disk.create(f"{name}.tar", self._place.packs())
+            self._take(handle)
         except OSError:
             with self._index.transaction():
                 self._index.seal(name)
             raise
         return _Own(name, handle)
+
+    def _take(self, handle: int) -> bool:
+        """Lock a pack for oneself and make its name durable; `False` where another has it."""
+        taken = False
+        try:
+            taken = _lock(handle)
+            if taken:
+                self._disk.sync_folder(self._place.packs())
+        except OSError:
+            taken = False
+            raise
+        finally:
+            if not taken:
+                _disk.close(handle)
+        return taken
 
     def _check_room(self, own: _Own, size: int) -> None:
         """Rather write nothing at all than half of a batch."""

@@ -20,7 +20,7 @@ from mailarchive.errors import (
     SinkNotWritable,
     SinkUnavailable,
 )
-from mailarchive.vault import Vault, _index, _manifest, _record, _tar, _zstd
+from mailarchive.vault import Vault, _index, _manifest, _packs, _record, _tar, _zstd
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -196,6 +196,24 @@ def test_a_batch_that_claims_a_number_again_is_named(folder: Path) -> None:
 
     with Vault(folder) as vault:
         assert "rival" in {each.kind for each in vault.verify().findings}
+
+
+def test_bytes_made_to_look_like_manifests_are_not_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind a damage, forged headers cost no time: what they stand on does not name the pack."""
+    with Vault(folder) as vault:
+        vault.put_many(entries(1))
+    forged = _tar.header(_tar.MANIFEST.format("0" * 64), 2_000_000) * 5000
+    pack = folder / "volumes" / "0001" / "packs" / f"{NAME}.tar"
+    pack.write_bytes(b"x" * 512 + forged + bytes(2_000_000))
+    read: list[int] = []
+    monkeypatch.setattr(_packs.Pack, "content", lambda self, offset, *rest: read.append(offset))
+
+    with Vault(folder) as vault:
+        assert vault.view(BOB).count() == 1
+
+    assert read == []
 
 
 def test_a_damage_can_be_sent_elsewhere(folder: Path) -> None:

@@ -280,6 +280,8 @@ def test_only_a_file_is_a_pack(
     with pytest.raises(SinkCorrupt):
         seen.content()
     assert [finding.kind for finding in vault.verify().findings][:1] == ["missing-pack"]
+    vault.rebuild()
+    assert (vault.view(BOB).count(), vault.verify().ok) == (0, True)
 
 
 def test_other_files_among_the_packs_are_passed_over(open_vault: OpenVault, folder: Path) -> None:

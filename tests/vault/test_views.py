@@ -74,6 +74,23 @@ def test_any_text_is_a_user(vault: Vault, user: str) -> None:
     assert vault.view(ALICE).count() == 2
 
 
+def test_halves_of_a_character_are_the_whole_one(vault: Vault) -> None:
+    """A text that JSON cannot tell from another one is that one, from the start."""
+    halves, whole = "\ud83d\ude00", "\N{GRINNING FACE}"
+    envelope = Envelope(Address(f"{halves}@example.com"), subject=halves)
+    vault.put(entry(mail(), owners={halves: (f"{halves}@example.com",)}, envelope=envelope))
+
+    def seen() -> list[tuple[str | None, int]]:
+        views = [vault.view(UserId(user)) for user in (halves, whole)]
+        return [(_one(view).subject, view.count(text=whole)) for view in views]
+
+    before = seen()
+    assert vault.verify().ok
+    vault.rebuild()
+    assert seen() == before == [(whole, 1)] * 2
+    assert _one(vault.view(UserId(halves))).content() == mail()
+
+
 @given(st.text(max_size=8), st.text(max_size=8))
 def test_no_two_users_are_one(
     tmp_path_factory: pytest.TempPathFactory, one: str, other: str
