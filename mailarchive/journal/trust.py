@@ -35,6 +35,7 @@ _INSIDE: Final = Names("X-MS-Exchange-Organization-Id")
 _GUID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 _BY: Final = re.compile(r"\bby\s+([^\s;()]+)", re.IGNORECASE)
 _FROM: Final = re.compile(r"\s*from\s+([^\s;()]+)", re.IGNORECASE)
+_CHOSEN: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|\([^()]*\)')
 _SERVICE: Final = ".outbound.protection.outlook.com"
 
 
@@ -208,9 +209,13 @@ def _authserv_id(text: str) -> str:
 
 
 def _result(results: list[str], method: str) -> str | None:
-    """Return the result of a method in the topmost line that has one."""
+    """Return the result of a method in the topmost line that has one.
+
+    Quoted strings and comments may hold what the sender chose, and are passed over.
+    """
     for text in results:
-        found = re.search(rf";\s*{method}\s*=\s*([a-z]+)", text, re.IGNORECASE)
+        plain = _CHOSEN.sub("", text)
+        found = re.search(rf";\s*{method}\s*=\s*([a-z]+)", plain, re.IGNORECASE)
         if found is not None:
             return found[1].lower()
     return None

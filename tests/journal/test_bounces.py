@@ -134,6 +134,18 @@ def test_without_a_bounces_form_its_headers_must_say_it(
     assert (look(bare(*headers)) is not None) == is_bounce
 
 
+def test_a_delivery_status_makes_a_bounce_of_any_multipart(look: Look) -> None:
+    """Some gateways lose the report type and keep the parts."""
+    raw = messages.bounce(REPORT, subject="Re: numbers")
+    for old in (b"Return-Path: <>\r\n", b"Auto-Submitted: auto-replied\r\n"):
+        raw = raw.replace(old, b"")
+    report = look(
+        raw.replace(b"multipart/report; report-type=delivery-status", b"multipart/mixed")
+    )
+
+    assert failed(report) == ["archive@example.net"]
+
+
 def test_a_failed_recipient_may_stand_in_the_header_alone(look: Look) -> None:
     """`X-Failed-Recipients` counts where there is no delivery status."""
     report = look(bare(("X-Failed-Recipients", "a@example.net, b@example.net")))

@@ -186,6 +186,16 @@ def test_a_byte_order_mark_goes_and_tells(codec: str, labelled: bool, look: Look
     assert addresses(report) == ["bob@example.com"]
 
 
+def test_iso_2022_jp_has_the_characters_of_nec_as_well(look: Look) -> None:
+    """Microsoft writes them, and half-width katakana, and the standard knows neither."""
+    data = "\r\n".join(USUAL).encode().replace(b"Numbers", b"\x1b$B-!F|\x1b(I1\x1b(Jx\x1b(B!")
+    report = look(with_text(data, "text/plain; charset=iso-2022-jp"))
+
+    assert codes(report) == set()
+    assert report is not None
+    assert report.subject == "①日ｱx!"
+
+
 def test_the_transfer_encoding_is_undone_before_lines_are_split(look: Look) -> None:
     """Soft line breaks, and line ends that are themselves encoded."""
     address = "a" * 60 + "@" + "sub." * 30 + "example.com"

@@ -226,3 +226,15 @@ def test_a_name_never_swallows_the_recipients_behind_it(look: Look) -> None:
     report = look(text_of("\r\n".join([SENDER, f"Message-ID: {ID}", "Recipients:", listed])))
 
     assert [f"r{n}@example.com" for n in range(len(names))] == addresses(report)
+
+
+def test_workmail_may_write_the_older_grammar(look: Look) -> None:
+    """Its text is compatible with Exchange's, and nobody says with which."""
+    text = "\r\n".join([SENDER, ID_LINE, *LIST])
+    raw = reports.with_text(text, original=ORIGINAL, headers=[("X-WM-Journal-Report", "journal")])
+    report = look(raw.replace(b"X-MS-Journal-Report: \r\n", b""))
+
+    assert codes(report) == set()
+    assert report is not None
+    assert report.kind is Kind.WORKMAIL
+    assert addresses(report) == ["b@x.example"]

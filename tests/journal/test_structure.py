@@ -311,6 +311,7 @@ def test_an_opaque_original_without_encoding_is_a_slice(look: Look) -> None:
         "attachment; filename=corrupt.eml",
         "attachment; filename*=utf-8''corrupt%2Eeml",
         "attachment;\r\n filename*0=corr;\r\n filename*1=upt.eml",
+        "attachment; filename*0*=utf-8'en'corr; filename*1*=upt%2e; filename*2=eml",
         'attachment; filename="=?utf-8?B?Y29ycnVwdC5lbWw=?="',
     ],
 )
@@ -344,6 +345,14 @@ def test_parts_of_a_gateway_are_noted_and_named(parts: tuple[bytes, ...], look: 
     assert len(report.extra_parts) == len(parts) - 2
     assert all(span.of(raw) in parts for span in report.extra_parts)
     assert report.view() == ORIGINAL
+
+
+def test_a_multipart_with_nothing_in_it_is_an_extra_part(look: Look) -> None:
+    """Without a boundary, or without a part."""
+    for kind in ("multipart/mixed", "multipart/mixed; boundary=none"):
+        raw = with_parts(TEXT, MESSAGE, messages.part("nothing\r\n", kind))
+
+        assert codes(look(raw)) == {"extra_part"}
 
 
 @pytest.mark.parametrize("kind", ["mixed", "related", "signed; protocol=x"])

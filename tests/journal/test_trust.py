@@ -79,6 +79,8 @@ def test_our_own_servers_stamps_make_it_plausible() -> None:
         STAMPS.replace(b"spf=pass", b"spf=softfail"),
         STAMPS.replace(b"Authentication-Results: mx.example.com;", b"Authentication-Results:"),
         STAMPS.replace(b"Results: mx.example.com;", b"Results: evil.example; x=mx.example.com;"),
+        STAMPS.replace(b"spf=pass", b'dkim=pass header.d="; spf=pass"; spf=fail'),
+        STAMPS.replace(b"spf=pass", b"dkim=pass (; spf=pass); spf=fail"),
         b"",
     ],
 )
