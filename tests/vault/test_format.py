@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import tracemalloc
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -234,6 +235,22 @@ def test_a_hostile_frame_is_refused(name: str) -> None:
     """A frame that is not exactly one message of its size is an error, and no memory."""
     with pytest.raises(ValueError, match="zstd frame"):
         _zstd.decompress(_bombs()[name], 10)
+
+
+def test_a_frame_that_lies_takes_no_memory() -> None:
+    """A frame that says ten bytes and holds fifty million is given up before they are made."""
+    # RFC 8878, 3.1.1: 4-byte content size, 8 MiB window, then blocks of one repeated byte.
+    block = (131_072 << 3 | 1 << 1).to_bytes(3, "little") + b"x"
+    frame = b"\x28\xb5\x2f\xfd\x80\x68" + (10).to_bytes(4, "little") + block * 400
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="zstd frame"):
+            _zstd.decompress(frame, 10)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 1_000_000
 
 
 def test_tar_and_zstd_alone_give_everything_back(

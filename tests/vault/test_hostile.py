@@ -334,6 +334,16 @@ def test_a_medium_that_does_not_give_back_is_a_damage(
     assert {each.kind for each in vault.verify().findings} >= {"unreadable"}
 
 
+def test_a_manifest_is_the_one_that_the_index_names(vault: Vault) -> None:
+    """Where another manifest stands than the index says, nothing of it is read."""
+    vault.put_many(entries(1))
+    _session_db(vault).execute("UPDATE batch SET digest = zeroblob(32)")
+    (seen,) = vault.view(BOB).messages()
+
+    with pytest.raises(SinkCorrupt):
+        seen.content()
+
+
 def test_a_digest_of_the_index_alone_is_not_believed(open_vault: OpenVault, folder: Path) -> None:
     """Where the index names other bytes for an entry, the receipt and the pack contradict it."""
     vault = open_vault()
