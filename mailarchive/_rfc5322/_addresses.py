@@ -31,14 +31,17 @@ def mailboxes(text: str) -> list[str]:
 
 
 class _Reader:
-    """The state of one pass: the words so far, the angle bracket if one is open."""
+    """The state of one pass: the words so far, the angle bracket if one is open.
+
+    Everything is kept in pieces until an address ends, so that no text is copied twice.
+    """
 
     __slots__ = ("angle", "depth", "found", "inside", "words")
 
     def __init__(self) -> None:
         self.found: list[str] = []
-        self.words: list[str] = [""]
-        self.angle: str | None = None
+        self.words: list[list[str]] = [[]]
+        self.angle: list[str] | None = None
         self.inside = False
         self.depth = 0
 
@@ -56,27 +59,30 @@ class _Reader:
         elif piece == "<":
             if self.angle is not None:
                 self._flush()
-            self.inside, self.angle = True, ""
+            self.inside, self.angle = True, []
         elif piece in {",", ";"}:
             self._flush()
         elif piece == ":":
-            self.words = [""]
+            self.words = [[]]
         elif piece.isspace():
-            self.words.append("")
+            self.words.append([])
         else:
-            self.words[-1] += piece
+            self.words[-1].append(piece)
 
     def _take_inside(self, piece: str) -> None:
         if piece == ">":
             self.inside = False
-        elif not piece.isspace():
-            self.angle = (self.angle or "") + piece
+        elif not piece.isspace() and self.angle is not None:
+            self.angle.append(piece)
 
     def _flush(self) -> None:
-        spec = _unrouted(self.angle) if self.angle is not None else _bare(self.words)
+        if self.angle is not None:
+            spec = _unrouted("".join(self.angle))
+        else:
+            spec = _bare(["".join(word) for word in self.words if word])
         if spec:
             self.found.append(spec)
-        self.words, self.angle, self.inside = [""], None, False
+        self.words, self.angle, self.inside = [[]], None, False
 
 
 def _unrouted(spec: str) -> str:
@@ -86,7 +92,6 @@ def _unrouted(spec: str) -> str:
 
 def _bare(words: list[str]) -> str:
     """Return the address among words without an angle bracket."""
-    words = [word for word in words if word]
     whole = [word for word in words if 0 < word.rfind("@") < len(word) - 1]
     if len(whole) == 1:
         return whole[0]

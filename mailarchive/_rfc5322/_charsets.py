@@ -165,12 +165,10 @@ def _japanese(data: bytes) -> str | None:
         pass
     pieces = _SHIFTED.split(data)
     try:
-        text = pieces[0].decode("ascii")
-        for escape, run in zip(pieces[1::2], pieces[2::2], strict=True):
-            text += _run(escape, run)
+        runs = [_run(*each) for each in zip(pieces[1::2], pieces[2::2], strict=True)]
+        return pieces[0].decode("ascii") + "".join(runs)
     except UnicodeError:
         return None
-    return text
 
 
 def _run(escape: bytes, run: bytes) -> str:

@@ -19,20 +19,20 @@ def decode_header(value: bytes) -> str:
     """
     if b"=?" not in value:
         return decode_text(value)[0]
-    pieces: list[tuple[str | None, bytes]] = []
+    runs: list[tuple[str | None, list[bytes]]] = []
     end = 0
     for word in _WORD.finditer(value):
         between = value[end : word.start()]
-        if between.strip() or not pieces:
-            pieces.append((None, between))
+        if between.strip() or not runs:
+            runs.append((None, [between]))
         charset, data = word[1].decode("latin-1").lower(), _payload(word[2], word[3])
-        if pieces[-1][0] == charset:
-            pieces[-1] = (charset, pieces[-1][1] + data)
+        if runs[-1][0] == charset:
+            runs[-1][1].append(data)
         else:
-            pieces.append((charset, data))
+            runs.append((charset, [data]))
         end = word.end()
-    pieces.append((None, value[end:]))
-    return "".join(decode_text(data, charset)[0] for charset, data in pieces)
+    runs.append((None, [value[end:]]))
+    return "".join(decode_text(b"".join(run), charset)[0] for charset, run in runs)
 
 
 def _payload(encoding: bytes, text: bytes) -> bytes:

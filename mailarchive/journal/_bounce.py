@@ -98,4 +98,5 @@ def _from_status(part: Part, limits: Limits) -> Iterator[str]:
         values = {field[1].lower(): field[2].strip() for field in fields if field is not None}
         recipient = values.get("final-recipient") or values.get("original-recipient")
         if recipient and values.get("action", "failed").lower().startswith("failed"):
-            yield _TYPE.sub("", recipient, count=1).strip("<> ")
+            address_type = _TYPE.match(recipient)
+            yield recipient[address_type.end() if address_type else 0 :].strip("<> ")

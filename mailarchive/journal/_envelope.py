@@ -90,13 +90,12 @@ def _by_grammar(text: str, found: Marks, limits: Limits) -> tuple[Kind, Reading 
     enough = _ENOUGH if found.kind else _ENOUGH_UNMARKED
     reading = _exchange2007.read(text, limits, intercept=found.intercept)
     is_newer = reading.text.subject is not None or bool(reading.text.recipients)
-    line = _exchange2003.list_line(text, limits)
     if kind is Kind.EXCHANGE_2003:
-        if line is None and is_newer:
+        if is_newer and _exchange2003.list_line(text, limits) is None:
             reading.defects.append(Defect(DefectCode.UNKNOWN_LINE))
         else:
             reading = _exchange2003.read(text, limits)
-    elif line is not None and not is_newer:
+    elif not is_newer and (line := _exchange2003.list_line(text, limits)) is not None:
         reading = _exchange2003.read(text, limits)
         if found.both:
             kind = Kind.EXCHANGE_2003

@@ -32,8 +32,8 @@ _TOKEN: Final = re.compile(
 """A name in quotes may hold an address and is no recipient for that; a quote left open on
 its line must not swallow the recipients behind it."""
 _TYPE: Final = re.compile(r"\s*([A-Za-z][A-Za-z0-9]{0,15})\s*:\s*")
-_WRAP: Final = re.compile(r"\s*\n\s*")
-_TIGHT: Final = re.compile(r"(?<=[/=;]) ?\n|\n ?(?=[/=;])")
+_JOINTS: Final = ("/", "=", ";")
+"""Where the parts of a name meet, and a line may break without a blank."""
 _BARE: Final = re.compile(r'(?:"(?:[^"\\]|\\.)*+"|[^\s<>"]+)@[^\s<>@"]+\Z')
 
 MAX_WRAPS: Final = 15
@@ -195,10 +195,15 @@ def _angled(text: str) -> str | None:
     text = text[kind.end() if kind else 0 :].strip()
     if is_typed(text):
         return _unwrapped(text)
-    bare = _WRAP.sub("", text)
+    bare = "".join(line.strip() for line in text.split("\n"))
     return bare if "@" in bare else None
 
 
 def _unwrapped(text: str) -> str:
     """Undo the wrapping of a name that has blanks of its own, as X.500 names do."""
-    return _WRAP.sub(" ", _TIGHT.sub("", text)).strip()
+    pieces: list[str] = []
+    for line in filter(None, map(str.strip, text.split("\n"))):
+        if pieces and not (pieces[-1].endswith(_JOINTS) or line.startswith(_JOINTS)):
+            pieces.append(" ")
+        pieces.append(line)
+    return "".join(pieces)

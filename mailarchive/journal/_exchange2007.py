@@ -125,9 +125,10 @@ class _Reader:
                 self._subject(self.lines[subject + 1 : last])
 
     def _region(self) -> tuple[int, int]:
-        """Return where the subject begins, and the last Message-Id behind it (or -1).
+        """Return the place of the subject, and of the last Message-Id behind it, or -1.
 
-        Without a subject line it is where the only Message-Id stands.
+        Where there is no subject, its place is behind all lines, and the other one is that
+        of the last Message-Id.
         """
         subject = last = -1
         for place, line in enumerate(self.lines):

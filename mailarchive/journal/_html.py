@@ -18,6 +18,8 @@ _BREAK: Final = re.compile(
 _TAG: Final = re.compile(r"</?[A-Za-z][A-Za-z0-9:-]*(?:\s[^<>]*)?/?>|<![A-Za-z][^<>]*>")
 """Not every `<...>`: one that holds an address, such as `<smtp:a@b.c>`, is no tag."""
 _LINE_TAG: Final = re.compile(r"<br\s*/?>|</(?:p|div|tr|li)\s*>", re.IGNORECASE)
+_NO_CHARACTER: Final = re.compile(r"&#[0-9]{9,};?")
+"""More digits than any character has; Python refuses to convert thousands of them."""
 _FEW: Final = 3
 """With fewer line tags than an envelope has fields, its lines are those of the source."""
 
@@ -28,7 +30,7 @@ def to_text(markup: str) -> str:
     if "<pre" not in markup.lower() and len(_LINE_TAG.findall(markup)) >= _FEW:
         markup = markup.replace("\r", " ").replace("\n", " ")
     markup = _TAG.sub("", _BREAK.sub("\n", markup))
-    text = html.unescape(markup).replace("\xa0", " ").replace("\r", "\n")
+    text = html.unescape(_NO_CHARACTER.sub("", markup)).replace("\xa0", " ").replace("\r", "\n")
     return "\n".join(line.strip(" \t") for line in text.split("\n"))
 
 

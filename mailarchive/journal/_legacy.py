@@ -16,7 +16,9 @@ from attrs import field, frozen
 from mailarchive._model import Address, AddressKind
 
 _ENCAPSULATED: Final = re.compile(r"IMCEA([A-Za-z0-9]{1,16})-([^@\s]+)@[^@\s]+\Z", re.IGNORECASE)
-_TYPED: Final = re.compile(r"(EX|X400|X500|NOTES|FAX|MS|CCMAIL|GWISE|RFAX):(.*)\Z", re.IGNORECASE)
+_TYPED: Final = re.compile(
+    r"(EX|X400|X500|NOTES|FAX|MS|CCMAIL|GWISE|RFAX):(.*)\Z", re.IGNORECASE | re.DOTALL
+)
 _ESCAPE: Final = re.compile(r"\+([0-9A-Fa-f]{2})")
 
 

@@ -124,9 +124,9 @@ def untransferred(data: bytes, encoding: bytes) -> bytes:
 
 @final
 class Part:
-    """One part: its header from `begin`, its content from `start` to before the delimiter.
+    """One part: its header from `begin`, its content from `start` to `end`.
 
-    `closed` says that a delimiter follows, and `whole` that the header has an end.
+    `closed` says that a delimiter follows; it and the line end before it are not content.
     """
 
     __slots__ = ("begin", "closed", "end", "header", "kind", "raw", "start")

@@ -228,6 +228,7 @@ MARKUP = [
      "<body><p><o:p>{0}</o:p></p><p>{1}</p><p>{2}</p><p>{3}</p><!-- Cc: a@b --></body></html>")),
     ("table", ("<table><tr><td>{0}</td></tr><tr><td>{1}</td></tr>"
      "<tr><td>{2}</td></tr><tr><td>{3}</td></tr></table>")),
+    ("numbers", "<p>{0}<br>{1}&#99999999999;&#" + "9" * 5_000 + ";<br>{2}<br>{3}</p>"),
     ("wrapped", "<p>{0}<br>{1}<br>{2}<br>To:\r\nbob@example.com</p>"),
 ]  # fmt: skip
 
