@@ -56,13 +56,18 @@ class Item(NamedTuple):
 
 
 def read(text: str, limits: Limits) -> Reading:
-    """Read an envelope text; raises `LimitExceeded`."""
-    limit = limits.recipients
+    """Read an envelope text; raises `LimitExceeded`.
+
+    Of a field that comes twice the first counts, but every list of recipients does.
+    """
     sections, stray = _sections(split_lines(text, limits.text_lines))
-    sender, more = _sender(sections.get("sender"), limit)
-    message_id, rest = _message_id(sections.get("message-id"))
-    items = list(_items(sections["recipients"], limit)) if "recipients" in sections else []
+    senders, ids = sections.get("sender", []), sections.get("message-id", [])
+    sender, more = _sender(senders, limits.recipients)
+    message_id, rest = _message_id(ids)
+    items = [*_all_items(sections.get("recipients", []), limits.recipients)]
+    twice = [each for sections_of_one in sections.values() for each in sections_of_one[1:]]
     stray += more + rest + [item for item in items if item.address is None]
+    stray += [line for section in (*senders[1:], *ids[1:]) for line in _as_stray(section)]
     fields = EnvelopeText(
         sender=sender,
         message_id=message_id,
@@ -73,7 +78,8 @@ def read(text: str, limits: Limits) -> Reading:
         ),
         extra=tuple(ExtraLine(item.text, item.number) for item in stray),
     )
-    defects = [Defect(DefectCode.UNKNOWN_LINE, item.number) for item in stray]
+    defects = [Defect(DefectCode.FIELD_ORDER, section.number) for section in twice]
+    defects += [Defect(DefectCode.UNKNOWN_LINE, item.number) for item in stray]
     return Reading(fields, defects, len(sections), unguarded=False)
 
 
@@ -86,15 +92,16 @@ def list_line(text: str, limits: Limits) -> int | None:
     return None
 
 
-def _sections(lines: list[str]) -> tuple[dict[str, Section], list[Item]]:
-    """Return the lines of each label, and what stands before the first."""
-    sections: dict[str, Section] = {}
+def _sections(lines: list[str]) -> tuple[dict[str, list[Section]], list[Item]]:
+    """Return the sections of each label, and what stands before the first."""
+    sections: dict[str, list[Section]] = {}
     stray: list[Item] = []
     current: Section | None = None
     for number, line in enumerate(lines, 1):
         label = _LABEL.match(line)
-        if label is not None and label[1].lower() not in sections:
-            current = sections[label[1].lower()] = Section(number, [label[2]])
+        if label is not None:
+            current = Section(number, [label[2]])
+            sections.setdefault(label[1].lower(), []).append(current)
         elif current is not None:
             current.lines.append(line)
         elif line.strip():
@@ -102,45 +109,52 @@ def _sections(lines: list[str]) -> tuple[dict[str, Section], list[Item]]:
     return sections, stray
 
 
-def _sender(section: Section | None, limit: int) -> tuple[str | None, list[Item]]:
-    if section is None:
-        return None, []
-    items = list(_items(section, limit))
+def _as_stray(section: Section, used: int = 0) -> list[Item]:
+    """Return the lines of a section, but for the first ones, as belonging nowhere."""
+    return [
+        Item(number, None, line)
+        for number, line in enumerate(section.lines[used:], section.number + used)
+        if line.strip()
+    ]
+
+
+def _sender(sections: list[Section], limit: int) -> tuple[str | None, list[Item]]:
+    items = list(_all_items(sections[:1], limit))
     if items and items[0].text.lower() == PLACEHOLDER:
         return None, items[1:]
     first = next((item for item in items if item.address is not None), None)
     return first and first.address, [item for item in items if item.address is None]
 
 
-def _message_id(section: Section | None) -> tuple[str | None, list[Item]]:
+def _message_id(sections: list[Section]) -> tuple[str | None, list[Item]]:
     """Return the Message-ID, which may be broken over lines anywhere, and stray lines."""
-    if section is None:
+    if not sections:
         return None, []
     value = ""
     used = 0
-    for line in section.lines:
+    for line in sections[0].lines:
         value += line.strip()
         used += 1
         if used > MAX_WRAPS or (value and not (value[0] == "<" and value[-1] != ">")):
             break
-    stray = [
-        Item(number, None, line)
-        for number, line in enumerate(section.lines[used:], section.number + used)
-        if line.strip()
-    ]
     known = value and value.lower() != NO_MESSAGE_ID
-    return (value if known else None), stray
+    return (value if known else None), _as_stray(sections[0], used)
 
 
-def _items(section: Section, limit: int) -> Iterator[Item]:
-    """Yield the addresses of a list; raises `LimitExceeded` behind the last allowed one."""
-    scan = _Scan(section.number)
-    for piece in _TOKEN.findall("\n".join(section.lines)):
-        for item in scan.take(piece):
+def _all_items(sections: list[Section], limit: int) -> Iterator[Item]:
+    """Yield the addresses of lists; raises `LimitExceeded` behind the last allowed one."""
+    for section in sections:
+        for item in _items(section):
             limit -= item.address is not None
             if limit < 0:
                 raise LimitExceeded("a journal report has more recipients than the limit")
             yield item
+
+
+def _items(section: Section) -> Iterator[Item]:
+    scan = _Scan(section.number)
+    for piece in _TOKEN.findall("\n".join(section.lines)):
+        yield from scan.take(piece)
     yield from scan.end()
 
 

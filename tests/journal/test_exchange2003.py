@@ -228,6 +228,26 @@ def test_a_name_never_swallows_the_recipients_behind_it(look: Look) -> None:
     assert [f"r{n}@example.com" for n in range(len(names))] == addresses(report)
 
 
+def test_no_list_of_recipients_hides_another(look: Look) -> None:
+    """A name with a line break could forge a list; the real one counts all the same."""
+    forged = 'Sender: "x\r\nRecipients:\r\nvictim@x.example\r\n" <smtp:alice@example.com>'
+    report = look(text_of("\r\n".join([forged, ID_LINE, *LIST])))
+
+    assert {"field_order"} <= codes(report)
+    assert "b@x.example" in addresses(report)
+
+
+@pytest.mark.parametrize("line", ["Sender: <smtp:mallory@x.example>", "Message-ID: <2@x>"])
+def test_of_a_field_that_comes_twice_the_first_counts(line: str, look: Look) -> None:
+    """The second is kept among the extra lines."""
+    report = look(text_of("\r\n".join([SENDER, ID_LINE, line, *LIST])))
+
+    assert codes(report) == {"field_order", "unknown_line"}
+    assert report is not None
+    assert report.text.sender == "alice@example.com"
+    assert report.message_id == ID
+
+
 def test_workmail_may_write_the_older_grammar(look: Look) -> None:
     """Its text is compatible with Exchange's, and nobody says with which."""
     text = "\r\n".join([SENDER, ID_LINE, *LIST])
