@@ -260,6 +260,21 @@ class JournalReport:
         return _address(self.text.mailbox)
 
     @property
+    def sent_utc(self) -> str | None:
+        """When the item was sent, raw, of the managed-folder writer; see `moment`."""
+        return self.text.sent_utc
+
+    @property
+    def received_utc(self) -> str | None:
+        """When it was received, likewise."""
+        return self.text.received_utc
+
+    @property
+    def extra(self) -> tuple[ExtraLine, ...]:
+        """Lines of the envelope text that are no field of the grammar."""
+        return self.text.extra
+
+    @property
     def recipients(self) -> tuple[RecipientLine, ...]:
         """Every recipient line, in order; never cut short."""
         return self.text.recipients

@@ -131,8 +131,8 @@ def test_the_managed_folder_writer_has_more_fields(look: Look) -> None:
     assert report.label == "Finance: 7 years"
     assert report.mailbox is not None
     assert report.mailbox.spec == "bob@example.com"
-    assert report.text.sent_utc == "05.05.2025 08:00:00"
-    assert report.text.received_utc == "2025/5/5 上午 8:00"
+    assert report.sent_utc == "05.05.2025 08:00:00"
+    assert report.received_utc == "2025/5/5 上午 8:00"
     assert addresses(report) == ["carol@example.com", "bob@example.com"]
 
 
@@ -238,7 +238,7 @@ def test_the_lawful_intercept_lines_are_kept_and_are_no_subject(
     assert codes(report) == set()
     assert report is not None
     assert report.subject == ("Numbers" if with_subject else None)
-    assert [line.text for line in report.text.extra] == list(INTERCEPT)
+    assert [line.text for line in report.extra] == list(INTERCEPT)
 
 
 def test_a_subject_in_front_of_the_intercept_lines_forges_nothing(look: Look) -> None:
@@ -288,8 +288,8 @@ def test_an_unknown_line_is_kept_and_noted(texts: tuple[str, ...], look: Look) -
     assert addresses(report) == ["bob@example.com"]
     assert report.subject == "Numbers"
     unknown = [each for each in texts if each not in USUAL]
-    assert [line.text for line in report.text.extra] == unknown
-    assert [line.line for line in report.text.extra] == [texts.index(each) + 1 for each in unknown]
+    assert [line.text for line in report.extra] == unknown
+    assert [line.line for line in report.extra] == [texts.index(each) + 1 for each in unknown]
 
 
 @pytest.mark.parametrize(
@@ -321,7 +321,7 @@ def test_of_a_field_that_comes_twice_the_first_counts(line: str, look: Look) -> 
     assert report is not None
     assert report.text.sender == "alice@example.com"
     assert (report.subject, report.label) == ("Numbers", "a")
-    assert report.text.extra[0].text == line
+    assert report.extra[0].text == line
 
 
 @pytest.mark.parametrize(

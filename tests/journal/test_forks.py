@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mailarchive import headers, journal
 from mailarchive._model import Digest, Recipient, Role, Span
 from mailarchive.testing import messages, reports, strategies
+
+pytestmark = pytest.mark.slow
 
 
 def fork_key(report: journal.JournalReport) -> Digest:

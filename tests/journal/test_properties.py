@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from mailarchive.testing.strategies import ReportCase
 
+pytestmark = pytest.mark.slow
+
 MUTATIONS = 15_000
 """How many an ordinary run tries; `pytest tests/journal --mutations 1000000` is a long one."""
 SECONDS = 5.0
@@ -158,7 +160,6 @@ def mutated(rng: random.Random, corpus: list[bytes]) -> Iterator[bytes]:
         yield bytes(raw)
 
 
-@pytest.mark.slow
 def test_random_mutations_end_in_a_value_or_a_typed_error(
     samples: dict[str, bytes], pytestconfig: pytest.Config
 ) -> None:
