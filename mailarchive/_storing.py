@@ -137,6 +137,8 @@ class Storing:
             return {}
         try:
             known = self.users.resolve(addresses)
+            if any(isinstance(users, str) for users in known.values()):
+                raise TypeError  # noqa: TRY301 - a text's letters would become owners
             return known if self.dry_run else {**known, **self._create(addresses, known)}
         except MailArchiveError:
             raise

@@ -34,7 +34,9 @@ from mailarchive._model import (
     Removed,
     SinkCapabilities,
     SourceCapabilities,
+    SourceMessage,
     Stored,
+    Unavailable,
     Vanished,
 )
 from mailarchive.errors import (
@@ -63,8 +65,6 @@ if TYPE_CHECKING:
         MessageRef,
         Page,
         RemovalResult,
-        SourceMessage,
-        Unavailable,
         User,
         UserId,
     )
@@ -299,6 +299,10 @@ class Source(_Opened):
         wanted = set(refs)
         with self._guard("reading messages"):
             for item in self._fetch(refs):
+                if isinstance(item, Vanished):
+                    continue  # said aloud what leaving it out says
+                if not isinstance(item, SourceMessage | Unavailable):
+                    raise self._broken("handed over something that is no message")
                 if item.ref not in wanted:
                     raise self._broken("handed over an item that was not asked for")
                 wanted.remove(item.ref)

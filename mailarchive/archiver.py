@@ -368,7 +368,7 @@ class Run:
             elif isinstance(item, Unavailable):
                 settled.append(Settled(Failed(item.ref, item.reason)))
             else:
-                break
+                break  # `PageEnds`: `Source.fetch` lets nothing else through
         settled += self._store(folder, batch)
         seen = {each.outcome.ref for each in settled}
         settled += [Settled(Vanished(ref)) for ref in page.refs if ref not in seen]

@@ -560,3 +560,20 @@ def test_folders_that_were_left_out_are_said(world: World) -> None:
     world.source.left_out = (Folder("Junk", ("Junk",)),)
 
     assert [folder.name for folder in world.run().left_out] == ["Junk"]
+
+
+class Letters:
+    """A user map that answers with a text instead of a set of users."""
+
+    def resolve(self, addresses: Collection[Address], /) -> Mapping[Address, frozenset[UserId]]:
+        """Answer wrongly."""
+        return dict.fromkeys(addresses, "bob")  # type: ignore[arg-type]  # the defect
+
+
+def test_a_user_map_that_answers_with_a_text_stops_the_run(world: World) -> None:
+    """Its letters would become owners."""
+    world.fill(1)
+    with pytest.raises(DirectoryError):
+        world.run(users=Letters())
+
+    assert world.sink.entries == {}

@@ -153,6 +153,21 @@ def test_a_source_hands_over_only_what_was_asked_for() -> None:
         list(Scripted(fetch=lambda: [twice, twice]).fetch([REF]))
 
 
+def test_a_source_may_say_that_an_item_is_gone() -> None:
+    """It means what leaving it out means, and costs the items after it nothing."""
+    other = MessageRef("s", "INBOX", "1.2")
+    items = [Vanished(REF), SourceMessage(other, b"")]
+    source = Scripted(fetch=lambda *_: items)
+
+    assert list(source.fetch([REF, other])) == items[1:]
+
+
+def test_a_source_hands_over_messages_and_nothing_else() -> None:
+    """Anything else could end a page before its time."""
+    with pytest.raises(SourceError, match="no message"):
+        list(Scripted(fetch=lambda *_: [REF]).fetch([REF]))
+
+
 @pytest.mark.parametrize("answer", [[], [REF], [Vanished(REF)] * 2])
 def test_each_removal_is_answered_once(answer: list[object]) -> None:
     """Otherwise the intent could never be confirmed."""
