@@ -70,10 +70,11 @@ def sqlite_errors(doing: str) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise _translated(error, doing) from error
+        raise translated(error, doing) from error
 
 
-def _translated(error: sqlite3.Error, doing: str) -> SinkError:
+def translated(error: sqlite3.Error, doing: str) -> SinkError:
+    """Return the error of ours for an error of SQLite."""
     code = getattr(error, "sqlite_errorcode", None)
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     words = f"the index: {name} while {doing}"

@@ -17,7 +17,7 @@ from mailarchive._model import Digest
 from mailarchive.errors import SinkCorrupt, SinkError
 from mailarchive.vault import _schema
 from mailarchive.vault._apply import Applying
-from mailarchive.vault._errors import sqlite_errors
+from mailarchive.vault._errors import sqlite_errors, translated
 from mailarchive.vault._manifest import StoredObject
 
 if TYPE_CHECKING:
@@ -150,8 +150,11 @@ class Index:
 
     def rows(self, query: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
         """Return what a query finds."""
-        with self._lock, sqlite_errors("reading it"):
-            return self._db.execute(query, tuple(values)).fetchall()
+        try:
+            with self._lock:
+                return self._db.execute(query, tuple(values)).fetchall()
+        except sqlite3.Error as error:
+            raise translated(error, "reading it") from error
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -204,6 +207,10 @@ class Index:
             "SELECT sequence, digest FROM batch ORDER BY sequence DESC, n DESC LIMIT 1"
         )
         return (rows[0][0], Digest(rows[0][1])) if rows else (0, None)
+
+    def has(self, entry_id: Digest) -> bool:
+        """Whether `find` would find the entry."""
+        return bool(self.rows(_HAS, (entry_id.value,)))
 
     def find(self, entry_id: Digest) -> Found | None:
         """Return the entry with this id, unless nobody knows where its bytes are."""
@@ -282,4 +289,5 @@ _STORED = (
     " FROM {} JOIN batch b ON b.n = o.batch JOIN pack p ON p.n = b.pack WHERE {} = ?"
 )
 _BY_ID = _STORED.format("entry e JOIN object o ON o.raw = e.raw", "e.id")
+_HAS = "SELECT 1 FROM entry e JOIN object o ON o.raw = e.raw WHERE e.id = ?"
 _BY_RAW = _STORED.format("object o", "o.raw")

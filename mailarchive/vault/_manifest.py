@@ -146,11 +146,16 @@ class Manifest:
         """Return a new manifest, which reads as it was written."""
         data = write(head, objects, contents)
         made = cls(data, offset, head, Digest.of(data))
-        vars(made)["objects"] = objects
         # Reading it again would give equal values: that is the law of the format.  Only
         # halves of a character that stand side by side are read as the whole one.
-        if _HALF not in data:
-            vars(made)["contents"] = tuple(enumerate(contents, 1 + len(objects)))
+        start = 1 + len(objects)
+        vars(made)["objects"] = objects
+        vars(made)["contents"] = tuple(
+            (n, _content(line) if _HALF in line else content)
+            for n, (line, content) in enumerate(
+                zip(made.lines[start:], contents, strict=True), start
+            )
+        )
         return made
 
     @property

@@ -144,7 +144,7 @@ class Session:
         self.refuse_read_only()
         with self.place.writing():
             self._recovery.adopt(look_around=False)
-            new = [prepared for entry, prepared in entries if self.index.find(entry.id) is None]
+            new = [prepared for entry, prepared in entries if not self.index.has(entry.id)]
             for start in range(0, len(new), _MOST_ENTRIES):
                 some = new[start : start + _MOST_ENTRIES]
                 records = tuple(prepared.record for prepared in some)

@@ -129,7 +129,7 @@ class Vault(Sink):
         distinct: dict[Digest, ArchiveEntry] = {}
         for entry in entries:
             distinct.setdefault(entry.id, entry)
-        unknown = [entry for entry in distinct.values() if session.index.find(entry.id) is None]
+        unknown = [entry for entry in distinct.values() if not session.index.has(entry.id)]
         ready = []
         for entry, prepared in zip(unknown, session.packing.prepare(unknown), strict=True):
             if isinstance(prepared, Rejected):
