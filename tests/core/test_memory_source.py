@@ -31,23 +31,28 @@ class MemoryWorld(SourceWorld):
 
     @override
     def source(self) -> Source:
+        """Return the mailbox, not opened again."""
         return self.memory
 
     @override
     def deliver(self, raws: Sequence[bytes]) -> None:
+        """Add the messages."""
         for raw in raws:
             self.memory.add(raw)
 
     @override
     def lose(self, ref: MessageRef) -> None:
+        """Delete it."""
         self.memory.lose(ref)
 
     @override
     def flag(self, ref: MessageRef) -> None:
+        """Flag it."""
         self.memory.flag(ref, "\\Flagged")
 
     @override
     def look(self) -> object:
+        """Return every ref with its flags, and all bytes."""
         refs = [ref for page in self.memory.scan(self._inbox()) for ref in page.refs]
         return [(ref, self.memory.flags(ref)) for ref in refs], self.memory.contents()
 
@@ -66,6 +71,7 @@ class RetryingWorld(MemoryWorld):
 
     @override
     def source(self) -> Source:
+        """Return the mailbox, not opened again."""
         return RetryingSource(self.memory)
 
 
