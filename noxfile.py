@@ -21,6 +21,9 @@ nox.options.reuse_existing_virtualenvs = True
 PROJECT = nox.project.load_toml("pyproject.toml")
 CODE = ("mailarchive", "tests", "docs", "conftest.py", "noxfile.py")
 
+EVERYTHING = ".[graph,oauth,objects,postgres,smtp,testing,timestamps]"
+"""Ourselves with every extra that needs nothing but a wheel."""
+
 SERVERS = {
     "/usr/sbin/dovecot": "dovecot-imapd",
     "/usr/lib/dovecot/lmtp": "dovecot-lmtpd",
@@ -55,7 +58,7 @@ def architecture(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Every type: ours strictly, and what a user sees of them."""
-    session.install("-e", ".[testing]", *group("types"), "nox")
+    session.install("-e", EVERYTHING, *group("types"), "nox")
     session.run("mypy")
     session.run("pyright")
     session.run("pyright", "--ignoreexternal", "--verifytypes", "mailarchive")
@@ -65,7 +68,7 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All tests against real servers, with branch coverage, on the built wheel."""
     servers(session)
-    session.install(".[testing]", *group("tests"))
+    session.install(EVERYTHING, *group("tests"))
     with coverage(session):
         session.run(
             "coverage",
@@ -138,7 +141,7 @@ def lowest(session: nox.Session) -> None:
             each.partition(";") for each in PROJECT["project"]["dependencies"]
         )
     ]
-    session.install(".[testing]", *group("tests"), *oldest)
+    session.install(EVERYTHING, *group("tests"), *oldest)
     session.run(
         "pytest", "-n", "2", "--dist", "loadfile", "-p", "no:cacheprovider", *session.posargs
     )
@@ -163,7 +166,7 @@ def fuzz(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """The benchmarks, each a table of ratios measured in one run."""
-    session.install(".[testing]")
+    session.install(EVERYTHING)
     names = session.posargs or sorted(
         str(each) for each in Path("tests/benchmarks").glob("bench_*.py")
     )

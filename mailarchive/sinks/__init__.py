@@ -1,0 +1,1 @@
+"""Archives other than the vault, each in a module of its own."""
