@@ -59,5 +59,5 @@ class RetryPlan:
 
     def wait(self, attempts: int) -> timedelta:
         """Return the wait after so many attempts."""
-        doublings = min(max(attempts - 1, 0), 30)
-        return min(self.first * (1 << doublings), self.longest)
+        doubled = 1 << min(max(attempts - 1, 0), 30)
+        return self.longest if self.first > self.longest / doubled else self.first * doubled

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
-from mailarchive import headers
+from mailarchive import _asking, headers
 from mailarchive._model import (
     Archived,
     ArchiveEntry,
@@ -26,7 +26,7 @@ from mailarchive._model import (
 )
 from mailarchive._report import Settled
 from mailarchive.attribution import CatchAll, CreateUsers, HoldUnowned, own
-from mailarchive.errors import DecodeError, DirectoryError, MailArchiveError, NotAJournalReport
+from mailarchive.errors import DecodeError, NotAJournalReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -115,38 +115,28 @@ class Storing:
         self, batch: Sequence[SourceMessage], settled: list[Settled]
     ) -> Iterator[tuple[SourceMessage, Decoded]]:
         for message in batch:
-            why = self.select(message)
+            why = _asking.select(self.select, message)
             if why is not None:
                 settled.append(Settled(Skipped(message.ref, why)))
                 continue
             try:
-                yield message, self.decoder(message.raw)
+                decoded = _asking.decode(self.decoder, message.raw)
             except DecodeError as error:
                 stray = isinstance(error, NotAJournalReport)
                 settled.append(self._hold(message, f"{error.code}: {error}", unexpected=stray))
-            except MailArchiveError:
-                raise
-            except Exception as error:  # noqa: BLE001 - a decoder that breaks poisons one message, not the run
-                settled.append(self._hold(message, f"the decoder broke: {type(error).__name__}"))
+            else:
+                yield message, decoded
 
     def _resolve(self, decoded: Sequence[Decoded]) -> Mapping[Address, frozenset[UserId]]:
         """One question to the user map for the whole batch."""
-        chosen = (self.attribution(each.envelope, self.mailbox) for each in decoded)
-        addresses = frozenset(chain.from_iterable(chosen))
+        addresses = frozenset(chain.from_iterable(map(self._chosen, decoded)))
         if not addresses:
             return {}
-        try:
-            known = self.users.resolve(addresses)
-            if any(isinstance(users, str) for users in known.values()):
-                raise TypeError  # noqa: TRY301 - a text's letters would become owners
-            return known if self.dry_run else {**known, **self._create(addresses, known)}
-        except MailArchiveError:
-            raise
-        except Exception as error:
-            raise DirectoryError(
-                f"{type(error).__name__} in the user map",
-                suggestions=["this is a defect of the user map: report it"],
-            ) from error
+        known = _asking.resolve(self.users, addresses)
+        return known if self.dry_run else {**known, **self._create(addresses, known)}
+
+    def _chosen(self, decoded: Decoded) -> frozenset[Address]:
+        return _asking.chosen(self.attribution, decoded.envelope, self.mailbox)
 
     def _create(
         self, addresses: frozenset[Address], known: Mapping[Address, frozenset[UserId]]
@@ -156,13 +146,13 @@ class Storing:
         strangers = [each for each in addresses if not known.get(each)]
         for address in sorted(strangers, key=lambda each: each.normal):
             if address.domain in self.unknown.domains and address not in self._created:
-                self._created[address] = frozenset({self.unknown.create(address)})
+                self._created[address] = frozenset({_asking.create(self.unknown, address)})
         return {each: self._created[each] for each in strangers if each in self._created}
 
     def _ownership(
         self, decoded: Decoded, users: Mapping[Address, frozenset[UserId]]
     ) -> Ownership:
-        ownership = own(self.attribution(decoded.envelope, self.mailbox), users)
+        ownership = own(self._chosen(decoded), users)
         if not ownership.owners and isinstance(self.unknown, CatchAll):
             return evolve(ownership, owners=(Owner(self.unknown.user),))
         return ownership
@@ -194,5 +184,5 @@ class Storing:
         if self.dry_run:
             why = f"dry run: would be quarantined: {reason}"
             return Settled(Skipped(message.ref, why), unexpected=unexpected)
-        receipt = self.quarantine.hold(message, reason)
+        receipt = _asking.hold(self.quarantine, message, reason)
         return Settled(Quarantined(message.ref, receipt, reason), unexpected=unexpected)

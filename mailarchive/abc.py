@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import errno
 from abc import ABC, abstractmethod
+from collections import Counter
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol, final
 
@@ -28,7 +29,9 @@ from typing_extensions import override
 
 from mailarchive._model import (
     Fidelity,
+    Folder,
     Kept,
+    Page,
     Receipt,
     Rejected,
     Removed,
@@ -61,9 +64,7 @@ if TYPE_CHECKING:
         ArchiveEntry,
         Checkpoint,
         Decoded,
-        Folder,
         MessageRef,
-        Page,
         RemovalResult,
         User,
         UserId,
@@ -281,13 +282,21 @@ class Source(_Opened):
     def folders(self) -> tuple[Folder, ...]:
         """Return the folders to archive; raises `SourceError`."""
         with self._guard("listing folders"):
-            return tuple(self._folders())
+            folders = tuple(self._folders())
+        if not all(isinstance(each, Folder) for each in folders):
+            raise self._broken("listed something that is no folder")
+        return folders
 
     @final
     def scan(self, folder: Folder, after: str | None = None) -> Iterator[Page]:
         """Yield the pages after a token; raises `SourceError`, `CheckpointInvalid`."""
         with self._guard("listing messages"):
-            yield from self._scan(folder, after)
+            for page in self._scan(folder, after):
+                if not isinstance(page, Page):
+                    raise self._broken("listed something that is no page")
+                if len(set(page.refs)) != len(page.refs):
+                    raise self._broken("named an item twice on one page")
+                yield page
 
     @final
     def fetch(self, refs: Sequence[MessageRef]) -> Iterator[SourceMessage | Unavailable]:
@@ -305,6 +314,8 @@ class Source(_Opened):
                     raise self._broken("handed over something that is no message")
                 if item.ref not in wanted:
                     raise self._broken("handed over an item that was not asked for")
+                if isinstance(item, SourceMessage) and not isinstance(item.raw, bytes):
+                    raise self._broken("handed over a message that is no bytes")
                 wanted.remove(item.ref)
                 yield item
 
@@ -321,7 +332,8 @@ class Source(_Opened):
         for result in results:
             if not isinstance(result, Removed | Kept | Vanished):
                 raise self._broken("answered a removal with something else")
-        if sorted(each.ref.key for each in archived) != sorted(each.ref.key for each in results):
+        # Whole refs: the same key may stand in two folders.
+        if Counter(each.ref for each in archived) != Counter(each.ref for each in results):
             raise self._broken("did not answer each removal once")
         return results
 
@@ -378,6 +390,8 @@ class Sink(_Opened):
         """
         with self._guard("storing"):
             answers = {answer.entry_id: answer for answer in self._put_many(entries)}
+            if not all(isinstance(each, Receipt | Rejected) for each in answers.values()):
+                raise self._mismatch("gave something that is no receipt")
         return tuple(self._checked(entry, answers.get(entry.id)) for entry in entries)
 
     @final
@@ -387,7 +401,10 @@ class Sink(_Opened):
             msg = f"sink {self.name} cannot be read back"
             raise Unsupported(msg, suggestions=["leave removal and read-back off for this sink"])
         with self._guard("reading back"):
-            return self._read(receipt)
+            raw = self._read(receipt)
+        if not isinstance(raw, bytes):
+            raise self._mismatch("gave back something that is no bytes")
+        return raw
 
     def _checked(
         self, entry: ArchiveEntry, answer: Receipt | Rejected | None

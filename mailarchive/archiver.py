@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING, final
 
 from attrs import evolve, field, frozen
 
+from mailarchive import _asking, decoding
 from mailarchive import attribution as attribution_
-from mailarchive import decoding
 from mailarchive._model import (
     Archived,
     Checkpoint,
@@ -187,11 +187,11 @@ def give_up(state: CheckpointStore, ref: MessageRef) -> Retry:
 
     Raises `StateError` where it does not wait.  No run of the same job may be under way.
     """
-    checkpoint = state.load(ref.source, ref.folder)
+    checkpoint = _asking.load(state, ref.source, ref.folder)
     for retry in checkpoint.retry if checkpoint is not None else ():
         if checkpoint is not None and retry.ref == ref:
             left = tuple(each for each in checkpoint.retry if each is not retry)
-            state.save(evolve(checkpoint, retry=left))
+            _asking.save(state, evolve(checkpoint, retry=left))
             return retry
     raise StateError("no such message waits on a retry list")
 
@@ -311,7 +311,7 @@ class Run:
             self._tally.add("waiting", len(self._checkpoint.retry))
 
     def _folder(self, worker: Worker, folder: Folder) -> Iterator[Outcome]:
-        found = self._plan.state.load(self._source.name, folder.key)
+        found = _asking.load(self._plan.state, self._source.name, folder.key)
         self._tell(FolderStarted(folder, resumed=found is not None))
         if found is not None:
             self._checkpoint = found
@@ -328,7 +328,7 @@ class Run:
             yield from self._pages(worker, folder, None, ())
 
     def _due(self, retry: Retry) -> bool:
-        return self._plan.retry_now or retry.not_before <= self._plan.clock()
+        return self._plan.retry_now or retry.not_before <= _asking.now(self._plan.clock)
 
     def _pages(
         self,
@@ -416,7 +416,7 @@ class Run:
                 removing=self._checkpoint.removing + self._removable(settled),
                 retry=self._retries(settled),
             )
-            self._plan.state.save(self._checkpoint)
+            _asking.save(self._plan.state, self._checkpoint)
         self._tell(
             PageDone(
                 folder,
@@ -434,7 +434,7 @@ class Run:
             known = before.pop(each.outcome.ref, None)
             if isinstance(each.outcome, Failed):
                 attempts = 1 if known is None else known.attempts + 1
-                when = self._plan.clock() + self._plan.retries.wait(attempts)
+                when = _asking.now(self._plan.clock) + self._plan.retries.wait(attempts)
                 ref = each.outcome.ref
                 before[ref] = Retry(ref, each.outcome.reason, attempts, when)
         if len(before) > RETRIES_AT_MOST:
@@ -481,5 +481,5 @@ class Run:
         results: tuple[RemovalResult, ...] = worker.call(lambda: self._source.remove(removing))
         removed, kept = self._tally.removals(results)
         self._checkpoint = evolve(self._checkpoint, removing=())
-        self._plan.state.save(self._checkpoint)
+        _asking.save(self._plan.state, self._checkpoint)
         self._tell(RemovalDone(folder, removed, kept))

@@ -23,7 +23,7 @@ The tree says *where* it happened::
     │   └── SinkCorrupt             what is stored there is damaged
     ├── StateError                  checkpoints, locks and the quarantine
     │   └── AlreadyRunning          another run of the same job holds the lock
-    ├── ConfigurationError          a setting is missing, unknown or contradicts another
+    ├── ConfigurationError          a setting is missing, unknown, broken or contradicts another
     └── Unsupported                 this part cannot do that, and says so before it starts
 
 and `Transient` says *what to do*: only an error of that class is tried again.
@@ -233,7 +233,10 @@ class AlreadyRunning(StateError):
 
 
 class ConfigurationError(MailArchiveError):
-    """A setting is missing, unknown, or contradicts another."""
+    """A setting is missing, unknown, broken, or contradicts another.
+
+    So is a function that was given for one, such as a clock, and breaks.
+    """
 
     code = "configuration"
 

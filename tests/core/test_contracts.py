@@ -175,6 +175,34 @@ def test_each_removal_is_answered_once(answer: list[object]) -> None:
         Scripted(remove=lambda *_: answer).remove([Archived(REF, RECEIPT)])
 
 
+def test_a_removal_is_answered_for_its_folder() -> None:
+    """The same key may stand in two folders, and only one of them was asked about."""
+    there = Archived(MessageRef("s", "Sent", REF.key), RECEIPT)
+    with pytest.raises(SourceError, match="removal"):
+        Scripted(remove=lambda *_: [Vanished(REF)]).remove([there])
+    both = [Archived(REF, RECEIPT), there]
+    with pytest.raises(SourceError, match="removal"):
+        Scripted(remove=lambda *_: [Vanished(REF)] * 2).remove(both)
+    answers = (Vanished(there.ref), Vanished(REF))
+    assert answers == Scripted(remove=lambda *_: answers).remove(both)
+
+
+@pytest.mark.parametrize(
+    ("hook", "answer"),
+    [
+        ("folders", ["INBOX"]),
+        ("scan", [REF]),
+        ("scan", [Page(INBOX, (REF, REF), "1")]),
+        ("fetch", [SourceMessage(REF, "text")]),  # type: ignore[arg-type]  # a test may lie
+        ("fetch", [SourceMessage(REF, bytearray(b"raw"))]),  # type: ignore[arg-type]  # the same
+    ],
+)
+def test_what_a_source_says_is_looked_at(hook: str, answer: list[object]) -> None:
+    """What no source may say is found where it is said."""
+    with pytest.raises(SourceError, match="scripted"):
+        CALLS[hook](Scripted(**{hook: lambda *_: answer}))
+
+
 def test_a_source_that_cannot_remove_says_so() -> None:
     """Before anything is tried."""
     with pytest.raises(Unsupported):
@@ -227,6 +255,37 @@ def test_a_sink_answers_for_every_entry() -> None:
     """No answer is no receipt."""
     with pytest.raises(ReceiptMismatch, match="no answer"):
         Breaking(answers=[]).put(entry())
+
+
+def test_a_sink_answers_with_receipts() -> None:
+    """Anything else is no word that something is stored."""
+    one = entry()
+    with pytest.raises(SinkError):
+        Breaking(answers=[one.id]).put(one)
+    with pytest.raises(ReceiptMismatch, match="no receipt"):
+        Breaking(answers=[Imposter(one.id)]).put(one)
+
+
+class Imposter:
+    """What looks like a receipt from afar."""
+
+    def __init__(self, entry_id: Digest) -> None:
+        self.entry_id = entry_id
+
+
+class Texts(MemorySink):
+    """A sink that gives back a text."""
+
+    @override
+    def _read(self, receipt: Receipt) -> bytes:
+        return "text"  # type: ignore[return-value]  # a test may lie
+
+
+def test_what_a_sink_gives_back_is_bytes() -> None:
+    """Anything else could compare equal to nothing, or to anything."""
+
+    with pytest.raises(ReceiptMismatch, match="no bytes"):
+        Texts().read(RECEIPT)
 
 
 def test_answers_come_in_the_order_of_the_entries() -> None:
