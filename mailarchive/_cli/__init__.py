@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="mailarchive", description="Archive mail, and prove that nothing was lost."
     )
-    top.add_argument("--version", action="version", version=version("mailarchive"))
+    top.add_argument("--version", action="version", version=_version())
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     _add_demo(commands)
     _add_run(commands)
@@ -66,6 +66,13 @@ def parser() -> argparse.ArgumentParser:
     _add_quarantine(commands)
     _add_decode(commands)
     return top
+
+
+def _version() -> str:
+    try:
+        return version("mailarchive")
+    except PackageNotFoundError:
+        return "not installed: run from its source"
 
 
 if TYPE_CHECKING:
