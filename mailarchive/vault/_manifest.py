@@ -44,7 +44,8 @@ class Head:
 
     `sequence` counts the batches of a vault from 1; `previous` is the digest of the
     manifest with the number before, in whatever pack.  `offset` is where the batch begins
-    in its pack.  `objects` counts the object lines.
+    in its pack.  `objects` counts the object lines.  `salt` is 32 random bytes: what the
+    log says of a line is salted with it, so that the log alone tells nobody anything.
     """
 
     vault: str
@@ -55,6 +56,7 @@ class Head:
     previous: Digest | None
     at: datetime
     objects: int
+    salt: bytes = field(repr=False)
 
     def dump(self) -> Json:
         """Return the head as a tree for JSON."""
@@ -69,6 +71,7 @@ class Head:
             "previous": None if self.previous is None else self.previous.hex,
             "at": self.at.isoformat(),
             "objects": self.objects,
+            "salt": self.salt.hex(),
         }
 
 
@@ -273,6 +276,7 @@ def _load_head(tree: Json) -> Head:
         previous=None if previous is None else _record.digest(previous),
         at=datetime.fromisoformat(tree["at"]),
         objects=_record.count(tree["objects"]),
+        salt=_record.digest(tree["salt"]).value,
     )
 
 

@@ -71,13 +71,15 @@ class Record:
     `shown` says for each recipient in turn whether the message's own To or Cc shows the
     address to everybody.  `private` says that the message holds header fields for the
     sender alone.  `content_size` is that of the message people read, and `None` where the
-    entry is a report without one.
+    entry is a report without one; `content` is its digest where it is a part of the record,
+    and so has no other.
     """
 
     id: Digest
     raw: Digest
     size: int
     content_size: int | None
+    content: Digest | None
     originals: tuple[Span | StoredOriginal, ...] = field(repr=False)
     envelope: Envelope
     shown: tuple[Role | None, ...] = field(repr=False)
@@ -131,6 +133,7 @@ def record_of(entry: ArchiveEntry, stored: Mapping[int, StoredOriginal]) -> Reco
         raw=entry.raw_digest,
         size=len(entry.raw),
         content_size=None if content is None else len(content),
+        content=Digest.of(content) if content is not None and _is_part(entry) else None,
         originals=tuple(
             each if isinstance(each, Span) else stored[position]
             for position, each in enumerate(entry.originals)
@@ -146,6 +149,11 @@ def record_of(entry: ArchiveEntry, stored: Mapping[int, StoredOriginal]) -> Reco
         flags=entry.flags,
         provenance=entry.provenance,
     )
+
+
+def _is_part(entry: ArchiveEntry) -> bool:
+    """Whether the message people read is a part of the record."""
+    return bool(entry.originals) and isinstance(entry.originals[0], Span)
 
 
 def _shown(message: bytes, recipients: tuple[Recipient, ...]) -> tuple[Role | None, ...]:
@@ -167,6 +175,7 @@ def dump(record: Record) -> Json:
         "id": record.id.hex,
         "raw": record.raw.hex,
         "size": record.size,
+        "content": None if record.content is None else record.content.hex,
         "originals": [_dump_original(each) for each in record.originals],
         "message_id": record.envelope.message_id,
         "owners": [_dump_owner(owner) for owner in record.ownership.owners],
@@ -267,6 +276,7 @@ def load(tree: Json) -> Record:
         raw=digest(tree["raw"]),
         size=count(tree["size"]),
         content_size=_load_size(tree),
+        content=digest(tree["content"]) if "content" in tree else None,
         originals=tuple(_load_original(each) for each in tree.get("originals", ())),
         envelope=envelope,
         shown=shown,

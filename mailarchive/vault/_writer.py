@@ -150,6 +150,7 @@ class Writer:
             previous=previous,
             at=self._clock(),
             objects=len(objects),
+            salt=secrets.token_bytes(32),
         )
         manifest = Manifest.written(head, tuple(objects), draft.contents, at)
         if len(manifest.data) > _manifest.LARGEST:

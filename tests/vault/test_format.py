@@ -72,6 +72,7 @@ def records(draw: st.DrawFn) -> Record:
         raw=draw(digests),
         size=draw(sizes),
         content_size=draw(st.none() | sizes),
+        content=draw(st.none() | digests),
         originals=draw(
             st.lists(
                 st.builds(Span, sizes, sizes) | st.builds(StoredOriginal, digests, sizes),
@@ -116,7 +117,7 @@ def records(draw: st.DrawFn) -> Record:
 def _head(objects: int = 0) -> _manifest.Head:
     at = datetime(2026, 3, 1, tzinfo=UTC)
     pack = "20260301T120000Z-1-0123456789ab"
-    return _manifest.Head("0" * 32, "0001", pack, 0, 1, None, at, objects)
+    return _manifest.Head("0" * 32, "0001", pack, 0, 1, None, at, objects, bytes(32))
 
 
 @given(records())

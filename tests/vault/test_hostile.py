@@ -46,6 +46,7 @@ def _forge(folder: Path, *lines: dict[str, Any], objects: int = 0, **head: Any) 
         "previous": None,
         "at": "2026-03-01T12:00:00+00:00",
         "objects": objects,
+        "salt": "00" * 32,
     }
     data = b"".join(map(_manifest._line, [{**top, **head}, *lines]))
     name = _tar.MANIFEST.format(hashlib.sha256(data).hexdigest())
