@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from attrs import field, frozen
 
@@ -44,8 +44,11 @@ class RunReport:
     `listed + retried == archived + quarantined + skipped + vanished + failed`: every message
     that was listed, or taken from a retry list, is accounted for once.  `archived` is
     `stored` (new; `size` bytes) and `present` (already there).  `waiting` is the length of all
-    retry lists after the run.  `unexpected` items do not belong in this source: they are archived
-    or quarantined, never removed, and the first 1,000 are named in `unexpected_refs`.
+    retry lists after the run.  In a dry run every message is skipped: `would_archive` (`size`
+    bytes; without the sink nobody knows which are there already) and `would_quarantine` say
+    how many of them a run would not skip.  `unexpected` items do not belong in this source:
+    they are archived or quarantined, never removed, and the first 1,000 are named in
+    `unexpected_refs`.
     `relisted` folders had lost their checkpoint and were listed anew; those in `left_out`
     are at the source and were not asked for.
     """
@@ -60,6 +63,8 @@ class RunReport:
     size: int = 0
     quarantined: int = 0
     skipped: int = 0
+    would_archive: int = 0
+    would_quarantine: int = 0
     vanished: int = 0
     failed: int = 0
     waiting: int = 0
@@ -93,13 +98,17 @@ class RunReport:
 
 @frozen
 class Settled:
-    """One outcome and what the report and the removal need to know beside it."""
+    """One outcome and what the report and the removal need to know beside it.
+
+    `would` is the count of the report that a dry run adds it to.
+    """
 
     outcome: Outcome
     removable: bool = False
     unexpected: bool = False
     unowned: bool = False
     size: int = 0
+    would: Literal["would_archive", "would_quarantine"] | None = None
 
 
 _COUNTED_AS = {
@@ -138,6 +147,9 @@ class Tally:
                 counts["size"] += settled.size if outcome.receipt.outcome is Stored.STORED else 0
             else:
                 counts[_COUNTED_AS[type(outcome)]] += 1
+            if settled.would is not None:
+                counts[settled.would] += 1
+                counts["size"] += settled.size
             counts["unowned"] += settled.unowned
             counts["unexpected"] += settled.unexpected
             if settled.unexpected and len(self._unexpected) < LISTED_AT_MOST:

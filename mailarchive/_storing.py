@@ -164,7 +164,13 @@ class Storing:
             for message, entry, unexpected in entries.values():
                 why = Skipped(message.ref, "dry run: would be archived")
                 unowned = not entry.ownership.owners
-                yield Settled(why, unexpected=unexpected, unowned=unowned)
+                yield Settled(
+                    why,
+                    unexpected=unexpected,
+                    unowned=unowned,
+                    size=len(message.raw),
+                    would="would_archive",
+                )
             return
         answers = self.sink.put_many([entry for _, entry, _ in entries.values()])
         for (message, entry, unexpected), answer in zip(entries.values(), answers, strict=True):
@@ -183,6 +189,7 @@ class Storing:
     def _hold(self, message: SourceMessage, reason: str, *, unexpected: bool = False) -> Settled:
         if self.dry_run:
             why = f"dry run: would be quarantined: {reason}"
-            return Settled(Skipped(message.ref, why), unexpected=unexpected)
+            skipped = Skipped(message.ref, why)
+            return Settled(skipped, unexpected=unexpected, would="would_quarantine")
         receipt = _asking.hold(self.quarantine, message, reason)
         return Settled(Quarantined(message.ref, receipt, reason), unexpected=unexpected)

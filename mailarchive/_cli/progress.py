@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, TextIO
 
 from mailarchive._cli._text import columns, counted, safe, size
-from mailarchive.events import BatchStored, CheckpointLost, FolderFailed, FolderStarted
+from mailarchive.events import BatchStored, CheckpointLost, FolderFailed, FolderStarted, PageDone
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +48,8 @@ class Progress:
                 self._messages += stored + present
                 self._bytes += more
                 self._show()
+            case PageDone(quarantined=held, skipped=skipped, vanished=gone, failed=failed):
+                self._messages += held + skipped + gone + failed
             case CheckpointLost(folder=folder):
                 self._say(f"{safe(folder.name)}: the server numbered it anew; listing all of it")
             case FolderFailed(folder=folder, code=code):
@@ -80,15 +82,17 @@ class Progress:
 
 def render(report: RunReport) -> str:
     """Return the report of a run in words and numbers."""
-    verb = "would be listed" if report.dry_run else "listed"
+    would = report.would_archive + report.would_quarantine
     rows = [
-        (f"{report.listed:,}", f"messages {verb} in {counted(report.folders, 'folder')}"),
+        (f"{report.listed:,}", f"messages listed in {counted(report.folders, 'folder')}"),
         (f"{report.retried:,}", "taken from the retry list"),
+        (f"{report.would_archive:,}", f"would be archived ({size(report.size)})"),
         (f"{report.stored:,}", f"newly archived ({size(report.size)})"),
         (f"{report.present:,}", "in the archive already"),
         (f"{report.unowned:,}", "of nobody known (an auditor sees them)"),
         (f"{report.quarantined:,}", "quarantined, whole and apart"),
-        (f"{report.skipped:,}", "skipped"),
+        (f"{report.would_quarantine:,}", "would be quarantined, whole and apart"),
+        (f"{report.skipped - would:,}", "skipped"),
         (f"{report.vanished:,}", "gone before they were read"),
         (f"{report.unexpected:,}", "no journal report, and left at the source"),
         (f"{report.removed:,}", "removed at the source"),

@@ -421,8 +421,24 @@ def test_a_dry_run_changes_nothing_and_says_what_would_be(world: World) -> None:
     assert sum(why == "dry run: would be archived" for why in whys) == 2
     assert sum(why.startswith("dry run: would be quarantined: ") for why in whys) == 2
     assert run.report.adds_up
+    assert (run.report.would_archive, run.report.would_quarantine, run.report.skipped) == (2, 2, 4)
+    assert run.report.size == sum(map(len, world.source.contents())) - sum(
+        len(raw) for raw in world.source.contents() if b"Subject: 1" in raw or b"Subject: 2" in raw
+    )
     assert (world.sink.entries, world.quarantine.held, world.state.saved) == ({}, {}, [])
     assert len(world.source.contents()) == 4
+
+
+def test_a_dry_run_tells_what_is_left_out_from_what_would_be_archived(world: World) -> None:
+    """What `select` leaves out is skipped in every run; the rest only in this one."""
+    world.fill(4)
+    settings = {"select": lambda m: "odd" if b"Subject: 3" in m.raw else None}
+
+    dry = world.run(dry_run=True, **settings)
+    wet = world.run(**settings)
+
+    assert (dry.skipped, dry.would_archive, dry.size) == (4, wet.stored, wet.size)
+    assert (wet.skipped, wet.would_archive, wet.would_quarantine) == (1, 0, 0)
 
 
 def test_dropping_the_iterator_loses_nothing(world: World) -> None:

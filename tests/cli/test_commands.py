@@ -171,7 +171,10 @@ def test_a_dry_run_makes_nothing(demo: Path, capfdbinary: pytest.CaptureFixture[
     before = sorted(demo.iterdir())
     printed = run(capfdbinary, "run", "archive.toml", "--dry-run", "--quiet")
 
-    assert b"285  messages would be listed" in printed
+    assert b"285  messages listed" in printed
+    assert b"284  would be archived" in printed
+    assert b"1  would be quarantined" in printed
+    assert b"skipped" not in printed
     assert sorted(demo.iterdir()) == before
 
 
@@ -288,7 +291,13 @@ def test_progress_shows_one_line_that_grows() -> None:
     import io
 
     from mailarchive import Folder
-    from mailarchive.events import BatchStored, CheckpointLost, FolderFailed, FolderStarted
+    from mailarchive.events import (
+        BatchStored,
+        CheckpointLost,
+        FolderFailed,
+        FolderStarted,
+        PageDone,
+    )
 
     class Terminal(io.StringIO):
         """A terminal, as far as anybody asks."""
@@ -305,8 +314,10 @@ def test_progress_shows_one_line_that_grows() -> None:
         progress(FolderStarted(folder, resumed=False))
         for _ in range(5):
             progress(BatchStored(folder, 10, 0, 1000))
+        progress(PageDone(folder, 50, quarantined=1, skipped=3, vanished=1, failed=1))
         progress(CheckpointLost(folder))
         progress(FolderFailed(folder, "source"))
         progress.close()
         assert out.getvalue().count("\n") == lines
         assert "INBOX" in out.getvalue()
+        assert not out.isatty() or "INBOX: 56 messages" in out.getvalue()
