@@ -157,7 +157,11 @@ def _show(arguments: argparse.Namespace) -> int:
 
     who = reading.Who(arguments.user, arguments.auditor, arguments.reason)
     return reading.show(
-        arguments.vault, who, text=arguments.text, limit=arguments.limit, message=arguments.message
+        arguments.vault,
+        who,
+        filters={"text": arguments.text, "words": arguments.words},
+        limit=arguments.limit,
+        message=arguments.message,
     )
 
 
@@ -166,6 +170,7 @@ def _add_show(commands: Commands) -> None:
     add.add_argument("vault", type=Path, metavar="VAULT")
     _add_who(add)
     add.add_argument("--text", help="only messages with this in the subject or an address")
+    add.add_argument("--words", help="only messages that hold all these words, anywhere in them")
     add.add_argument("--limit", type=int, default=50, help="how many at most (default: 50)")
     add.add_argument("--message", metavar="KEY", help="print this message, byte for byte")
     add.set_defaults(command=_show)

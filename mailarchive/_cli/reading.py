@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mailarchive._model import Address
-    from mailarchive.vault import AuditedEntry, Auditor, VerifyReport, View, ViewedMessage
+    from mailarchive.vault import AuditedEntry, Auditor, Filters, VerifyReport, View, ViewedMessage
 
 
 @frozen
@@ -33,16 +33,16 @@ class Who:
 
 
 def show(
-    path: Path, who: Who, *, text: str | None = None, limit: int = 50, message: str | None = None
+    path: Path, who: Who, *, filters: Filters, limit: int = 50, message: str | None = None
 ) -> int:
     """List messages as somebody may see them, or print one, byte for byte."""
     with Vault(path, create=False, read_only=who.user is not None) as vault:
         if who.user is not None:
-            return _show_user(vault.view(UserId(who.user)), who.user, text, limit, message)
+            return _show_user(vault.view(UserId(who.user)), who.user, filters, limit, message)
         return _show_all(vault.auditor(who.auditor or "", who.reason or ""), limit)
 
 
-def _show_user(view: View, user: str, text: str | None, limit: int, key: str | None) -> int:
+def _show_user(view: View, user: str, filters: Filters, limit: int, key: str | None) -> int:
     if key is not None:
         found = view.get(key)
         if found is None:
@@ -52,8 +52,8 @@ def _show_user(view: View, user: str, text: str | None, limit: int, key: str | N
             )
         sys.stdout.buffer.write(found.content())
         return OK
-    rows = [row(each) for each in view.messages(text=text, limit=limit)]
-    count = view.count(text=text)
+    rows = [row(each) for each in view.messages(limit=limit, **filters)]
+    count = view.count(**filters)
     print(f"{safe(user)} sees {counted(count, 'message')}.")
     _table(rows, count)
     return OK

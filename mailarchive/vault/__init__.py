@@ -10,13 +10,14 @@ from mailarchive.vault._audit import AuditedEntry, Auditor, AuditReading
 from mailarchive.vault._record import PRIVATE_HEADERS
 from mailarchive.vault._vault import Vault
 from mailarchive.vault._verify import Finding, Level, VerifyReport
-from mailarchive.vault._views import View, ViewedMessage
+from mailarchive.vault._views import Filters, View, ViewedMessage
 
 __all__ = [
     "PRIVATE_HEADERS",
     "AuditReading",
     "AuditedEntry",
     "Auditor",
+    "Filters",
     "Finding",
     "Level",
     "Vault",

@@ -34,6 +34,7 @@ _LARGEST_HEADER = 1 << 16
 _LATER_HEADER = re.compile(r"vault\.[0-9]+\.json\Z")
 _ID = re.compile(r"[0-9a-f]{32}\Z")
 _SUITES = {"hash": "sha256", "compression": "zstd", "encryption": "none"}
+_DERIVED = ("index.db", "fts.db")
 _PARTS = ("volumes", VOLUME, "packs")
 
 
@@ -86,6 +87,11 @@ class Place:
     def index(self) -> Path:
         """Where the index is."""
         return self._path / "volumes" / VOLUME / "index.db"
+
+    @property
+    def fulltext(self) -> Path:
+        """Where the full text is."""
+        return self._path / "volumes" / VOLUME / "fts.db"
 
     def has_index(self) -> bool:
         """Whether there is an index at all."""
@@ -218,7 +224,7 @@ class Place:
         return handles[1:]
 
     def _refuse_links(self, volume: int) -> None:
-        for name in ("index.db", "index.db-wal", "index.db-shm"):
+        for name in (f"{name}{end}" for name in _DERIVED for end in ("", "-wal", "-shm")):
             try:
                 found = os.stat(name, dir_fd=volume, follow_symlinks=False)
             except FileNotFoundError:

@@ -10,11 +10,13 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from mailarchive import headers
 from mailarchive._model import Span
 from mailarchive.errors import SinkCorrupt
 from mailarchive.vault import _disk, _place, _tar
 from mailarchive.vault._errors import index_disagrees, os_errors
 from mailarchive.vault._manifest import BAD_JSON, Fact
+from mailarchive.vault._record import PRIVATE_HEADERS
 
 if TYPE_CHECKING:
     from mailarchive._model import Digest
@@ -115,6 +117,11 @@ class Reading:
         if isinstance(first, Span):
             return _cut(self.stored(record.raw), first)
         return self.stored(first.digest)
+
+    def public(self, record: Record) -> bytes | None:
+        """Return the message as every owner may read it; raises as `content` does."""
+        content = self.content(record)
+        return None if content is None else headers.without(content, PRIVATE_HEADERS)
 
 
 def _cut(raw: bytes, span: Span) -> bytes:

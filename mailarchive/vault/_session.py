@@ -10,6 +10,7 @@ from attrs import frozen
 from mailarchive.errors import SinkCorrupt, SinkError
 from mailarchive.vault._disk import Disk
 from mailarchive.vault._errors import read_only
+from mailarchive.vault._fulltext import FullText
 from mailarchive.vault._index import Index
 from mailarchive.vault._packing import Packing
 from mailarchive.vault._packs import Packs
@@ -66,6 +67,9 @@ class Session:
             self.index = self._readable_index() if settings.read_only else self._index()
             stack.callback(self.index.close)
             self.reading = Reading(vault, self.packs, self.index)
+            self.fulltext = FullText(
+                self.place.fulltext, vault, self.reading, read_only=settings.read_only
+            )
             self._recovery = Recovery(self.place, self.packs, self.index, disk)
             self._writer = Writer(
                 (self.place, self.packs, self.index),

@@ -184,7 +184,8 @@ class Vault(Sink):
 
         The id may be any text; one that owns nothing sees nothing.
         """
-        return View(self._opened().reading, user)
+        session = self._opened()
+        return View(session.reading, session.fulltext, user)
 
     def auditor(self, actor: str, reason: str) -> Auditor:
         """Return a way to read everything, after having put on record who reads and why.
@@ -217,6 +218,14 @@ class Vault(Sink):
             raise ConfigurationError(f"level must be one of {', '.join(Level)}")
         with os_errors("verifying the vault"):
             return session.verify(Level(level), on_progress)
+
+    def update_search(self, *, on_progress: Callable[[int], None] | None = None) -> int:
+        """Bring the full text up to date and return how many messages it took in.
+
+        A search does so by itself; after a large import it is better done beforehand.
+        `on_progress` is told the number as it grows.  Raises `SinkError`.
+        """
+        return self._opened().fulltext.catch_up(on_progress)
 
     def rebuild(self) -> None:
         """Make the index anew from the packs alone; raises `SinkError`."""

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from attrs import field, frozen
+from typing_extensions import Unpack
 
-from mailarchive import headers
 from mailarchive._model import Address, Recipient, UserId
 from mailarchive.errors import SinkError, Unsupported
 from mailarchive.vault import _knowledge, _record
 from mailarchive.vault._apply import one_spelling, user_bytes
 from mailarchive.vault._errors import index_disagrees
 from mailarchive.vault._manifest import BAD_JSON
-from mailarchive.vault._record import PRIVATE_HEADERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
     from typing import Any
 
+    from mailarchive.vault._fulltext import FullText
     from mailarchive.vault._reading import Reading
     from mailarchive.vault._record import Record, Summary
 
@@ -84,34 +84,41 @@ class ViewedMessage:
         return self._view._report(self.key, copy)  # noqa: SLF001 - a message is a part of its view
 
 
+class Filters(TypedDict, total=False):
+    """Which messages of a view are meant: those that all of these are true of.
+
+    `since` (included) and `until` (not) are aware times, on the order of the list;
+    `sender` is an address, compared with the sender and with on whose behalf; `folder` a
+    name as in `ViewedMessage.folders`; `text` is found anywhere in the subject and in the
+    addresses that this user may know, in whatever case.  `words` are all in the subject,
+    the bodies, the names of attachments or the addresses that everybody may know; words
+    in quotes stand side by side, and `word*` is the beginning of one.
+    """
+
+    since: datetime | None
+    until: datetime | None
+    sender: Address | str | None
+    folder: str | None
+    text: str | None
+    words: str | None
+
+
 class View:
     """What one user owns in a vault, and nothing beside it.
 
     Lists are newest first: by the message's own date, but no later than its arrival.
-    Filters: `since` (included) and `until` (not) are aware times, on that order;
-    `sender` is an address, compared with the sender and with on whose behalf; `folder` a
-    name as in `ViewedMessage.folders`; `text` is found anywhere in the subject and in the
-    addresses that this user may know, in whatever case.
-
     Every method raises `SinkError` where the vault is closed or damaged.
     """
 
-    def __init__(self, reading: Reading, user: UserId) -> None:
+    def __init__(self, reading: Reading, fulltext: FullText, user: UserId) -> None:
         """Read as `user`, whose id may be any text at all."""
         self._reading = reading
+        self._fulltext = fulltext
         self._user = UserId(one_spelling(user))
 
-    def count(
-        self,
-        *,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        sender: Address | str | None = None,
-        folder: str | None = None,
-        text: str | None = None,
-    ) -> int:
+    def count(self, **filters: Unpack[Filters]) -> int:
         """Return how many messages there are."""
-        where, values = _where(since, until, sender, folder, text)
+        where, values = self._where(filters)
         rows = self._reading.index.rows(
             f"SELECT count(*) FROM message m WHERE m.user = {_USER}{where}",  # noqa: S608 - only constants
             [user_bytes(self._user), *values],
@@ -120,15 +127,7 @@ class View:
         return number
 
     def messages(
-        self,
-        *,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        sender: Address | str | None = None,
-        folder: str | None = None,
-        text: str | None = None,
-        limit: int | None = None,
-        after: str | None = None,
+        self, *, limit: int | None = None, after: str | None = None, **filters: Unpack[Filters]
     ) -> Iterator[ViewedMessage]:
         """Return messages, newest first, read from the archive as they are asked for.
 
@@ -136,7 +135,7 @@ class View:
         arrives meanwhile moves no page.  Raises `SinkError` for a key that is not in
         this view, `Unsupported` for a time without a zone.
         """
-        where, values = _where(since, until, sender, folder, text)
+        where, values = self._where(filters)
         place = None if after is None else self._place(after)
         return self._pages(where, values, place, limit)
 
@@ -146,6 +145,27 @@ class View:
         return None if place is None else self._message(*place)
 
     # -- finding --------------------------------------------------------------------------
+
+    def _where(self, filters: Filters) -> tuple[str, list[Any]]:
+        """The filters as conditions on a message `m`, and their values in the same order."""
+        clauses: list[str] = []
+        values: list[Any] = []
+        for bound, sign in ((filters.get("since"), ">="), (filters.get("until"), "<")):
+            if bound is not None:
+                clauses.append(f"m.at {sign} ?")
+                values.append(_aware(bound))
+        copies, of_copies = _of_copies(filters)
+        if filters.get("words"):
+            found, words = self._fulltext.entries(filters["words"] or "")
+            copies.append(f"o.entry IN ({found})")
+            of_copies += words
+        if copies:
+            clauses.append(
+                "EXISTS (SELECT 1 FROM owner o JOIN entry e ON e.n = o.entry"  # noqa: S608 - only constants
+                f" WHERE o.user = m.user AND o.head = m.head AND {' AND '.join(copies)})"
+            )
+            values += of_copies
+        return "".join(f" AND {clause}" for clause in clauses), values
 
     def _pages(
         self, where: str, values: list[Any], place: tuple[int, int] | None, limit: int | None
@@ -264,13 +284,13 @@ class View:
 
     def _content(self, key: str, copy: int) -> bytes:
         record, sender = self._entry(key, copy)
-        content = self._reading.content(record)
+        content = self._reading.content(record) if sender else self._reading.public(record)
         if content is None:
             raise Unsupported(
                 "this report holds no message",
                 suggestions=["the sender can read the report, and an auditor everything"],
             )
-        return content if sender else headers.without(content, PRIVATE_HEADERS)
+        return content
 
     def _report(self, key: str, copy: int) -> bytes:
         record, sender = self._entry(key, copy)
@@ -287,35 +307,11 @@ class View:
 _USER = "(SELECT n FROM user WHERE id = ?)"
 
 
-def _where(
-    since: datetime | None,
-    until: datetime | None,
-    sender: Address | str | None,
-    folder: str | None,
-    text: str | None,
-) -> tuple[str, list[Any]]:
-    """The filters as conditions on a message `m`, and their values in the same order."""
+def _of_copies(filters: Filters) -> tuple[list[str], list[Any]]:
+    """The filters on a copy `o` and its entry `e`, and their values in the same order."""
     clauses: list[str] = []
     values: list[Any] = []
-    for bound, sign in ((since, ">="), (until, "<")):
-        if bound is not None:
-            clauses.append(f"m.at {sign} ?")
-            values.append(_aware(bound))
-    copies, of_copies = _where_copies(sender, folder, text)
-    if copies:
-        clauses.append(
-            "EXISTS (SELECT 1 FROM owner o JOIN entry e ON e.n = o.entry"  # noqa: S608 - only constants
-            f" WHERE o.user = m.user AND o.head = m.head AND {' AND '.join(copies)})"
-        )
-        values += of_copies
-    return "".join(f" AND {clause}" for clause in clauses), values
-
-
-def _where_copies(
-    sender: Address | str | None, folder: str | None, text: str | None
-) -> tuple[list[str], list[Any]]:
-    clauses: list[str] = []
-    values: list[Any] = []
+    sender, folder, text = filters.get("sender"), filters.get("folder"), filters.get("text")
     if sender is not None:
         address = sender if isinstance(sender, Address) else Address.parse(sender)
         clauses.append("? IN (e.sender, e.behalf)")

@@ -1,0 +1,268 @@
+"""The full text: which entries hold certain words, derived from the messages.
+
+It is a file of its own, `fts.db`, that may be deleted at any time.  It knows no owner:
+what it finds is cut to a user by the index, as everything else is.  It holds only text
+that every owner of a message may know.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import threading
+import unicodedata
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
+
+from mailarchive._readable import text_of
+from mailarchive.errors import SinkCorrupt, SinkError
+from mailarchive.vault._errors import sqlite_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+    from typing import Any
+
+    from mailarchive.vault._index import Index, Line
+    from mailarchive.vault._reading import Reading
+
+_VERSION: Final = 1
+_BATCH: Final = 200
+"""Messages that are taken in at once."""
+_PATIENCE: Final = 60.0
+_WORDS: Final = (
+    "CREATE VIRTUAL TABLE {} USING fts5"
+    "(text, content='', columnsize=0, tokenize='unicode61 remove_diacritics 2')"
+)
+_MATCHING: Final = "SELECT rowid FROM {} WHERE text MATCH ?"
+_ABOUT: Final = "SELECT version, vault, n, entry FROM {}.about"
+_IDEOGRAPH: Final = re.compile(
+    "([\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0003ffff])"
+)
+"""Scripts that put no blank between words: each character is a word of its own."""
+_TERM: Final = re.compile(r'"([^"]*)"?|([^\s"]+)')
+
+
+def searched(text: str) -> str:
+    """Return text in the form in which its words are compared."""
+    folded = unicodedata.normalize("NFKC", text.replace("\0", " ")).casefold()
+    return _IDEOGRAPH.sub(r" \1 ", folded).encode("utf-8", "ignore").decode()
+
+
+def match(words: str) -> str | None:
+    """Return what people type as a query of FTS5; `None` where nothing can be looked for.
+
+    Every word must be there; words in quotes stand side by side; `word*` is a beginning.
+    """
+    terms = []
+    for found in _TERM.finditer(words):
+        text = searched(found[1] if found[2] is None else found[2].rstrip("*"))
+        if any(character.isalnum() for character in text):
+            begins = found[2] is not None and found[2].endswith("*")
+            terms.append(f'"{text.replace(chr(34), " ").strip()}"{"*" if begins else ""}')
+    return " AND ".join(terms) or None
+
+
+@frozen
+class _Upto:
+    """How far the full text goes: an entry's number, and its id to know it by."""
+
+    n: int = 0
+    entry: bytes = b""
+
+
+class FullText:
+    """The full text of one open vault; may be shared by threads."""
+
+    def __init__(self, path: Path, vault: str, reading: Reading, *, read_only: bool) -> None:
+        """Use the file at `path`; with `read_only` what it lacks is kept in this process."""
+        self._path = path
+        self._vault = vault
+        self._reading = reading
+        self._index: Index = reading.index
+        self._read_only = read_only
+        self._lock = threading.Lock()
+        self._attached = False
+        self._here = _Upto()
+
+    def catch_up(self, on_progress: Callable[[int], None] | None = None) -> int:
+        """Take in every message that is not in it yet; return how many those were.
+
+        `on_progress` is told that number as it grows.  Raises `SinkError`.
+        """
+        with self._lock, sqlite_errors("bringing the full text up to date"):
+            if self._read_only:
+                return self._for_this_process(on_progress)
+            try:
+                return self._on_disk(on_progress)
+            except sqlite3.DatabaseError as error:
+                if not _is_damage(error):
+                    raise
+            self._forget()
+            return self._on_disk(on_progress)
+
+    def entries(self, words: str) -> tuple[str, tuple[str, ...]]:
+        """Return a query for the numbers of the entries that hold the words, and its values.
+
+        Everything that was archived before the call is found.
+        """
+        query = match(words)
+        if query is None:
+            return "SELECT NULL WHERE 0", ()
+        self.catch_up()
+        tables = [*(["fulltext.words"] if self._attached else []), *self._temporary()]
+        parts = [_MATCHING.format(each) for each in tables]
+        return " UNION ALL ".join(parts), (query,) * len(parts)
+
+    def forget(self) -> None:
+        """Throw the full text away; it is made again when it is next asked for."""
+        with self._lock, sqlite_errors("throwing the full text away"):
+            self._forget()
+
+    # -- on the disk ----------------------------------------------------------------------
+
+    def _on_disk(self, on_progress: Callable[[int], None] | None) -> int:
+        done = 0
+        with closing(self._connect()) as db:
+            self._prepare(db)
+            while taken := self._take_in(db):
+                done += taken
+                if on_progress is not None:
+                    on_progress(done)
+        self._attach()
+        return done
+
+    def _connect(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self._path, isolation_level=None, timeout=_PATIENCE)
+        db.execute("PRAGMA trusted_schema = OFF")
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.execute("PRAGMA journal_mode = WAL").fetchall()
+        return db
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        """Make the tables, also anew where they are of another vault or numbering."""
+        db.execute("BEGIN IMMEDIATE")
+        upto = self._known(db)
+        if upto is None or not self._agrees(upto):
+            for table in ("words", "about"):
+                db.execute(f"DROP TABLE IF EXISTS {table}")
+            db.execute("CREATE TABLE about (version, vault, n, entry)")
+            db.execute("INSERT INTO about VALUES (?, ?, 0, x'')", (_VERSION, self._vault))
+            db.execute(_WORDS.format("words"))
+        db.execute("COMMIT")
+
+    def _take_in(self, db: sqlite3.Connection) -> int:
+        """Take in some more; another process may be doing the same."""
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            upto = self._known(db) or _Upto()
+            lines = self._lines(upto)
+            db.executemany("INSERT INTO words (rowid, text) VALUES (?, ?)", self._texts(lines))
+            if lines:
+                last = lines[-1].n
+                db.execute("UPDATE about SET n = ?, entry = ?", (last, self._id(last)))
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+        db.execute("COMMIT")
+        return len(lines)
+
+    def _known(self, db: sqlite3.Connection) -> _Upto | None:
+        try:
+            return _upto(db.execute(_ABOUT.format("main")).fetchall(), self._vault)
+        except sqlite3.OperationalError:
+            return None
+
+    def _forget(self) -> None:
+        self._detach()
+        for end in ("", "-wal", "-shm"):
+            with suppress(FileNotFoundError):
+                self._path.with_name(self._path.name + end).unlink()
+
+    # -- for reading alone ----------------------------------------------------------------
+
+    def _for_this_process(self, on_progress: Callable[[int], None] | None) -> int:
+        if not self._here.n:
+            self._here = self._found()
+            self._index.rows(_WORDS.format("temp.words_here"))
+        done = 0
+        while lines := self._lines(self._here):
+            for row in self._texts(lines):
+                self._index.rows("INSERT INTO temp.words_here (rowid, text) VALUES (?, ?)", row)
+            self._here = _Upto(lines[-1].n, self._id(lines[-1].n))
+            done += len(lines)
+            if on_progress is not None:
+                on_progress(done)
+        return done
+
+    def _found(self) -> _Upto:
+        """How far the file goes, if it is there and of any use."""
+        if not self._path.is_file():
+            return _Upto()
+        try:
+            self._attach()
+            upto = _upto(self._index.rows(_ABOUT.format("fulltext")), self._vault)
+        except SinkError:
+            upto = None
+        if upto is None or not self._agrees(upto):
+            self._detach()
+            return _Upto()
+        return upto
+
+    def _temporary(self) -> list[str]:
+        return ["temp.words_here"] if self._read_only else []
+
+    # -- both -----------------------------------------------------------------------------
+
+    def _attach(self) -> None:
+        if not self._attached:
+            self._index.rows("ATTACH ? AS fulltext", (str(self._path),))
+            self._attached = True
+
+    def _detach(self) -> None:
+        if self._attached:
+            self._attached = False
+            self._index.rows("DETACH fulltext")
+
+    def _agrees(self, upto: _Upto) -> bool:
+        return not upto.n or self._id(upto.n) == upto.entry
+
+    def _id(self, n: int) -> bytes:
+        rows = self._index.rows("SELECT id FROM entry WHERE n = ?", (n,))
+        return bytes(rows[0][0]) if rows else b"?"
+
+    def _lines(self, upto: _Upto) -> list[Line]:
+        return self._index.lines(f"t.n > ? ORDER BY t.n LIMIT {_BATCH}", (upto.n,))
+
+    def _texts(self, lines: Iterable[Line]) -> Iterable[tuple[int, str]]:
+        for line in lines:
+            with suppress(SinkCorrupt):  # what is damaged is for `verify` to name
+                yield line.n, self._text(line)
+
+    def _text(self, line: Line) -> str:
+        record = self._reading.record(line)
+        envelope = record.envelope
+        content = self._reading.public(record)
+        shown = [
+            each.address.spec
+            for each, role in zip(envelope.recipients, record.shown, strict=True)
+            if role is not None
+        ]
+        parts = [envelope.subject or "", *(each.spec for each in envelope.senders), *shown]
+        return searched("\n".join([*parts, "" if content is None else text_of(content)]))
+
+
+def _upto(rows: list[tuple[Any, ...]], vault: str) -> _Upto | None:
+    """How far a full text goes; `None` where it is none of this vault and version."""
+    if len(rows) != 1 or rows[0][:2] != (_VERSION, vault):
+        return None
+    _, _, n, entry = rows[0]
+    return _Upto(n, entry) if isinstance(n, int) and isinstance(entry, bytes) else None
+
+
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
