@@ -7,6 +7,7 @@ folder.  An fsync that failed is never repeated: the kernel has forgotten what w
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -40,12 +41,16 @@ def make_folder(folder: Path, fuse: Fuse = no_fuse) -> None:
     sync_folder(folder.parent)
 
 
-def write_file(path: Path, data: bytes, fuse: Fuse = no_fuse) -> None:
-    """Put `data` at `path`, replacing what is there; raises `OSError`."""
+def write_file(path: Path, data: bytes, fuse: Fuse = no_fuse, *, mode: int = 0o666) -> None:
+    """Put `data` at `path`, replacing what is there; raises `OSError`.
+
+    The umask takes its bits from `mode`; 0o600 is for what nobody else may read.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     fuse("write")
     try:
-        with beside.open("wb", buffering=0) as handle:
+        opener = partial(os.open, mode=mode)
+        with open(beside, "wb", buffering=0, opener=opener) as handle:
             _write_all(handle.fileno(), data)
             fuse("fsync")
             os.fsync(handle.fileno())

@@ -4,95 +4,48 @@ A login is a frozen value whose repr shows neither a name nor a secret, and whic
 pickled: a job that travels to another machine carries the *place* of a secret, never the
 secret.  Where a secret may change (an access token always does, a password when it is
 rotated) give a callable; it is asked again on every connect.
+
+`TokenProvider` is the one way to an access token, for Graph, EWS and IMAP alike;
+`mailarchive.auth.msal` has the one of Microsoft's identity platform, and `Cloud` says
+which of Microsoft's clouds.
 """
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
-from typing import TYPE_CHECKING, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import field, frozen
 from attrs.validators import and_, instance_of, max_len, optional
 from typing_extensions import override
 
-from mailarchive.errors import (
-    AuthenticationFailed,
-    ConfigurationError,
-    MailArchiveError,
-    Unsupported,
-)
+from mailarchive.auth._clouds import CHINA, GLOBAL, US_DOD, US_GOV, Cloud
+from mailarchive.auth._secrets import Secret, Unpicklable, ask, checked_name
+from mailarchive.auth._tokens import TokenProvider, any_scope, checked_token, scoped, token_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from attrs import Attribute
 
-    Secret: TypeAlias = "str | Callable[[], str]"  # noqa: S105  # a type, not a password
-
-__all__ = ["Auth", "ClientCertificate", "OAuth", "OAuthMechanism", "Password"]
-
-
-class _Unpicklable:
-    """Mixed into what holds a secret."""
-
-    __slots__ = ()
-
-    @override
-    def __reduce__(self) -> NoReturn:
-        """Refuse: a pickled secret is a leaked secret."""
-        raise Unsupported(
-            f"a {type(self).__name__} is never pickled or copied: it holds a secret",
-            suggestions=["send the place of the secret, and make the login where it is used"],
-        )
-
-    def __copy__(self) -> object:
-        """Frozen, so it is its own copy."""
-        return self
-
-    def __deepcopy__(self, memo: dict[int, object]) -> object:
-        """Frozen, so it is its own copy."""
-        del memo
-        return self
-
-
-def _is_text(value: object) -> bool:
-    """Whether a callable kept to its type; what runs is not always what was checked."""
-    return isinstance(value, str)
-
-
-def _ask(secret: Secret, what: str) -> str:
-    """Return the secret, or an `AuthenticationFailed` that tells nothing of it."""
-    try:
-        value = secret() if callable(secret) else secret
-    except MailArchiveError:
-        raise
-    except Exception as error:  # noqa: BLE001  # its text may hold the secret: it ends here
-        raise AuthenticationFailed(
-            f"the {what} could not be had: its callable raised {type(error).__name__}",
-            suggestions=[f"mend the callable that returns the {what}"],
-        ) from None
-    if not _is_text(value) or not value or _UNSENDABLE.search(value):
-        raise AuthenticationFailed(
-            f"the {what} is empty, or no text that can be sent",
-            suggestions=[f"make the callable return the {what} as text"],
-        )
-    return value
-
-
-_UNSENDABLE = re.compile(r"[\x00\ud800-\udfff]")
-
-_NAME = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]+")
-
-
-def checked_name(name: object, what: str = "a user name") -> str:
-    """Return a name that can be sent in every form of login; raises `ConfigurationError`."""
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise ConfigurationError(
-            f"{what} is empty, or holds a character that no login can carry",
-            suggestions=[f"give {what} as the server knows it"],
-        )
-    return name
+__all__ = [
+    "CHINA",
+    "GLOBAL",
+    "US_DOD",
+    "US_GOV",
+    "Auth",
+    "ClientCertificate",
+    "Cloud",
+    "OAuth",
+    "OAuthMechanism",
+    "Password",
+    "Secret",
+    "TokenProvider",
+    "any_scope",
+    "checked_name",
+    "scoped",
+    "token_for",
+]
 
 
 def _name(instance: object, attribute: Attribute[str], value: str) -> None:
@@ -101,7 +54,7 @@ def _name(instance: object, attribute: Attribute[str], value: str) -> None:
 
 
 @frozen(repr=False)
-class Password(_Unpicklable):
+class Password(Unpicklable):
     """A user name and a password, or a callable that returns the password.
 
     `master_separator` is for servers of Dovecot's kind, where one account opens every
@@ -117,7 +70,7 @@ class Password(_Unpicklable):
 
     def password(self) -> str:
         """Return the password; raises `AuthenticationFailed` where it cannot be had."""
-        return _ask(self.secret, "password")
+        return ask(self.secret, "password")
 
     @override
     def __repr__(self) -> str:
@@ -133,8 +86,10 @@ class OAuthMechanism(StrEnum):
 
 
 @frozen(repr=False)
-class OAuth(_Unpicklable):
+class OAuth(Unpicklable):
     """A callable that returns an access token, asked on every connect.
+
+    A `TokenProvider` becomes one by `scoped`.
 
     `username` is whom the token belongs to, and the mailbox unless the source names
     another.  `mechanism` is what the server offers unless it is given: XOAUTH2 first,
@@ -149,13 +104,7 @@ class OAuth(_Unpicklable):
 
     def access_token(self) -> str:
         """Return a fresh token; raises `AuthenticationFailed` where none can be had."""
-        token = _ask(self.token, "access token")
-        if not (token.isascii() and token.isprintable()):
-            raise AuthenticationFailed(
-                "the access token holds characters that no token has (RFC 6750)",
-                suggestions=["make the callable return the bare token"],
-            )
-        return token
+        return checked_token(self.token)
 
     @override
     def __repr__(self) -> str:
@@ -164,7 +113,7 @@ class OAuth(_Unpicklable):
 
 
 @frozen(repr=False)
-class ClientCertificate(_Unpicklable):
+class ClientCertificate(Unpicklable):
     """The certificate in the TLS context is the login: SASL EXTERNAL (RFC 4422).
 
     `username` is the mailbox, and names it in logs by its fingerprint.
