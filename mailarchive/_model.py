@@ -588,6 +588,20 @@ class SourceCapabilities:
 
 
 @frozen
+class CoverageGap:
+    """Mail that is, or may be, in a mailbox and cannot be reached in this way.
+
+    `code` is a stable word for programs; `message` says what, `count` how many items where
+    that is known, and `suggestions` how they can be had.  No word of a mail is in it.
+    """
+
+    code: str
+    message: str
+    suggestions: tuple[str, ...] = ()
+    count: int | None = None
+
+
+@frozen
 class SinkCapabilities:
     """What a sink promises of every receipt it gives."""
 

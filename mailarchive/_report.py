@@ -21,7 +21,7 @@ from mailarchive._model import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mailarchive._model import Folder, MessageRef, Outcome, RemovalResult
+    from mailarchive._model import CoverageGap, Folder, MessageRef, Outcome, RemovalResult
 
 LISTED_AT_MOST = 1000
 """How many unexpected items a report names; all of them are counted."""
@@ -50,7 +50,8 @@ class RunReport:
     they are archived or quarantined, never removed, and the first 1,000 are named in
     `unexpected_refs`.
     `relisted` folders had lost their checkpoint and were listed anew; those in `left_out`
-    are at the source and were not asked for.
+    are at the source and were not asked for; `gaps` are what the source cannot reach at all,
+    which does not make a run fail.
     """
 
     source: str
@@ -75,6 +76,7 @@ class RunReport:
     unexpected_refs: tuple[MessageRef, ...] = field(default=(), repr=False)
     relisted: tuple[Folder, ...] = ()
     left_out: tuple[Folder, ...] = ()
+    gaps: tuple[CoverageGap, ...] = ()
     failures: tuple[FolderFailure, ...] = ()
     observer_errors: int = 0
     finished: bool = False
@@ -130,6 +132,7 @@ class Tally:
         self._unexpected: list[MessageRef] = []
         self.relisted: list[Folder] = []
         self.left_out: tuple[Folder, ...] = ()
+        self.gaps: tuple[CoverageGap, ...] = ()
         self.failures: list[FolderFailure] = []
         self.finished = False
 
@@ -173,6 +176,7 @@ class Tally:
             unexpected_refs=tuple(self._unexpected),
             relisted=tuple(self.relisted),
             left_out=self.left_out,
+            gaps=self.gaps,
             failures=tuple(self.failures),
             finished=self.finished,
             **self._counts,

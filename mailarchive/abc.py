@@ -63,6 +63,7 @@ if TYPE_CHECKING:
         Archived,
         ArchiveEntry,
         Checkpoint,
+        CoverageGap,
         Decoded,
         MessageRef,
         RemovalResult,
@@ -272,6 +273,10 @@ class Source(_Opened):
         del archived
         raise self._cannot_remove()
 
+    def _gaps(self) -> Iterable[CoverageGap]:
+        """Return what may be in the mailbox and cannot be reached; touches no server."""
+        return ()
+
     def _cannot_remove(self) -> Unsupported:
         return Unsupported(
             f"source {self.name} cannot remove messages",
@@ -286,6 +291,12 @@ class Source(_Opened):
         if not all(isinstance(each, Folder) for each in folders):
             raise self._broken("listed something that is no folder")
         return folders
+
+    @final
+    def gaps(self) -> tuple[CoverageGap, ...]:
+        """Return what cannot be reached in this way, as far as it is known by now."""
+        with self._guard("summing up"):
+            return tuple(self._gaps())
 
     @final
     def scan(self, folder: Folder, after: str | None = None) -> Iterator[Page]:

@@ -23,6 +23,7 @@ What a run promises, and where it keeps the promise (the numbers stand at the li
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, final
 
@@ -280,6 +281,8 @@ class Run:
                     yield from self._guarded(worker, folder)
                 self._tally.finished = True
             finally:
+                with contextlib.suppress(SourceError):  # the first error is the one to tell
+                    self._tally.gaps = worker.call(self._source.gaps)
                 worker.call(lambda: self._source.__exit__(None, None, None))
         self._tell(RunFinished(self._source.name, self.report.ok))
 

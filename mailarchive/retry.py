@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Address,
         Archived,
         ArchiveEntry,
+        CoverageGap,
         Folder,
         MessageRef,
         Page,
@@ -123,6 +124,10 @@ class RetryingSource(Source):
         found = self._policy.attempt().run(self._source.folders)
         self.left_out = self._source.left_out
         return found
+
+    @override
+    def _gaps(self) -> Iterable[CoverageGap]:
+        return self._source.gaps()
 
     @override
     def _scan(self, folder: Folder, after: str | None) -> Iterator[Page]:

@@ -108,6 +108,9 @@ def render(report: RunReport) -> str:
     if report.left_out:
         names = ", ".join(safe(folder.name) for folder in report.left_out)
         lines.append(f"  left out, because nobody asked for them: {names}")
+    for gap in report.gaps:
+        hints = "".join(f"; {hint}" for hint in gap.suggestions)
+        lines.append(f"  not reached: {gap.message}{hints}")
     lines.extend(
         f"  folder {safe(folder.name)}: its checkpoint was lost, so it was listed anew"
         for folder in report.relisted

@@ -11,6 +11,7 @@ from typing_extensions import override
 from mailarchive import (
     Address,
     Archived,
+    CoverageGap,
     Decoded,
     Envelope,
     Failed,
@@ -21,6 +22,7 @@ from mailarchive import (
     UserId,
     Vanished,
 )
+from mailarchive._cli.progress import render
 from mailarchive.archiver import Batching, give_up, release
 from mailarchive.attribution import (
     CatchAll,
@@ -50,7 +52,8 @@ from mailarchive.events import (
     RunFinished,
     RunStarted,
 )
-from mailarchive.testing.memory import MemorySink, NoUsers
+from mailarchive.retry import RetryingSource
+from mailarchive.testing.memory import MemorySink, MemorySource, NoUsers
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -576,6 +579,23 @@ def test_folders_that_were_left_out_are_said(world: World) -> None:
     world.source.left_out = (Folder("Junk", ("Junk",)),)
 
     assert [folder.name for folder in world.run().left_out] == ["Junk"]
+
+
+def test_what_a_source_cannot_reach_is_said(world: World) -> None:
+    """A gap is in the report, also through the decorator that tries again, and is no failure."""
+
+    class Gapped(MemorySource):
+        @override
+        def _gaps(self) -> Iterable[CoverageGap]:
+            return [CoverageGap("in-place-archive", "the archive mailbox", count=3)]
+
+    world.source = Gapped()
+    world.fill(1)
+    report = evolve(world.archiver(), source=RetryingSource(world.source)).run()
+
+    assert [gap.code for gap in report.gaps] == ["in-place-archive"]
+    assert report.ok
+    assert "not reached: the archive mailbox" in render(report)
 
 
 class Letters:
