@@ -33,6 +33,7 @@ from mailarchive._model import (
 from mailarchive.abc import Source
 from mailarchive.auth import checked_name
 from mailarchive.errors import ConfigurationError, MailboxNotFound
+from mailarchive.sources._folder_choice import FolderChoice, missing
 from mailarchive.sources._imap_connect import connect
 from mailarchive.sources._imap_errors import (
     PORTS,
@@ -41,7 +42,7 @@ from mailarchive.sources._imap_errors import (
     Security,
 )
 from mailarchive.sources._imap_fetch import Fetching
-from mailarchive.sources._imap_folders import FolderChoice, folders, missing
+from mailarchive.sources._imap_folders import folders
 from mailarchive.sources._imap_limits import ImapLimits
 from mailarchive.sources._imap_line import Line
 from mailarchive.sources._imap_login import log_in

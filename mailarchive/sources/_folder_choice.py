@@ -1,0 +1,113 @@
+"""Which folders of a mailbox are archived, whatever the protocol."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Self
+
+from attrs import evolve, field, frozen
+
+from mailarchive._model import Folder, FolderRole
+from mailarchive.errors import ConfigurationError, MailboxNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_LEFT_OUT = frozenset({FolderRole.DRAFTS, FolderRole.JUNK, FolderRole.TRASH})
+
+
+def _texts(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(names)
+
+
+@frozen
+class FolderChoice:
+    """Which folders of a mailbox are archived; the default leaves out Drafts, Junk and Trash.
+
+    A pattern is a folder's path with its parts joined by `/`: `INBOX`, `Projects/*`.  A `*`
+    stands for any text, a `/` included, and `?` for one character; a folder whose path is
+    the pattern to the letter always fits.
+    """
+
+    names: tuple[str, ...] = field(default=("*",), converter=_texts)
+    """Patterns of the folders that are taken."""
+
+    without: tuple[str, ...] = field(default=(), converter=_texts)
+    """Patterns of the folders that are left out all the same."""
+
+    roles: frozenset[FolderRole] | None = None
+    """Where set, only folders for one of these purposes are taken."""
+
+    without_roles: frozenset[FolderRole] = field(default=_LEFT_OUT, converter=frozenset)
+    """Purposes whose folders, and the folders below them, are left out."""
+
+    shared: bool = False
+    """Whether folders that other people share with this mailbox are taken as well."""
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse a choice of nothing, which is nearly always a mistake."""
+        if not self.names or (self.roles is not None and not self.roles):
+            raise ConfigurationError(
+                "a choice of folders that takes none",
+                suggestions=["name the folders, or use FolderChoice.everything()"],
+            )
+
+    @classmethod
+    def everything(cls) -> Self:
+        """Every folder: the choice for a journal mailbox."""
+        return cls(without_roles=frozenset())
+
+    @classmethod
+    def only(cls, *names: str) -> Self:
+        """The folders that fit one of the patterns, whatever they are for."""
+        return cls(names, without_roles=frozenset())
+
+    @classmethod
+    def of(cls, *roles: FolderRole) -> Self:
+        """The folders for one of these purposes, as the server tells (RFC 6154)."""
+        return cls(roles=frozenset(roles), without_roles=frozenset())
+
+    def excluding(self, *names: str) -> Self:
+        """Return this choice without the folders that fit one of the patterns."""
+        return evolve(self, without=(*self.without, *names))
+
+    def split(self, folders: Sequence[Folder]) -> tuple[tuple[Folder, ...], tuple[Folder, ...]]:
+        """Return the folders that are taken and those that are left out, in their order."""
+        dropped = [f.path for f in folders if f.role in self.without_roles]
+        taken = tuple(f for f in folders if self._takes(f, dropped))
+        return taken, tuple(f for f in folders if f not in taken)
+
+    def unmatched(self, folders: Sequence[Folder]) -> tuple[str, ...]:
+        """Return the names without a `*` or `?` that no folder has."""
+        return tuple(
+            name
+            for name in self.names
+            if not set(name) & {"*", "?"} and not any(_fits(f, name) for f in folders)
+        )
+
+    def _takes(self, folder: Folder, dropped: Sequence[tuple[str, ...]]) -> bool:
+        if self.roles is not None and folder.role not in self.roles:
+            return False
+        if any(folder.path[: len(path)] == path for path in dropped):
+            return False
+        return any(_fits(folder, name) for name in self.names) and not any(
+            _fits(folder, name) for name in self.without
+        )
+
+
+def _fits(folder: Folder, pattern: str) -> bool:
+    name = folder.name
+    if pattern.upper() == "INBOX":
+        return name.upper() == "INBOX"
+    return name == pattern or fnmatchcase(name, pattern)
+
+
+def missing(place: object, names: Sequence[str]) -> MailboxNotFound:
+    """A folder that was asked for by name is not there."""
+    return MailboxNotFound(
+        f"{place}: {len(names)} of the chosen folders are not in this mailbox",
+        suggestions=[
+            "check the names in folders: letters count, and the parts of a path are joined by /",
+            "check mailbox, where it is set: it decides whose folders these are",
+        ],
+    )
