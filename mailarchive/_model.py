@@ -407,13 +407,26 @@ def entry_id(copy: Copy, raw_digest: Digest, fidelity: Fidelity) -> Digest:
     return Digest.of(_length_prefixed([copy.digest.value, raw_digest.value]))
 
 
+@frozen(eq=False)
+class Digested:
+    """Bytes and the digest that was taken of them; nothing else can be said by it."""
+
+    raw: bytes = field(repr=False)
+    digest: Digest = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Take the digest."""
+        object.__setattr__(self, "digest", Digest.of(self.raw))
+
+
 @frozen
 class ArchiveEntry:
     """A message on its way into an archive, with everything that is known about it.
 
     `raw` is the record.  `fork_key` is equal for forks of one message (several journal
     reports of it, or its copies in several mailboxes), so that a view can show them once;
-    it is no identity, and nothing is ever dropped for its sake.
+    it is no identity, and nothing is ever dropped for its sake.  `digested`, where it is
+    given, spares a sink that trusts nobody to take the digest once more.
     """
 
     id: Digest
@@ -428,6 +441,14 @@ class ArchiveEntry:
     received_at: datetime | None = None
     flags: frozenset[str] = frozenset()
     provenance: Provenance = Provenance(Fidelity.WIRE)
+    digested: Digested | None = field(default=None, repr=False, eq=False)
+
+    def has_its_digest(self) -> bool:
+        """Whether `raw_digest` is that of `raw`."""
+        known = self.digested
+        if known is not None and known.raw is self.raw:
+            return known.digest == self.raw_digest
+        return Digest.of(self.raw) == self.raw_digest
 
     @property
     def content(self) -> bytes:

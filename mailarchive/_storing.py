@@ -16,6 +16,7 @@ from mailarchive._model import (
     ArchiveEntry,
     Copy,
     Digest,
+    Digested,
     Owner,
     Provenance,
     Quarantined,
@@ -54,7 +55,8 @@ def make_entry(
 ) -> ArchiveEntry:
     """Return the entry for a message; the only place where digests are taken."""
     raw = message.raw
-    digest = Digest.of(raw)
+    digested = Digested(raw)
+    digest = digested.digest
     copy = Copy.of(message.ref)
     first = decoded.originals[0] if decoded.originals else raw
     content = first.of(raw) if isinstance(first, Span) else first
@@ -71,6 +73,7 @@ def make_entry(
         received_at=message.received_at,
         flags=message.flags,
         provenance=Provenance(fidelity, decoded.report is not None, decoded.defects),
+        digested=digested,
     )
 
 

@@ -1,4 +1,8 @@
-"""Taking a batch into the index: what follows from its lines, and from those before them."""
+"""Taking a batch into the index: what follows from its lines, and from those before them.
+
+The rows of a whole batch are worked out first, with one question a table, and then written
+a table at a time: most of what a message would cost by itself is the asking.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,18 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
-from mailarchive.vault import _knowledge, _record
+from attrs import define, field, frozen
+
+from mailarchive.vault import _knowledge, _schema
 from mailarchive.vault._manifest import Fact
 from mailarchive.vault._record import StoredOriginal
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
     from typing import Any
 
-    from mailarchive._model import Address, Digest, Owner, UserId
+    from mailarchive._model import Address, Digest, Owner
     from mailarchive.vault._manifest import Manifest
     from mailarchive.vault._record import Record
 
@@ -35,11 +41,45 @@ def user_bytes(user: str) -> bytes:
     return one_spelling(user).encode("utf-8", "surrogatepass")
 
 
-def view_key(vault: str, user: str, fork: Digest) -> str:
-    """Return the key of a message in one user's view, which means nothing in another's."""
-    parts = (b"mailarchive/view/1", vault.encode("ascii"), user_bytes(user), fork.value)
-    message = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
-    return base64.urlsafe_b64encode(hashlib.sha256(message).digest()[:24]).decode("ascii")
+class ViewKeys:
+    """The keys of messages in one user's view, which mean nothing in another's."""
+
+    def __init__(self, vault: str, user: bytes) -> None:
+        """Take the vault's id and the user as `user_bytes` has it."""
+        parts = (b"mailarchive/view/1", vault.encode("ascii"), user)
+        self._start = hashlib.sha256(b"".join(len(p).to_bytes(8, "big") + p for p in parts))
+
+    def of(self, fork: Digest) -> str:
+        """Return the key of the message with this fork key."""
+        whole = self._start.copy()
+        whole.update(len(fork.value).to_bytes(8, "big") + fork.value)
+        return base64.urlsafe_b64encode(whole.digest()[:24]).decode("ascii")
+
+
+@frozen
+class _User:
+    n: int
+    keys: ViewKeys
+
+
+@define
+class _Message:
+    """A message of one user: its first entry and time, and how many copies came just now."""
+
+    user: int
+    at: int
+    head: int
+    is_new: bool
+    copies: int = 0
+
+
+@define
+class _Rows:
+    """What is to be written for a batch."""
+
+    entries: list[tuple[Any, ...]] = field(factory=list)
+    parts: list[tuple[int, bytes]] = field(factory=list)
+    owners: list[tuple[Any, ...]] = field(factory=list)
 
 
 class Applying:
@@ -49,17 +89,20 @@ class Applying:
         """Write into `db`, the index of the vault with this id."""
         self._db = db
         self._vault = vault
-        self._users: dict[str, int] = {}
+        self._users: dict[str, _User] = {}
+        self._again: set[bytes] = set()
+        self._heads: dict[tuple[int, bytes], int] = {}
+        self._messages: dict[str, _Message] = {}
 
     def batch(self, manifest: Manifest, *, verified: bool, lost: Collection[Digest]) -> None:
         """Write the rows of a batch; raises one of `BAD_JSON` before the first one."""
         objects, contents = manifest.objects, manifest.contents
         head = manifest.head
-        batch = self._insert(
+        batch = self._db.execute(
             "INSERT INTO batch (sequence, digest, pack, offset, verified)"
             " SELECT ?, ?, n, ?, ? FROM pack WHERE name = ?",
             (head.sequence, manifest.digest.value, manifest.offset, verified, head.pack),
-        )
+        ).lastrowid
         self._db.executemany(
             "INSERT OR IGNORE INTO object (raw, size, stored, stored_size, batch, offset)"
             " VALUES (?, ?, ?, ?, ?, ?)",
@@ -69,113 +112,161 @@ class Applying:
                 if it.stored not in lost
             ],
         )
-        archived = _knowledge.moment(head.at)
-        for line, content in contents:
-            if isinstance(content, Fact):
-                self._fact(content, batch, line)
-            else:
-                self._entry(content, batch, line, archived)
-
-    def _fact(self, fact: Fact, batch: int, line: int) -> None:
-        kind = user_bytes(fact.kind).decode("utf-8", "replace")
-        self._insert("INSERT INTO fact (kind, batch, line) VALUES (?, ?, ?)", (kind, batch, line))
-
-    def _entry(self, record: Record, batch: int, line: int, archived: int) -> None:
-        if self._fetch("SELECT 1 FROM entry WHERE id = ?", (record.id.value,)):
-            return
-        again = bool(self._fetch("SELECT 1 FROM entry WHERE raw = ? LIMIT 1", (record.raw.value,)))
-        n = self._insert_entry(record, batch, line)
-        for part in record.originals:
-            if isinstance(part, StoredOriginal):
-                self._insert("INSERT INTO part (entry, raw) VALUES (?, ?)", (n, part.digest.value))
-        at = _knowledge.sorting_time(record, archived)
-        folder = _knowledge.folder_is_known(record)
         self._db.executemany(
-            "INSERT INTO owner VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO fact (kind, batch, line) VALUES (?, ?, ?)",
             [
-                (
-                    *self._place(record, owner.user, at, n, again=again),
-                    record.is_sender(owner),
-                    folder,
-                    *_own(record, owner),
-                )
-                for owner in record.ownership.owners
+                (user_bytes(content.kind).decode("utf-8", "replace"), batch, line)
+                for line, content in contents
+                if isinstance(content, Fact)
+            ],
+        )
+        records = self._new(
+            (line, content) for line, content in contents if not isinstance(content, Fact)
+        )
+        self._learn([record for _, record in records])
+        self._write(self._rows(records, batch or 0, _knowledge.moment(head.at)))
+
+    # -- what there is already ------------------------------------------------------------
+
+    def _new(self, records: Iterable[tuple[int, Record]]) -> list[tuple[int, Record]]:
+        """The entries that are not there yet, each once."""
+        distinct: dict[bytes, tuple[int, Record]] = {}
+        for line, record in records:
+            distinct.setdefault(record.id.value, (line, record))
+        for (known,) in self._among("SELECT id FROM entry WHERE id IN ({})", distinct):
+            del distinct[known]
+        return list(distinct.values())
+
+    def _learn(self, records: list[Record]) -> None:
+        """Ask for everything at once that the rows of these entries depend on."""
+        self._learn_users([owner.user for record in records for owner in record.ownership.owners])
+        raws = {record.raw.value for record in records}
+        found = self._among("SELECT DISTINCT raw FROM entry WHERE raw IN ({})", raws)
+        self._again = {raw for (raw,) in found}
+        keys = {
+            self._users[owner.user].keys.of(record.fork_key)
+            for record in records
+            for owner in record.ownership.owners
+        }
+        rows = self._among("SELECT key, user, at, head FROM message WHERE key IN ({})", keys)
+        self._messages = {
+            key: _Message(user, at, head, is_new=False) for key, user, at, head in rows
+        }
+
+    def _learn_users(self, users: list[str]) -> None:
+        """Number the users, new ones in the order in which they appear."""
+        names = {user: user_bytes(user) for user in users}
+        numbers = dict(self._among("SELECT id, n FROM user WHERE id IN ({})", names.values()))
+        last = self._last("user")
+        new = [name for name in dict.fromkeys(names.values()) if name not in numbers]
+        numbers.update({name: n for n, name in enumerate(new, last + 1)})
+        self._db.executemany(
+            "INSERT INTO user (n, id) VALUES (?, ?)", [(numbers[name], name) for name in new]
+        )
+        self._users = {
+            user: _User(numbers[name], ViewKeys(self._vault, name)) for user, name in names.items()
+        }
+
+    # -- what follows from it -------------------------------------------------------------
+
+    def _rows(self, records: list[tuple[int, Record]], batch: int, archived: int) -> _Rows:
+        rows = _Rows()
+        for n, (line, record) in enumerate(records, self._last("entry") + 1):
+            rows.entries.append((n, batch, line, *_entry(record)))
+            rows.parts += [
+                (n, part.digest.value)
+                for part in record.originals
+                if isinstance(part, StoredOriginal)
+            ]
+            at = _knowledge.sorting_time(record, archived)
+            folder = _knowledge.folder_is_known(record)
+            again = record.raw.value in self._again
+            self._again.add(record.raw.value)
+            for owner in record.ownership.owners:
+                user = self._users[owner.user]
+                head, copy = self._place(record, user, at, n, again=again)
+                of_owner = (record.is_sender(owner), folder, *_own(record, owner))
+                rows.owners.append((user.n, head, n, copy, *of_owner))
+        return rows
+
+    def _place(
+        self, record: Record, user: _User, at: int, n: int, *, again: bool
+    ) -> tuple[int, bool]:
+        """The message that an entry is behind, and whether it is another copy of it."""
+        mine = user.n, record.raw.value
+        head = self._same_bytes(*mine) if again else None
+        if head is not None:
+            return head, False
+        key = user.keys.of(record.fork_key)
+        message = self._messages.setdefault(key, _Message(user.n, at, n, is_new=True))
+        message.copies += 1
+        self._heads[mine] = message.head
+        return message.head, True
+
+    def _same_bytes(self, user: int, raw: bytes) -> int | None:
+        """The message behind which the user already has these bytes."""
+        known = self._heads.get((user, raw))
+        if known is not None:
+            return known
+        rows = self._db.execute(
+            "SELECT o.head FROM entry e JOIN owner o ON o.entry = e.n AND o.user = ?"
+            " WHERE e.raw = ? LIMIT 1",
+            (user, raw),
+        ).fetchall()
+        return rows[0][0] if rows else None
+
+    def _write(self, rows: _Rows) -> None:
+        write = self._db.executemany
+        write(
+            "INSERT INTO entry (n, batch, line, id, raw, owners, sender, behalf, folder,"
+            " summary, shown, hidden) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            rows.entries,
+        )
+        write("INSERT INTO part (entry, raw) VALUES (?, ?)", rows.parts)
+        write("INSERT INTO owner VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows.owners)
+        write(
+            "INSERT INTO message VALUES (?, ?, ?, ?, ?)",
+            [
+                (it.user, it.at, it.head, key, it.copies)
+                for key, it in self._messages.items()
+                if it.is_new
+            ],
+        )
+        write(
+            "UPDATE message SET copies = copies + ? WHERE user = ? AND at = ? AND head = ?",
+            [
+                (it.copies, it.user, it.at, it.head)
+                for it in self._messages.values()
+                if it.copies and not it.is_new
             ],
         )
 
-    def _insert_entry(self, record: Record, batch: int, line: int) -> int:
-        envelope = record.envelope
-        visible: list[Address] = [*envelope.senders]
-        hidden: list[Address] = []
-        for recipient, role in zip(envelope.recipients, record.shown, strict=True):
-            (hidden if role is None else visible).append(recipient.address)
-        return self._insert(
-            "INSERT INTO entry (id, raw, batch, line, owners, sender, behalf, folder,"
-            " summary, shown, hidden) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                record.id.value,
-                record.raw.value,
-                batch,
-                line,
-                len(record.ownership.owners),
-                envelope.sender and user_bytes(envelope.sender.normal),
-                envelope.on_behalf_of and user_bytes(envelope.on_behalf_of.normal),
-                user_bytes(record.folder.name),
-                _dump(_record.dump_summary(record)),
-                _knowledge.searchable([envelope.subject, *(each.spec for each in visible)]),
-                _knowledge.searchable([each.spec for each in hidden]),
-            ),
-        )
+    def _last(self, table: str) -> int:
+        ((last,),) = self._db.execute(f"SELECT coalesce(max(n), 0) FROM {table}").fetchall()  # noqa: S608 - only constants
+        return int(last)
 
-    def _place(
-        self, record: Record, owner: UserId, at: int, n: int, *, again: bool
-    ) -> tuple[int, int, int, bool]:
-        """User, message, entry, and whether this is another copy of the message."""
-        user = self._user(owner)
-        head = self._same_bytes(user, record.raw) if again else None
-        if head is not None:
-            return user, head, n, False
-        key = view_key(self._vault, owner, record.fork_key)
-        return user, self._message(user, key, at, n), n, True
+    def _among(self, query: str, values: Collection[Any]) -> list[tuple[Any, ...]]:
+        return _schema.among(self._db, query, values)
 
-    def _user(self, user: UserId) -> int:
-        known = self._users.get(user)
-        if known is None:
-            name = (user_bytes(user),)
-            rows = self._fetch("SELECT n FROM user WHERE id = ?", name)
-            known = rows[0][0] if rows else self._insert("INSERT INTO user (id) VALUES (?)", name)
-            self._users[user] = known
-        return known
 
-    def _same_bytes(self, user: int, raw: Digest) -> int | None:
-        """The message behind which the user already has these bytes."""
-        rows = self._fetch(
-            "SELECT o.head FROM entry e JOIN owner o ON o.entry = e.n AND o.user = ?"
-            " WHERE e.raw = ? LIMIT 1",
-            (user, raw.value),
-        )
-        return rows[0][0] if rows else None
-
-    def _message(self, user: int, key: str, at: int, n: int) -> int:
-        """The message that this copy belongs to; a new one where it is the first."""
-        rows = self._fetch("SELECT at, head FROM message WHERE user = ? AND key = ?", (user, key))
-        if not rows:
-            self._db.execute("INSERT INTO message VALUES (?, ?, ?, ?, 1)", (user, at, n, key))
-            return n
-        self._db.execute(
-            "UPDATE message SET copies = copies + 1 WHERE user = ? AND at = ? AND head = ?",
-            (user, *rows[0]),
-        )
-        head: int = rows[0][1]
-        return head
-
-    def _insert(self, statement: str, values: tuple[Any, ...]) -> int:
-        row = self._db.execute(statement, values).lastrowid
-        assert row is not None
-        return row
-
-    def _fetch(self, query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        return self._db.execute(query, values).fetchall()
+def _entry(record: Record) -> tuple[Any, ...]:
+    """The columns of an entry that follow from it alone."""
+    envelope = record.envelope
+    visible: list[Address] = [*envelope.senders]
+    hidden: list[Address] = []
+    for recipient, role in zip(envelope.recipients, record.shown, strict=True):
+        (hidden if role is None else visible).append(recipient.address)
+    return (
+        record.id.value,
+        record.raw.value,
+        len(record.ownership.owners),
+        envelope.sender and user_bytes(envelope.sender.normal),
+        envelope.on_behalf_of and user_bytes(envelope.on_behalf_of.normal),
+        user_bytes(record.folder.name),
+        _dump(record.summary),
+        _knowledge.searchable([envelope.subject, *(each.spec for each in visible)]),
+        _knowledge.searchable([each.spec for each in hidden]),
+    )
 
 
 def _own(record: Record, owner: Owner) -> tuple[str, bytes]:

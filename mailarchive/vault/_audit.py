@@ -146,7 +146,7 @@ class Auditor:
 
     def _entry(self, line: Line) -> AuditedEntry:
         record = self._reading.record(line)
-        found = self._reading.index.object(record.raw)
+        found = self._reading.index.objects((record.raw,)).get(record.raw)
         return AuditedEntry(
             number=line.n,
             id=record.id,

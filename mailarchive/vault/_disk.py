@@ -119,10 +119,11 @@ class Disk:
     def read_back(self, handle: int, data: bytes, offset: int) -> None:
         """Compare what is on the medium with `data`; raises `OSError` where it differs."""
         evict(handle, offset, len(data))
-        view = memoryview(data)
         for start in range(0, len(data), _PIECE):
-            piece = view[start : start + _PIECE]
-            if read(handle, len(piece), offset + start) != piece:
+            size = min(_PIECE, len(data) - start)
+            found = read(handle, size, offset + start)
+            # Compared in place and in one go: a memoryview compares byte after byte.
+            if len(found) != size or not data.startswith(found, start):
                 raise OSError(errno.EIO, "read back other bytes than were written")
 
     def commit(self, index: sqlite3.Connection) -> None:

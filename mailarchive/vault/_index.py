@@ -47,7 +47,10 @@ class PackRow:
 
 @frozen
 class Found:
-    """An entry that is there: what it unpacks to, and where that is stored."""
+    """Bytes that are there: what they unpack to, and where that is stored.
+
+    `id` is what was asked for: of an entry, or of the bytes themselves.
+    """
 
     id: Digest
     stored: StoredObject
@@ -208,25 +211,26 @@ class Index:
         )
         return (rows[0][0], Digest(rows[0][1])) if rows else (0, None)
 
-    def has(self, entry_id: Digest) -> bool:
-        """Whether `find` would find the entry."""
-        return bool(self.rows(_HAS, (entry_id.value,)))
+    def find(self, ids: Iterable[Digest]) -> dict[Digest, Found]:
+        """Return those of the entries that are there, and whose bytes somebody knows of."""
+        return self._found(_BY_ID, ids)
 
-    def find(self, entry_id: Digest) -> Found | None:
-        """Return the entry with this id, unless nobody knows where its bytes are."""
-        return self._found(_BY_ID, entry_id)
+    def objects(self, raws: Iterable[Digest]) -> dict[Digest, Found]:
+        """Return where the bytes with these digests are stored, as far as they are."""
+        return self._found(_BY_RAW, raws)
 
-    def object(self, raw: Digest) -> Found | None:
-        """Return where the bytes with this digest are stored."""
-        return self._found(_BY_RAW, raw)
-
-    def _found(self, query: str, digest: Digest) -> Found | None:
-        rows = self.rows(query, (digest.value,))
-        if not rows:
-            return None
-        stored, stored_size, raw, size, offset, pack, verified = rows[0]
-        where = StoredObject(Digest(stored), stored_size, Digest(raw), size, offset)
-        return Found(digest, where, pack, bool(verified))
+    def _found(self, query: str, digests: Iterable[Digest]) -> dict[Digest, Found]:
+        asked = {digest.value: digest for digest in digests}
+        try:
+            with self._lock:
+                rows = _schema.among(self._db, query, asked)
+        except sqlite3.Error as error:
+            raise translated(error, "reading it") from error
+        found: dict[Digest, Found] = {}
+        for of, stored, stored_size, raw, size, offset, pack, verified in rows:
+            where = StoredObject(Digest(stored), stored_size, Digest(raw), size, offset)
+            found[asked[of]] = Found(asked[of], where, pack, bool(verified))
+        return found
 
     def knows(self, manifest: Digest) -> bool:
         """Whether a manifest is in the index."""
@@ -285,9 +289,8 @@ class Index:
 
 
 _STORED = (
-    "SELECT o.stored, o.stored_size, o.raw, o.size, o.offset, p.name, b.verified"
-    " FROM {} JOIN batch b ON b.n = o.batch JOIN pack p ON p.n = b.pack WHERE {} = ?"
+    "SELECT {0}, o.stored, o.stored_size, o.raw, o.size, o.offset, p.name, b.verified"
+    " FROM {1} JOIN batch b ON b.n = o.batch JOIN pack p ON p.n = b.pack WHERE {0} IN ({{}})"
 )
-_BY_ID = _STORED.format("entry e JOIN object o ON o.raw = e.raw", "e.id")
-_HAS = "SELECT 1 FROM entry e JOIN object o ON o.raw = e.raw WHERE e.id = ?"
-_BY_RAW = _STORED.format("object o", "o.raw")
+_BY_ID = _STORED.format("e.id", "entry e JOIN object o ON o.raw = e.raw")
+_BY_RAW = _STORED.format("o.raw", "object o")

@@ -79,7 +79,7 @@ class Reading:
 
     def stored(self, digest: Digest) -> bytes:
         """Return the bytes with this digest, compared with it; raises `SinkCorrupt`."""
-        found = self.index.object(digest)
+        found = self.index.objects((digest,)).get(digest)
         if found is None:
             raise SinkCorrupt(
                 "the bytes of an entry are in no pack of the index",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from attrs import field, frozen
@@ -64,7 +64,7 @@ class StoredOriginal:
     size: int
 
 
-@frozen
+@frozen(slots=False)
 class Record:
     """Everything that is known about an entry except its bytes.
 
@@ -91,6 +91,11 @@ class Record:
     received_at: datetime | None
     flags: frozenset[str]
     provenance: Provenance
+
+    @cached_property
+    def summary(self) -> Json:
+        """What a list of messages needs of this, as a tree for JSON; see `load_summary`."""
+        return _dump_summary(self)
 
     def owner_named(self, user: UserId) -> Owner | None:
         """Return the user as an owner of this entry, or `None`."""
@@ -170,7 +175,7 @@ def dump(record: Record) -> Json:
     """Return the record as a tree for JSON; what is empty is left out."""
     copy, folder = record.copy, record.folder
     tree: Json = {
-        **dump_summary(record),
+        **record.summary,
         "kind": "entry",
         "id": record.id.hex,
         "raw": record.raw.hex,
@@ -194,8 +199,7 @@ def dump(record: Record) -> Json:
     return _without_empty(tree)
 
 
-def dump_summary(record: Record) -> Json:
-    """Return what a list of messages needs of a record, as a tree for JSON."""
+def _dump_summary(record: Record) -> Json:
     envelope = record.envelope
     tree: Json = {
         "content_size": record.content_size,
@@ -308,7 +312,7 @@ def load(tree: Json) -> Record:
 
 
 def load_summary(tree: Json) -> Summary:
-    """Return what `dump_summary` wrote."""
+    """Return what `Record.summary` says; raises `ValueError`, `KeyError`, `TypeError`."""
     envelope, shown = _load_envelope(tree)
     return Summary(
         envelope=envelope,

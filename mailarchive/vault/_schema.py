@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Collection
+    from typing import Any
 
-VERSION = 1
+VERSION = 2
 """Told from the format of the vault: another version of the index is made anew."""
 
 _STATEMENTS = (
@@ -47,7 +49,8 @@ _STATEMENTS = (
         user INTEGER NOT NULL, at INTEGER NOT NULL, head INTEGER NOT NULL,
         key TEXT NOT NULL, copies INTEGER NOT NULL,
         PRIMARY KEY (user, at, head)) WITHOUT ROWID""",
-    "CREATE UNIQUE INDEX message_key ON message (user, key)",
+    # A key is of one user's view alone.
+    "CREATE UNIQUE INDEX message_key ON message (key)",
     """CREATE TABLE fact (
         n INTEGER PRIMARY KEY, kind TEXT NOT NULL,
         batch INTEGER NOT NULL, line INTEGER NOT NULL)""",
@@ -66,6 +69,22 @@ CONTENTS = {
     "fact": "SELECT * FROM fact ORDER BY n",
 }
 """What of each table follows from the packs alone, in an order that does so too."""
+
+
+_AT_ONCE = 500
+"""Values in one question; SQLite takes at least 999."""
+
+
+def among(
+    connection: sqlite3.Connection, query: str, values: Collection[Any]
+) -> list[tuple[Any, ...]]:
+    """Return what a query with `IN ({})` finds for all of these values."""
+    found: list[tuple[Any, ...]] = []
+    left = list(values)
+    for start in range(0, len(left), _AT_ONCE):
+        some = left[start : start + _AT_ONCE]
+        found += connection.execute(query.format(",".join("?" * len(some))), some)
+    return found
 
 
 def create(connection: sqlite3.Connection, vault: str) -> None:

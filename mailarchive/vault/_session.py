@@ -21,11 +21,11 @@ from mailarchive.vault._verify import Verification
 from mailarchive.vault._writer import Draft, Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
-    from mailarchive._model import ArchiveEntry, Digest
+    from mailarchive._model import Digest
     from mailarchive.vault._manifest import Fact
     from mailarchive.vault._packing import Prepared
     from mailarchive.vault._verify import Level, VerifyReport
@@ -79,9 +79,7 @@ class Session:
                 read_back=settings.read_back,
             )
             stack.callback(self._writer.close)
-            self.packing = Packing(
-                settings.compression_level, lambda digest: self.index.object(digest) is not None
-            )
+            self.packing = Packing(settings.compression_level, self.index.objects)
             stack.callback(self.packing.close)
             if not settings.read_only:
                 self._catch_up()
@@ -143,17 +141,20 @@ class Session:
 
     # -- appending ------------------------------------------------------------------------
 
-    def store(self, entries: list[tuple[ArchiveEntry, Prepared]]) -> frozenset[Digest]:
+    def store(
+        self, entries: Sequence[Prepared], packed: Mapping[Digest, Packed]
+    ) -> frozenset[Digest]:
         """Append what is not there yet; return the ids that are new."""
         self.refuse_read_only()
         with self.place.writing():
             self._recovery.adopt(look_around=False)
-            new = [prepared for entry, prepared in entries if not self.index.has(entry.id)]
+            there = self.index.find(each.record.id for each in entries)
+            new = [each for each in entries if each.record.id not in there]
             for start in range(0, len(new), _MOST_ENTRIES):
                 some = new[start : start + _MOST_ENTRIES]
-                records = tuple(prepared.record for prepared in some)
-                self._writer.append(Draft(self._objects(some), records))
-        return frozenset(prepared.record.id for prepared in new)
+                records = tuple(each.record for each in some)
+                self._writer.append(Draft(self._objects(some, packed), records))
+        return frozenset(each.record.id for each in new)
 
     def state(self, fact: Fact) -> None:
         """Append a fact, durable when it returns."""
@@ -188,13 +189,16 @@ class Session:
         if self._read_only:
             raise read_only()
 
-    def _objects(self, new: list[Prepared]) -> tuple[Packed, ...]:
+    def _objects(
+        self, new: Sequence[Prepared], packed: Mapping[Digest, Packed]
+    ) -> tuple[Packed, ...]:
         """What must be stored for these entries: each part once, and only if it is not there."""
-        objects: dict[Digest, Packed] = {}
-        for prepared in new:
-            for digest, data in prepared.parts.items():
-                if digest in objects or self.index.object(digest) is not None:
-                    continue
-                packed = prepared.packed.get(digest) or self.packing.pack(digest, data)
-                objects[digest] = packed
-        return tuple(objects.values())
+        parts: dict[Digest, bytes] = {}
+        for each in new:
+            parts.update(each.parts)
+        stored = self.index.objects(parts)
+        return tuple(
+            packed.get(digest) or self.packing.pack(digest, data)
+            for digest, data in parts.items()
+            if digest not in stored
+        )

@@ -28,6 +28,7 @@ from mailarchive.vault import _zstd
 from mailarchive.vault._audit import Auditor, reading_fact
 from mailarchive.vault._disk import Disk
 from mailarchive.vault._errors import closed, os_errors
+from mailarchive.vault._packing import Prepared
 from mailarchive.vault._reading import location
 from mailarchive.vault._session import Session, Settings
 from mailarchive.vault._verify import Level, VerifyReport
@@ -129,23 +130,20 @@ class Vault(Sink):
         distinct: dict[Digest, ArchiveEntry] = {}
         for entry in entries:
             distinct.setdefault(entry.id, entry)
-        unknown = [entry for entry in distinct.values() if not session.index.has(entry.id)]
-        ready = []
-        for entry, prepared in zip(unknown, session.packing.prepare(unknown), strict=True):
-            if isinstance(prepared, Rejected):
-                yield prepared
-                del distinct[entry.id]
-            else:
-                ready.append((entry, prepared))
-        new = session.store(ready) if ready else frozenset()
-        for entry_id in distinct:
-            yield self._receipt(entry_id, Stored.STORED if entry_id in new else Stored.PRESENT)
+        there = session.index.find(distinct)
+        yield from (self._receipt(found, Stored.PRESENT) for found in there.values())
+        unknown = [entry for entry in distinct.values() if entry.id not in there]
+        prepared, packed = session.packing.prepare(unknown)
+        yield from (each for each in prepared if isinstance(each, Rejected))
+        ready = [each for each in prepared if isinstance(each, Prepared)]
+        new = session.store(ready, packed) if ready else frozenset()
+        for found in session.index.find(each.record.id for each in ready).values():
+            yield self._receipt(found, Stored.STORED if found.id in new else Stored.PRESENT)
 
-    def _receipt(self, entry_id: Digest, outcome: Stored) -> Receipt:
-        found = self._found(entry_id)
+    def _receipt(self, found: Found, outcome: Stored) -> Receipt:
         return Receipt(
             sink=self.name,
-            entry_id=entry_id,
+            entry_id=found.id,
             stored_digest=found.stored.raw,
             location=location(found),
             outcome=outcome,
@@ -155,22 +153,18 @@ class Vault(Sink):
 
     @override
     def _read(self, receipt: Receipt) -> bytes:
-        found = self._found(receipt.entry_id)
+        found = self._opened().index.find((receipt.entry_id,)).get(receipt.entry_id)
+        if found is None:
+            raise SinkCorrupt(
+                "the vault does not hold an entry that it gave a receipt for",
+                suggestions=["verify the vault; is this the vault that gave the receipt?"],
+            )
         if (found.stored.raw, location(found)) != (receipt.stored_digest, receipt.location):
             raise SinkCorrupt(
                 "the vault holds this entry elsewhere, or other bytes, than the receipt says",
                 suggestions=["verify the vault; is this the vault that gave the receipt?"],
             )
         return self._opened().reading.at(found, from_medium=True)
-
-    def _found(self, entry_id: Digest) -> Found:
-        found = self._opened().index.find(entry_id)
-        if found is None:
-            raise SinkCorrupt(
-                "the vault does not hold an entry that it gave a receipt for",
-                suggestions=["verify the vault; is this the vault that gave the receipt?"],
-            )
-        return found
 
     def _opened(self) -> Session:
         if self._session is None:

@@ -344,7 +344,8 @@ def test_a_forged_index_gives_nobody_a_message(copy: Path, name: str) -> None:
         index.execute(INDEX_FORGERIES[name])
         index.execute("INSERT OR IGNORE INTO user VALUES (99, CAST('eve' AS BLOB))")
         index.execute(
-            "INSERT INTO message SELECT 99, at, head, key, copies FROM message WHERE user = 1"
+            "INSERT INTO message SELECT 99, at, head, 'eve' || key, copies"
+            " FROM message WHERE user = 1"
         )
         index.execute(
             "INSERT INTO owner SELECT 99, head, entry, 1, 1, 1, own, search"
