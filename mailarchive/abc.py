@@ -25,6 +25,7 @@ from collections import Counter
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol, final
 
+from attrs import evolve
 from typing_extensions import override
 
 from mailarchive._model import (
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
         Checkpoint,
         CoverageGap,
         Decoded,
+        Digest,
         MessageRef,
         RemovalResult,
         User,
@@ -187,6 +189,13 @@ def _sink_os_error(name: str, doing: str, error: OSError) -> SinkError:
             where, suggestions=["give this user the right to write there, or choose another place"]
         )
     return SinkError(where, suggestions=["check the disk and the system's log, then run again"])
+
+
+def _repeated(answer: Receipt | Rejected | None, again: bool) -> Receipt | Rejected | None:
+    """The answer to an entry, or to one with the same id that came before it in the batch."""
+    return (
+        evolve(answer, outcome=Stored.PRESENT) if again and isinstance(answer, Receipt) else answer
+    )
 
 
 class _Opened(ABC):
@@ -397,13 +406,20 @@ class Sink(_Opened):
         """Store a batch and return one answer for each entry, in the order given.
 
         Raises `SinkError`; `ReceiptMismatch` where a receipt is not of what was put.  After
-        an error nothing is known of the batch: put it again, it is stored once.
+        an error nothing is known of the batch: put it again, it is stored once.  An id that
+        stands in the batch again is stored once, and answered as one that is `PRESENT`.
         """
+        first: dict[Digest, ArchiveEntry] = {}
+        for entry in entries:
+            first.setdefault(entry.id, entry)
         with self._guard("storing"):
-            answers = {answer.entry_id: answer for answer in self._put_many(entries)}
+            answers = {a.entry_id: a for a in self._put_many(tuple(first.values()))}
             if not all(isinstance(each, Receipt | Rejected) for each in answers.values()):
                 raise self._mismatch("gave something that is no receipt")
-        return tuple(self._checked(entry, answers.get(entry.id)) for entry in entries)
+        return tuple(
+            self._checked(entry, _repeated(answers.get(entry.id), entry is not first[entry.id]))
+            for entry in entries
+        )
 
     @final
     def read(self, receipt: Receipt) -> bytes:

@@ -35,7 +35,7 @@ from mailarchive._model import (
     entry_id,
 )
 from mailarchive.abc import Sink, Source
-from mailarchive.errors import CheckpointInvalid, MailboxNotFound
+from mailarchive.errors import CheckpointInvalid, MailboxNotFound, SinkCorrupt
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -278,6 +278,15 @@ class MemorySink(Sink):
     @override
     def _read(self, receipt: Receipt) -> bytes:
         self.calls.append("read")
+        known = self.receipts.get(receipt.entry_id)
+        if known is None or (known.location, known.stored_digest) != (
+            receipt.location,
+            receipt.stored_digest,
+        ):
+            raise SinkCorrupt(
+                f"sink {self.name} never gave this receipt",
+                suggestions=["read from the sink that gave it"],
+            )
         return self.entries[receipt.entry_id].raw
 
 

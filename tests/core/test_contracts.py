@@ -13,12 +13,14 @@ from typing_extensions import override
 from mailarchive import (
     Archived,
     Digest,
+    Fidelity,
     Folder,
     MessageRef,
     Page,
     Receipt,
     Rejected,
     SourceMessage,
+    Stored,
     Vanished,
     abc,
 )
@@ -32,6 +34,7 @@ from mailarchive.errors import (
     SourceUnavailable,
     Unsupported,
 )
+from mailarchive.testing import entries
 from mailarchive.testing.memory import MemorySink, MemorySource
 
 if TYPE_CHECKING:
@@ -295,6 +298,19 @@ def test_answers_come_in_the_order_of_the_entries() -> None:
 
     found = Breaking(answers=answers).put_many(entries)
     assert [each.entry_id for each in found] == [each.id for each in entries]
+
+
+def test_an_id_that_is_in_a_batch_twice_is_handed_to_the_sink_once() -> None:
+    """The second one is answered as what is there already, whatever its bytes are."""
+    one, again = (
+        entries.entry(each, fidelity=Fidelity.RENDERED) for each in (b"first", b"second")
+    )
+    sink = MemorySink()
+    first, second = sink.put_many((one, again))
+
+    assert sink.calls == ["put"]
+    assert isinstance(first, Receipt)
+    assert second == evolve(first, outcome=Stored.PRESENT)
 
 
 def test_a_sink_that_cannot_be_read_says_so() -> None:

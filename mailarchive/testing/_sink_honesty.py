@@ -1,0 +1,235 @@
+"""Laws of honesty: what a sink can do, whose mail it gives, what it costs, how it fails."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from attrs import evolve
+
+from mailarchive._model import Digest, Stored, UserId
+from mailarchive.errors import MailArchiveError, Unsupported
+from mailarchive.testing._sink_kit import (
+    SERIAL,
+    fails_well,
+    law,
+    read_back,
+    reads,
+    receipts_of,
+    stored,
+    survives,
+)
+from mailarchive.testing.entries import entry, mail
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from mailarchive._model import Receipt
+    from mailarchive.abc import Sink
+    from mailarchive.testing._sink_kit import SinkMaker
+
+_NO_READING: Final = "it cannot be read back, and says so"
+_MEBI: Final = 1 << 20
+
+
+def _key() -> str:
+    return f"honest-{next(SERIAL)}"
+
+
+@law
+def reading_is_as_the_capabilities_say(make: SinkMaker) -> str | None:
+    """A sink that says it reads does so; another raises `Unsupported`, and nothing else."""
+    one = entry(mail(1), key=_key())
+    with make() as sink:
+        receipt = stored(sink, one)
+        try:
+            found = sink.read(receipt)
+        except Unsupported as error:
+            assert not reads(sink), "it says that it can be read back, and cannot"
+            fails_well(error, "reading back")
+            return _NO_READING
+        except MailArchiveError as error:
+            kind = type(error).__name__
+            raise AssertionError(
+                f"it says that it can be read back, and reading raises {kind}"
+            ) from error
+        assert found == one.raw, "it says that it can be read back, and gives other bytes"
+    return None
+
+
+@law
+def what_is_read_is_what_the_receipt_says(make: SinkMaker) -> str | None:
+    """Never other bytes than those of `stored_digest`: rather an error.
+
+    A receipt that points elsewhere is what a swapped or replaced message looks like to
+    whoever kept the receipt; a digest kept beside the bytes would agree with them.
+    """
+    pair = [entry(mail(number), key=_key()) for number in (1, 2)]
+    with make() as sink:
+        first, second = receipts_of(sink.put_many(pair))
+        if not reads(sink):
+            return _NO_READING
+        swapped = evolve(first, location=second.location)
+        for receipt in (swapped, evolve(first, entry_id=second.entry_id)):
+            try:
+                found = sink.read(receipt)
+            except MailArchiveError as error:
+                fails_well(error, "reading a receipt that points elsewhere")
+            else:
+                assert Digest.of(found) == receipt.stored_digest, (
+                    "gave another message than the one that the receipt is of"
+                )
+    return None
+
+
+@law
+def a_receipt_of_nothing_is_an_error(make: SinkMaker) -> str | None:
+    """Reading what was never stored raises an error of the sink's own that says what to do."""
+    one, never = entry(mail(1), key=_key()), entry(mail(2), key=_key())
+    with make() as sink:
+        receipt = stored(sink, one)
+        if not reads(sink):
+            return _NO_READING
+        for location in (_like(receipt, never.id), "../../../etc/passwd", "/etc/passwd", "", "\0"):
+            strange = evolve(
+                receipt, entry_id=never.id, stored_digest=never.raw_digest, location=location
+            )
+            try:
+                sink.read(strange)
+            except MailArchiveError as error:
+                fails_well(error, "reading what was never stored")
+            else:
+                raise AssertionError("read something that was never stored")
+    return None
+
+
+def _like(receipt: Receipt, other: Digest) -> str:
+    """The location that another entry would have, where it is made of the id."""
+    return receipt.location.replace(receipt.entry_id.hex, other.hex)
+
+
+@law
+def several_threads_may_put_at_once(make: SinkMaker, *, threads: int = 4) -> str | None:
+    """Where `concurrent_puts` says so: the same and other entries at once, each stored once."""
+    shared = [entry(mail(number), key=_key()) for number in range(6)]
+    own = [[entry(mail(number), key=_key()) for number in range(4)] for _ in range(threads)]
+    start = threading.Barrier(threads)
+    with make() as sink:
+        if not sink.capabilities.concurrent_puts:
+            return "it wants to be called from one thread"
+
+        def work(number: int) -> list[Receipt]:
+            start.wait()
+            return receipts_of([sink.put(each) for each in [*shared, *own[number]]])
+
+        with ThreadPoolExecutor(threads) as pool:
+            found = [receipt for some in pool.map(work, range(threads)) for receipt in some]
+        for each in [*shared, *(one for some in own for one in some)]:
+            mine = [receipt for receipt in found if receipt.entry_id == each.id]
+            new = [receipt for receipt in mine if receipt.outcome is Stored.STORED]
+            assert len(new) == 1, f"{len(new)} threads stored one entry, each for the first time"
+            places = {receipt.location for receipt in mine}
+            assert len(places) == 1, "threads that put one entry were told different places"
+            read_back(sink, mine[0], each.raw, "put by several threads")
+    return None
+
+
+@law
+def nobody_sees_the_mail_of_others(
+    make: SinkMaker,
+    *,
+    seen_by: Callable[[Sink, UserId], Iterable[bytes] | None] | None = None,
+) -> str | None:
+    """Where a sink shows users their mail, each sees exactly what is theirs.
+
+    `seen_by` says what a user is shown; without it the sink's method `of(user)`, as
+    `MemorySink` has it.  Every message is put for one user, so that nobody shares any.
+    """
+    look = seen_by or _by_method
+    users = ("alice", "bob", "ali", "", "alice ", "ALICE", "%", "*", "../alice")
+    mails = {user: [mail(next(SERIAL)) for _ in range(2)] for user in users}
+    with make() as sink:
+        for user, raws in mails.items():
+            receipts_of([sink.put(entry(raw, key=_key(), users=(user,))) for raw in raws])
+        for user, raws in mails.items():
+            shown = look(sink, UserId(user))
+            if shown is None:
+                return "it shows nobody anything"
+            shown = set(shown)
+            others = {raw for name, their in mails.items() if name != user for raw in their}
+            assert not shown & others, "a user is shown the mail of another one"
+            assert set(raws) <= shown, "a user is not shown mail that is theirs"
+        assert not list(look(sink, UserId("nobody")) or ()), "somebody unknown is shown mail"
+    return None
+
+
+def _by_method(sink: Sink, user: UserId) -> Iterable[bytes] | None:
+    method = getattr(sink, "of", None)
+    return method(user) if callable(method) else None
+
+
+@law
+def an_open_and_a_close_leave_nothing_open(make: SinkMaker, *, rounds: int = 5) -> str | None:
+    """No handle and no thread is left over, however often it is opened, put to and read."""
+    if not Path("/proc/self/fd").is_dir():
+        return f"open files cannot be counted on {sys.platform}"
+    _round(make)  # what is loaded once may stay
+    before = _open_files(), threading.active_count()
+    for _ in range(rounds):
+        _round(make)
+    after = _open_files(), threading.active_count()
+
+    assert after[0] < before[0] + rounds, "each time it is opened it leaves a file open"
+    assert after[1] < before[1] + rounds, "each time it is opened it leaves a thread behind"
+    with make() as sink:
+        stored(sink, entry(mail(1), key=_key()))
+        before = _open_files(), threading.active_count()
+        for _ in range(rounds * 4):
+            one = entry(mail(1), key=_key())
+            read_back(sink, stored(sink, one), one.raw, "put many times")
+        assert _open_files() < before[0] + rounds * 4, "each put leaves a file open"
+    return None
+
+
+def _round(make: SinkMaker) -> None:
+    one = entry(mail(1), key=_key())
+    with make() as sink:
+        read_back(sink, stored(sink, one), one.raw, "opened many times")
+
+
+def _open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a name each is all that is asked
+
+
+@law
+def memory_is_bounded(make: SinkMaker, *, count: int = 48) -> str | None:
+    """Messages of 1 MiB, put one after another, do not pile up in memory."""
+    with make() as sink:
+        if not survives(sink):
+            return "it keeps mail in memory, and says so"
+        stored(sink, entry(mail(1, octets=_MEBI), key=_key()))
+        tracemalloc.start()
+        try:
+            for number in range(count):
+                stored(sink, entry(mail(number, octets=_MEBI), key=_key()))
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak < count // 2 * _MEBI, f"{count} messages of 1 MiB took {peak >> 20} MiB of memory"
+    return None
+
+
+LAWS = (
+    reading_is_as_the_capabilities_say,
+    what_is_read_is_what_the_receipt_says,
+    a_receipt_of_nothing_is_an_error,
+    several_threads_may_put_at_once,
+    nobody_sees_the_mail_of_others,
+    an_open_and_a_close_leave_nothing_open,
+    memory_is_bounded,
+)

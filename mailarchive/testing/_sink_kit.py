@@ -1,0 +1,140 @@
+"""What the laws of a sink have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from itertools import count
+from typing import TYPE_CHECKING, ParamSpec, TypeAlias
+
+from mailarchive._model import Digest, Durability, Receipt, Stored
+from mailarchive.abc import Sink
+from mailarchive.errors import MailArchiveError, SinkError, Unsupported
+from mailarchive.testing._elsewhere import ForeignError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mailarchive._model import ArchiveEntry, Rejected
+
+SinkMaker: TypeAlias = Callable[[], Sink]
+"""Returns a sink, not yet opened, into the one archive that a law has for itself.
+
+The archive is empty before the law; each call gives another sink into the same one.
+"""
+
+Law: TypeAlias = Callable[[SinkMaker], str | None]
+"""Returns where the law holds, and a text that says what was not promised, so not tried.
+
+Raises `AssertionError` where it is broken; the text names the fault.
+"""
+
+P = ParamSpec("P")
+
+
+def law(function: Callable[P, str | None]) -> Callable[P, str | None]:
+    """Make a law of a function: whatever it raises says that the law is broken."""
+
+    @wraps(function)
+    def hold(*args: P.args, **kwargs: P.kwargs) -> str | None:
+        try:
+            return function(*args, **kwargs)
+        except (AssertionError, KeyboardInterrupt, SystemExit):
+            raise
+        except ForeignError as error:
+            raise AssertionError(f"a public method lets a {error} out") from error
+        except BaseException as error:
+            raise AssertionError(_said("a call that must succeed", error)) from error
+
+    return hold
+
+
+def _said(doing: str, error: BaseException) -> str:
+    if isinstance(error, MailArchiveError):
+        return f"{doing} raises {type(error).__name__}: {error}"
+    return f"a public method lets a {type(error).__name__} out: {doing}"
+
+
+SERIAL = count(1)
+"""Numbers for keys, so that no two laws mean the same copy."""
+
+
+def stored(sink: Sink, entry: ArchiveEntry, what: str = "a message") -> Receipt:
+    """Put an entry that any sink must take, and return its receipt."""
+    try:
+        answer = sink.put(entry)
+    except MailArchiveError as error:
+        raise AssertionError(_said(f"{what}: a put", error)) from error
+    return receipt_of(answer, what)
+
+
+def receipt_of(answer: Receipt | Rejected, what: str = "a message") -> Receipt:
+    """Return the answer, which must be a receipt."""
+    assert isinstance(answer, Receipt), f"{what} was rejected: {answer.reason}"
+    return answer
+
+
+def receipts_of(answers: Sequence[Receipt | Rejected]) -> list[Receipt]:
+    """Return the answers, all of which must be receipts."""
+    return [receipt_of(answer) for answer in answers]
+
+
+def reads(sink: Sink) -> bool:
+    """Whether the sink says that it can be read back."""
+    return sink.capabilities.reads
+
+
+def survives(sink: Sink) -> bool:
+    """Whether the sink says that what it stores survives the end of the process."""
+    return sink.capabilities.durability >= Durability.PROCESS
+
+
+def read_back(sink: Sink, receipt: Receipt, raw: bytes, what: str) -> None:
+    """Read an entry back, where that is promised, and compare it to the byte."""
+    if not reads(sink):
+        return
+    try:
+        found = sink.read(receipt)
+    except MailArchiveError as error:
+        raise AssertionError(_said(f"{what}: reading it back", error)) from error
+    assert found == raw, f"{what}: {difference(raw, found)}"
+
+
+def difference(raw: bytes, found: bytes) -> str:
+    """Say how bytes came back, and show none of a message."""
+    if len(found) != len(raw):
+        return f"{len(raw)} bytes were put and {len(found)} came back"
+    first = next(at for at, (a, b) in enumerate(zip(raw, found, strict=True)) if a != b)
+    return f"byte {first} of {len(raw)} came back as another one"
+
+
+def is_first(again: Receipt, first: Receipt, when: str) -> None:
+    """Compare the answer to an entry put again with the first one."""
+    assert again.outcome is Stored.PRESENT, f"{when}: the entry was stored a second time"
+    assert (again.sink, again.location, again.stored_digest) == (
+        first.sink,
+        first.location,
+        first.stored_digest,
+    ), f"{when}: the answer is not the first receipt"
+    assert again.durability >= first.durability, f"{when}: the receipt promises less than before"
+
+
+def fails_well(error: MailArchiveError, doing: str) -> None:
+    """See that an error is one of a sink, its own, and says what a person can do."""
+    kind = type(error).__name__
+    assert isinstance(error, SinkError | Unsupported), f"{doing} raises {kind}, no SinkError"
+    cause = error.__cause__
+    assert isinstance(cause, MailArchiveError | OSError | None) or not _is_net(error), (
+        f"{doing} lets a {type(cause).__name__} out of the sink's own code"
+    )
+    assert error.suggestions, f"{doing}: {kind} says nothing that a person can do"
+
+
+def _is_net(error: MailArchiveError) -> bool:
+    """Whether the error was made by the safety net around every sink."""
+    return type(error) is SinkError and any("report it" in each for each in error.suggestions)
+
+
+def digest_is(receipt: Receipt, raw: bytes, what: str) -> None:
+    """Compare a receipt's digest with that of the bytes."""
+    assert receipt.stored_digest == Digest.of(raw), f"{what}: the receipt's digest is another one"

@@ -1,0 +1,278 @@
+"""Laws of survival: what has a receipt is there, whatever happens afterwards.
+
+They use other processes, and where Linux has strace a hand on the system calls of these.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from typing import TYPE_CHECKING, Final
+
+from mailarchive._model import Durability, Stored
+from mailarchive.errors import MailArchiveError
+from mailarchive.testing import _medium
+from mailarchive.testing._elsewhere import CHANGES, SYNCS, Died, Elsewhere, why_not_traced
+from mailarchive.testing._sink_kit import (
+    SERIAL,
+    fails_well,
+    is_first,
+    law,
+    read_back,
+    receipt_of,
+    receipts_of,
+    stored,
+)
+from mailarchive.testing.entries import entry, mail
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from mailarchive._model import ArchiveEntry, Receipt
+    from mailarchive.testing._elsewhere import Trace
+    from mailarchive.testing._sink_kit import SinkMaker
+
+_NO_PROCESS: Final = "it promises nothing beyond its own process"
+_NO_MEDIUM: Final = "it does not promise to survive a loss of power"
+_PAYLOAD: Final = 256 << 10
+_PUTS: Final = 3
+_CHANGES: Final = frozenset(CHANGES.split(","))
+
+
+def _promises(make: SinkMaker) -> Durability:
+    with make() as sink:
+        return sink.capabilities.durability
+
+
+def _entries(count: int, *, octets: int = 2_000) -> list[ArchiveEntry]:
+    """Return entries that cannot be compressed, so that each is written somewhere."""
+    numbers = (next(SERIAL) for _ in range(count))
+    return [
+        entry(mail(n) + random.Random(n).randbytes(octets), key=f"survives-{n}") for n in numbers
+    ]
+
+
+def _all_there(make: SinkMaker, kept: Sequence[tuple[ArchiveEntry, Receipt]], when: str) -> None:
+    """Open the archive anew and see that every acknowledged entry is in it, once."""
+    with make() as sink:
+        for each, receipt in kept:
+            again = stored(sink, each, when)
+            assert again.outcome is Stored.PRESENT, f"{when}: an acknowledged entry is not there"
+            is_first(again, receipt, when)
+            read_back(sink, receipt, each.raw, when)
+
+
+@law
+def what_is_acknowledged_is_there_in_a_new_process(make: SinkMaker) -> str | None:
+    """One process puts and ends as it should; others open the archive and find all of it."""
+    if _promises(make) < Durability.PROCESS:
+        return _NO_PROCESS
+    entries = _entries(5)
+    when = "after another process put it"
+    with Elsewhere(make) as putting:
+        putting.open()
+        receipts = receipts_of(putting.put(*entries))
+        putting.close()
+    _all_there(make, list(zip(entries, receipts, strict=True)), when)
+    with Elsewhere(make) as reading, make() as here:
+        reading.open()
+        for each, receipt in zip(entries, receipts, strict=True):
+            if here.capabilities.reads:
+                assert reading.read(receipt) == each.raw, f"{when}: other bytes came back"
+            is_first(receipt_of(reading.put(each)[0]), receipt, when)
+    return None
+
+
+@law
+def a_killed_process_loses_nothing_acknowledged(make: SinkMaker, *, points: int = 6) -> str | None:
+    """SIGKILL at some steps of a run of puts: what has a receipt is there, the rest can be put.
+
+    With strace the process dies inside `points` of the calls that change the disk; without
+    it between two puts.
+    """
+    if _promises(make) < Durability.PROCESS:
+        return _NO_PROCESS
+    _killed_run(make, None)
+    if why_not_traced() is None:
+        for call in _calls(make, [], points):
+            _killed_run(make, call("signal=SIGKILL"))
+    return None
+
+
+def _killed_run(make: SinkMaker, inject: str | None) -> None:
+    entries = _entries(4)
+    kept: list[tuple[ArchiveEntry, Receipt]] = []
+    with Elsewhere(make) as there, contextlib.suppress(Died):
+        if inject is not None:
+            there.trace(inject=inject)
+        there.open()
+        _acknowledged(there, entries, kept)
+        there.kill()
+    _all_there(make, kept, "after the process was killed")
+    _takes_the_rest(make, entries, "after the process was killed")
+
+
+def _acknowledged(
+    there: Elsewhere,
+    entries: Sequence[ArchiveEntry],
+    kept: list[tuple[ArchiveEntry, Receipt]],
+) -> None:
+    """Put one after another, and note each answer as it comes."""
+    for each in entries:
+        answer = receipt_of(there.put(each)[0])
+        kept.append((each, answer))
+
+
+def _takes_the_rest(make: SinkMaker, entries: Sequence[ArchiveEntry], when: str) -> None:
+    """Put everything again, as a run does that does not know what was stored."""
+    with make() as sink:
+        for each in entries:
+            read_back(sink, stored(sink, each, when), each.raw, when)
+
+
+def _calls(
+    make: SinkMaker, before: Sequence[ArchiveEntry], count: int
+) -> Iterator[Callable[[str], str]]:
+    """Choose among the calls of a run that change the disk, the first one always.
+
+    Yields a function from what is to happen to what strace is told.
+    """
+    with Elsewhere(make) as there:
+        trace = there.trace()
+        there.open()
+        for each in [*before, *_entries(4)]:
+            there.put(each)
+        there.kill()
+    names = [line.partition("(")[0] for line in trace.lines]
+    changes = [(at, name) for at, name in enumerate(names) if name in _CHANGES]
+    for at, name in changes[:: max(1, len(changes) // count)]:
+        number = names[: at + 1].count(name)  # strace counts each kind of call by itself
+        yield f"{name}:{{}}:when={number}".format
+
+
+@law
+def a_lost_reply_harms_nothing(make: SinkMaker) -> str | None:
+    """The put succeeded and its answer was lost: put again, it is `present`."""
+    if _promises(make) < Durability.PROCESS:
+        return _NO_PROCESS
+    entries = _entries(3)
+    with Elsewhere(make) as there:
+        there.open()
+        lost = receipts_of(there.put(*entries))
+        there.kill()
+    with make() as sink:
+        for each, first in zip(entries, lost, strict=True):
+            is_first(stored(sink, each), first, "put again because the answer was lost")
+            read_back(sink, first, each.raw, "put again because the answer was lost")
+    return None
+
+
+@law
+def a_failed_put_leaves_nothing_half(make: SinkMaker, *, points: int = 5) -> str | None:
+    """A full or failing disk at some step: the put raises, or holds; put again, it is whole.
+
+    Nothing that was acknowledged before is touched, least of all by cleaning up, and the
+    error is one of the library.
+    """
+    why = why_not_traced()
+    if why is not None or _promises(make) < Durability.PROCESS:
+        return why or _NO_PROCESS
+    (first,) = _entries(1)
+    with make() as sink:
+        kept = [(first, stored(sink, first))]
+    for call in _calls(make, [first], points):
+        for fault in ("ENOSPC", "EIO"):
+            kept += _failing_run(make, kept[0], call(f"error={fault}"))
+    _all_there(make, kept, "after puts that failed")
+    return None
+
+
+def _failing_run(
+    make: SinkMaker, before: tuple[ArchiveEntry, Receipt], inject: str
+) -> list[tuple[ArchiveEntry, Receipt]]:
+    entries = _entries(3)
+    kept: list[tuple[ArchiveEntry, Receipt]] = []
+    with Elsewhere(make) as there:
+        there.trace(inject=inject)
+        try:
+            there.open()
+            there.put(before[0])
+            _acknowledged(there, entries, kept)
+        except MailArchiveError as error:
+            fails_well(error, "a put onto a failing disk")
+        there.kill()
+    _all_there(make, [before, *kept], "after a put that failed")
+    _takes_the_rest(make, entries, "after a put that failed")
+    return kept
+
+
+@law
+def acknowledged_means_on_the_medium(make: SinkMaker) -> str | None:
+    """Before an answer is given every byte was synced, and so was the folder that names it.
+
+    Seen in the system calls of another process.  A sink that hands the bytes to a server
+    cannot be looked at so.
+    """
+    if _promises(make) < Durability.MEDIA:
+        return _NO_MEDIUM
+    why = why_not_traced()
+    if why is not None:
+        return why
+    found = list(_medium.moments(_traced(make).lines))
+    assert len(found) == _PUTS, "the trace does not show every put"
+    least = _PAYLOAD * 9 // 10
+    if all(each.durable < least <= each.sent for each in found):
+        return "it hands the bytes over to a server, where they cannot be seen from here"
+    assert all(each.durable >= least for each in found), (
+        "acknowledged before the bytes and the name of their file were synced to the medium"
+    )
+    return None
+
+
+def _traced(make: SinkMaker, inject: str | None = None) -> Trace:
+    with Elsewhere(make) as there:
+        trace = there.trace(inject=inject)
+        there.open()
+        for each in _entries(_PUTS, octets=_PAYLOAD):
+            there.put(each)
+        there.close()
+    return trace
+
+
+@law
+def a_failed_sync_is_never_asked_again(make: SinkMaker, *, points: int = 4) -> str | None:
+    """After a sync that failed, nothing in that file is acknowledged by another sync of it.
+
+    The kernel has forgotten by then what was never written, and says that all is well.
+    """
+    if _promises(make) < Durability.MEDIA:
+        return _NO_MEDIUM
+    why = why_not_traced()
+    if why is not None:
+        return why
+    for at in range(1, points + 1):
+        with Elsewhere(make) as there:
+            trace = there.trace(inject=f"{SYNCS}:error=EIO:when={at}")
+            try:
+                there.open()
+                there.put(*_entries(1, octets=_PAYLOAD))
+            except MailArchiveError as error:
+                fails_well(error, "a sync that fails")
+        for moment in _medium.moments(trace.lines):
+            lacking = max(moment.durable, moment.sent) < _PAYLOAD * 9 // 10
+            assert not (moment.failed and lacking), (
+                "a sync failed, was asked for again, and its second answer was believed"
+                if moment.asked_again
+                else "a sync failed, and the entry was acknowledged all the same"
+            )
+    return None
+
+
+LAWS = (
+    what_is_acknowledged_is_there_in_a_new_process,
+    a_killed_process_loses_nothing_acknowledged,
+    a_lost_reply_harms_nothing,
+    a_failed_put_leaves_nothing_half,
+    acknowledged_means_on_the_medium,
+    a_failed_sync_is_never_asked_again,
+)

@@ -1,0 +1,211 @@
+"""A report on which laws a sink keeps, for people to read and for programs.
+
+`python -m mailarchive.testing report MODULE:FACTORY` prints it.  FACTORY takes a fresh
+folder and returns a sink, not yet opened; the same folder means the same archive.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import sys
+import tempfile
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import field, frozen
+
+from mailarchive.errors import ConfigurationError
+from mailarchive.testing import sink_laws
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from mailarchive._model import SinkCapabilities
+    from mailarchive.abc import Sink
+    from mailarchive.testing.sink_laws import Law, SinkMaker
+
+__all__ = ["Report", "Result", "Verdict", "report"]
+
+FORMAT: Final = 1
+
+
+class Result(StrEnum):
+    """What became of a law."""
+
+    KEPT = "kept"
+    NOT_PROMISED = "not promised"
+    WAIVED = "waived"
+    BROKEN = "broken"
+
+
+@frozen
+class Verdict:
+    """One law, what became of it, and what is to be said of that."""
+
+    law: str
+    says: str
+    result: Result
+    note: str = ""
+
+
+@frozen
+class Report:
+    """Every law of a sink; `holds` where none is broken."""
+
+    sink: str
+    capabilities: SinkCapabilities
+    verdicts: tuple[Verdict, ...] = field(repr=lambda them: f"<{len(them)}>")
+
+    @property
+    def holds(self) -> bool:
+        """Whether every law is kept, waived, or about what is not promised."""
+        return not any(each.result is Result.BROKEN for each in self.verdicts)
+
+    def json(self) -> str:
+        """Return the report for programs."""
+        tree = {
+            "format": FORMAT,
+            "sink": self.sink,
+            "holds": self.holds,
+            "capabilities": _capabilities(self.capabilities),
+            "ran on": _where(),
+            "laws": [
+                {"law": each.law, "result": each.result.value, "note": each.note}
+                for each in self.verdicts
+            ],
+        }
+        return json.dumps(tree, indent=2) + "\n"
+
+    def markdown(self) -> str:
+        """Return the report for people."""
+        counts = {result: sum(v.result is result for v in self.verdicts) for result in Result}
+        head = [
+            f"# Conformance of the sink `{self.sink}`",
+            "",
+            "**It keeps the contract.**" if self.holds else "**It breaks the contract.**",
+            ", ".join(f"{number} {result}" for result, number in counts.items() if number) + ".",
+            "",
+            *(f"- {name}: {value}" for name, value in _capabilities(self.capabilities).items()),
+            *(f"- {name}: {value}" for name, value in _where().items()),
+            "",
+            "| law | result | |",
+            "|---|---|---|",
+        ]
+        rows = [
+            f"| {each.law.replace('_', ' ')} | {each.result} | {_cell(each.note)} |"
+            for each in self.verdicts
+        ]
+        return "\n".join([*head, *rows]) + "\n"
+
+
+def _capabilities(capabilities: SinkCapabilities) -> dict[str, object]:
+    return {
+        "reads": capabilities.reads,
+        "durability": capabilities.durability.name.lower(),
+        "concurrent puts": capabilities.concurrent_puts,
+    }
+
+
+def _where() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        kit = version("mailarchive")
+    except PackageNotFoundError:
+        kit = "unknown"
+    return {
+        "mailarchive": kit,
+        "Python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()}",
+    }
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def report(
+    factory: Callable[[Path], Sink],
+    *,
+    waivers: Mapping[str, str] | None = None,
+    largest: int = 200 << 20,
+    spawned: bool = False,
+    only: Iterable[Law] = sink_laws.LAWS,
+) -> Report:
+    """Try every law on a fresh archive of its own and return what became of each.
+
+    `factory` takes a folder that is empty before the law; the same folder means the same
+    archive.  With `spawned` the laws' other processes are new interpreters.  Raises
+    `ConfigurationError` for a waiver of what is no law, and what opening a sink raises.
+    """
+    waived = dict(waivers or {})
+    unknown = set(waived) - {law.__name__ for law in sink_laws.LAWS}
+    if unknown:
+        raise ConfigurationError(
+            f"there is no law {', '.join(sorted(unknown))}",
+            suggestions=["the names are those in mailarchive.testing.sink_laws.LAWS"],
+        )
+    with _archive(factory, spawned=spawned) as make, make() as sink:
+        name, capabilities = sink.name, sink.capabilities
+    verdicts = []
+    for law in only:
+        with _archive(factory, spawned=spawned) as make:
+            verdicts.append(_verdict(law, make, waived.get(law.__name__), largest))
+    return Report(name, capabilities, tuple(verdicts))
+
+
+class _archive:  # noqa: N801 - used as the function that it is
+    """A maker into a folder that goes away afterwards."""
+
+    def __init__(self, factory: Callable[[Path], Sink], *, spawned: bool) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="mailarchive-law-"))
+        make = partial(factory, self.folder)
+        self.make: SinkMaker = sink_laws.Spawned(make) if spawned else make
+
+    def __enter__(self) -> SinkMaker:
+        return self.make
+
+    def __exit__(self, *exc: object) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _verdict(law: Law, make: SinkMaker, waived: str | None, largest: int) -> Verdict:
+    says = (law.__doc__ or "").partition("\n")[0]
+    settings: dict[str, Any] = {}
+    if law is sink_laws.a_large_message_comes_back:
+        settings = {"octets": largest}
+    try:
+        note = law(make, **settings)
+    except AssertionError as broken:
+        result = Result.BROKEN if waived is None else Result.WAIVED
+        why = str(broken).partition("\n")[0]
+        note = why if waived is None else f"{waived} ({why})"
+    else:
+        result = Result.KEPT if note is None else Result.NOT_PROMISED
+        if waived is not None:
+            result, note = Result.BROKEN, "waived, and kept all the same: take the waiver away"
+    return Verdict(law.__name__, says, result, note or "")
+
+
+def load(name: str) -> Callable[[Path], Sink]:
+    """Return the factory that `MODULE:FACTORY` names; raises `ConfigurationError`."""
+    from importlib import import_module
+
+    module, _, attribute = name.partition(":")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigurationError(
+            f"there is no {name}: {type(error).__name__}",
+            suggestions=["write MODULE:FACTORY, as for an import, from the folder of the module"],
+        ) from error
+    if not callable(found):
+        raise ConfigurationError(f"{name} cannot be called")
+    factory: Callable[[Path], Sink] = found
+    return factory

@@ -1,0 +1,143 @@
+"""The contract of a sink is worth something: each law fails for a sink that breaks it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailarchive.testing import sink_laws, sink_report
+from mailarchive.testing.__main__ import main
+from mailarchive.testing._elsewhere import why_not_traced
+from mailarchive.testing.broken_sinks import BROKEN, Broken, ForgetsTheFolder, OneFileEach
+from mailarchive.testing.sink_contract import SinkContract
+from mailarchive.testing.sink_report import Result
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+QUICK = (sink_laws.an_entry_is_stored_once, sink_laws.acknowledged_means_on_the_medium)
+
+
+@pytest.mark.parametrize(
+    "broken", BROKEN, ids=[f"{each.sink.__name__}-{each.law.__name__}" for each in BROKEN]
+)
+def test_a_broken_sink_is_caught_by_the_law_that_names_its_fault(
+    broken: Broken, tmp_path: Path
+) -> None:
+    """And what the law says has the words for it."""
+    with pytest.raises(AssertionError) as caught:
+        broken.law(partial(broken.sink, tmp_path))
+
+    assert broken.fault in str(caught.value).partition("\n")[0]
+
+
+def test_every_law_catches_somebody() -> None:
+    """A law that cannot fail is none."""
+    assert {broken.law for broken in BROKEN} == set(sink_laws.LAWS)
+
+
+def test_there_are_many_ways_to_be_broken() -> None:
+    """Each of the sinks is another fault."""
+    assert len({broken.sink for broken in BROKEN}) >= 30
+
+
+def test_system_calls_can_be_seen() -> None:
+    """Else half of the laws would say that they were not tried."""
+    assert why_not_traced() is None
+
+
+def test_every_law_is_a_test_of_the_contract() -> None:
+    """None is forgotten, and each is called by its name."""
+    tests = [name for name in vars(SinkContract) if name.startswith("test_")]
+
+    assert tests == [f"test_{law.__name__}" for law in sink_laws.LAWS]
+
+
+def test_a_law_cannot_be_overridden() -> None:
+    """Neither in the class itself nor by a class beside it."""
+
+    class Beside:
+        """Has a test of that name that tests nothing."""
+
+        def test_an_entry_is_stored_once(self) -> None:
+            """Nothing."""
+
+    with pytest.raises(TypeError, match="test_memory_is_bounded"):
+        type("Mine", (SinkContract,), {"test_memory_is_bounded": None})
+    with pytest.raises(TypeError, match="test_an_entry_is_stored_once"):
+        type("Mine", (Beside, SinkContract), {})
+
+
+@pytest.mark.parametrize("waivers", [{"no_such_law": "why not"}, {"memory_is_bounded": ""}])
+def test_a_waiver_names_a_law_and_a_reason(waivers: dict[str, str]) -> None:
+    """Anything else is a mistake."""
+    with pytest.raises(TypeError, match="waives what is no law, or for no reason"):
+        type("Mine", (SinkContract,), {"waivers": waivers})
+
+
+def test_a_waived_law_is_expected_to_fail(tmp_path: Path) -> None:
+    """It is printed with its reason; and a waiver that is not needed any more is a failure."""
+    contract = type(
+        "Mine",
+        (SinkContract,),
+        {"waivers": {"acknowledged_means_on_the_medium": "a network disk"}},
+    )()
+
+    with pytest.raises(pytest.xfail.Exception, match="waived: a network disk"):
+        contract.test_acknowledged_means_on_the_medium(partial(ForgetsTheFolder, tmp_path))
+    with pytest.raises(pytest.fail.Exception, match="take the waiver away"):
+        contract.test_acknowledged_means_on_the_medium(partial(OneFileEach, tmp_path))
+
+
+def test_a_report_says_what_became_of_each_law() -> None:
+    """Kept, broken with the fault, or waived with the reason."""
+    good = sink_report.report(OneFileEach, only=QUICK)
+    bad = sink_report.report(ForgetsTheFolder, only=QUICK)
+    waived = sink_report.report(
+        ForgetsTheFolder,
+        only=QUICK,
+        waivers={"acknowledged_means_on_the_medium": "a network disk"},
+    )
+
+    assert good.holds
+    assert [each.result for each in good.verdicts] == [Result.KEPT, Result.KEPT]
+    assert not bad.holds
+    assert "synced to the medium" in bad.markdown()
+    assert waived.holds
+    assert "| waived | a network disk (acknowledged before" in waived.markdown()
+    assert '"result": "broken"' in bad.json()
+
+
+def test_a_waiver_that_is_not_needed_breaks_the_report() -> None:
+    """Else it would stand there for ever."""
+    report = sink_report.report(
+        OneFileEach, only=QUICK, waivers={"an_entry_is_stored_once": "why not"}
+    )
+
+    assert not report.holds
+
+
+def test_the_command_prints_the_report(capsys: pytest.CaptureFixture[str]) -> None:
+    """And its exit status says whether the contract is kept."""
+    name = "mailarchive.testing.broken_sinks"
+
+    assert main(["report", f"{name}:OneFileEach", "--largest", "1"]) == 0
+    assert "**It keeps the contract.**" in capsys.readouterr().out
+    assert main(["report", f"{name}:StopsAtNul", "--largest", "1", "--json"]) == 1
+    assert '"holds": false' in capsys.readouterr().out
+    assert main(["report", f"{name}:NoSuchSink"]) == 2
+    assert "MODULE:FACTORY" in capsys.readouterr().err
+
+
+def test_the_laws_need_no_pytest() -> None:
+    """They are plain functions, and so is the report."""
+    program = (
+        "import sys; import mailarchive.testing.sink_report, mailarchive.testing.broken_sinks;"
+        "sys.exit('pytest' in sys.modules)"
+    )
+
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
