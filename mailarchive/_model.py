@@ -199,12 +199,16 @@ class Page:
 
 @frozen
 class SourceMessage:
-    """An item and the exact bytes that the source handed over."""
+    """An item and the exact bytes that the source handed over.
+
+    `delivery` says who handed it to us, where it came by itself (SMTP).
+    """
 
     ref: MessageRef
     raw: bytes = field(repr=False)
     received_at: datetime | None = None
     flags: frozenset[str] = frozenset()
+    delivery: Delivery | None = None
 
 
 @frozen
@@ -352,6 +356,24 @@ class Ownership:
         return frozenset(owner.user for owner in self.owners)
 
 
+@frozen
+class Delivery:
+    """Who handed a message over, and with what envelope (RFC 5321): evidence, no more.
+
+    It stands beside the envelope that a decoder reads in the message and never in its
+    place: whose a message is, is what its report or its headers say.  In `envelope` the
+    sender is MAIL FROM, `None` where that was empty, and the recipients are RCPT TO.
+    `client` is the address that connected and `greeting` the name it gave itself;
+    `protection` names the version of TLS, and `login` who proved a password.
+    """
+
+    envelope: Envelope
+    client: str = field(repr=False)
+    greeting: str = field(default="", repr=False)
+    protection: str | None = None
+    login: str | None = field(default=None, repr=False)
+
+
 class Fidelity(StrEnum):
     """Whether a source stores the bytes that it hands over, or makes them on request."""
 
@@ -366,6 +388,7 @@ class Provenance:
     fidelity: Fidelity
     is_report: bool = False
     defects: tuple[str, ...] = ()
+    delivery: Delivery | None = None
 
 
 @frozen

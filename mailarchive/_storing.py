@@ -72,7 +72,9 @@ def make_entry(
         fork_key=headers.fork_key(content),
         received_at=message.received_at,
         flags=message.flags,
-        provenance=Provenance(fidelity, decoded.report is not None, decoded.defects),
+        provenance=Provenance(
+            fidelity, decoded.report is not None, decoded.defects, message.delivery
+        ),
         digested=digested,
     )
 

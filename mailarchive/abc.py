@@ -7,6 +7,7 @@ final.  They let only errors of this library out, and they check what comes back
 
 =================  ========  ====================================================
 `Source`           class     where mail comes from
+`Intake`           class     where mail arrives by itself
 `Sink`             class     where it goes to
 `Decoder`          strategy  raw bytes to an envelope and the originals inside
 `UserMap`          strategy  addresses to users
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
         Decoded,
         Digest,
         MessageRef,
+        Quarantined,
         RemovalResult,
         User,
         UserId,
@@ -75,9 +77,11 @@ if TYPE_CHECKING:
     from mailarchive.events import Event
 
 __all__ = [
+    "Arrival",
     "CheckpointStore",
     "Decoder",
     "Directory",
+    "Intake",
     "Observer",
     "Quarantine",
     "Sink",
@@ -362,6 +366,62 @@ class Source(_Opened):
             f"source {self.name} {what}",
             suggestions=["this is a defect of the source adapter: report it"],
         )
+
+
+class Arrival(Protocol):
+    """A message that arrived, and whose sender waits for an answer; one, once."""
+
+    @property
+    def message(self) -> SourceMessage:
+        """What arrived."""
+        ...
+
+    def accept(self, outcome: Archived | Quarantined, /) -> None:
+        """Say that it is held durably: the sender may forget it."""
+        ...
+
+    def put_off(self, error: MailArchiveError, /) -> None:
+        """Say that it is not: the sender tries again later."""
+        ...
+
+
+class Intake(_Opened):
+    """Where mail arrives by itself: each message waits until it is answered.
+
+    A context manager.  Closing it answers nobody any more: who waits then tries again.
+    The same message with the same envelope has the same ref, whenever it arrives, so that
+    what arrives twice is stored once.
+    """
+
+    mailbox: Address | None = None
+    folder: Folder
+
+    @override
+    def _guard(self, doing: str) -> AbstractContextManager[None]:
+        return _source_errors(self.name, doing)
+
+    @abstractmethod
+    def _batches(self, messages: int, octets: int) -> Iterable[Sequence[Arrival]]:
+        """Wait, and return those that wait too; ends some time after `_stop`."""
+
+    @abstractmethod
+    def _stop(self) -> None:
+        """Let no more arrive; returns at once, and is called from any thread."""
+
+    @final
+    def batches(self, messages: int, octets: int) -> Iterator[Sequence[Arrival]]:
+        """Yield arrivals, at most so many at once; raises `SourceError`.
+
+        A single one may be larger than `octets`.  Each must be answered.
+        """
+        with self._guard("receiving"):
+            yield from self._batches(messages, octets)
+
+    @final
+    def stop(self) -> None:
+        """Let no more arrive; `batches` ends when those that are here are answered."""
+        with self._guard("stopping"):
+            self._stop()
 
 
 class Sink(_Opened):

@@ -57,6 +57,15 @@ class BatchStored:
 
 
 @frozen
+class BatchPutOff:
+    """A batch that arrived by itself was not taken, for the error with this code."""
+
+    folder: Folder
+    messages: int
+    code: str
+
+
+@frozen
 class PageDone:
     """A page is accounted for and its checkpoint is saved."""
 
@@ -99,6 +108,7 @@ Event: TypeAlias = (
     | CheckpointLost
     | PageListed
     | BatchStored
+    | BatchPutOff
     | PageDone
     | RemovalDone
     | FolderFailed

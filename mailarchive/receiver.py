@@ -1,0 +1,208 @@
+"""One intake, one sink, and everything between them: a run that mail starts by arriving.
+
+It keeps an archiver's promises by an archiver's own means (`_storing`): a message is
+decoded, mapped, put and answered for.  What is different is who remembers: there is no
+checkpoint, because the sender keeps each message until it hears that we have it.
+
+(1)  A sender hears that its message is held only once there is a receipt for it, from the
+     sink or from the quarantine.  Whatever goes wrong before is said to be for now.
+(2)  A message that arrives again, because the answer was lost, is stored once: the same
+     bytes with the same envelope are the same copy.
+(3)  What cannot be decoded, and what the sink refuses for good, is quarantined, and that
+     is an answer: the sender could do nothing about it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import evolve, frozen
+
+from mailarchive import attribution as attribution_
+from mailarchive import decoding
+from mailarchive._model import Archived, Fidelity, Quarantined, Stored
+from mailarchive._policy import Batching
+from mailarchive._storing import Storing
+from mailarchive.errors import MailArchiveError, ReceiptMismatch, SinkCorrupt, SinkFull, Transient
+from mailarchive.events import BatchPutOff, BatchStored, RunFinished, RunStarted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mailarchive._model import SourceMessage
+    from mailarchive._report import Settled
+    from mailarchive.abc import Arrival, Decoder, Intake, Observer, Quarantine, Sink, UserMap
+    from mailarchive.attribution import Attribution, Unknown
+    from mailarchive.events import Event
+
+__all__ = ["Received", "Receiver"]
+
+_BEYOND_TRUST = (ReceiptMismatch, SinkCorrupt)
+"""Errors after which the archive must not be given more mail."""
+
+
+@frozen
+class Received:
+    """What a receiver did: each message that arrived is counted once.
+
+    `present` were in the archive already, `put_off` were not taken and come again.
+    `unowned` and `unexpected` are among the archived and quarantined ones.
+    """
+
+    source: str
+    stored: int = 0
+    present: int = 0
+    quarantined: int = 0
+    put_off: int = 0
+    unowned: int = 0
+    unexpected: int = 0
+    size: int = 0
+    observer_errors: int = 0
+
+    @property
+    def arrived(self) -> int:
+        """Every message that was answered."""
+        return self.stored + self.present + self.quarantined + self.put_off
+
+
+def _everything(message: SourceMessage, /) -> str | None:
+    """Leave nothing out: its sender would forget it."""
+    del message
+    return None
+
+
+def _is_new(settled: Settled) -> bool:
+    outcome = settled.outcome
+    return isinstance(outcome, Archived) and outcome.receipt.outcome is Stored.STORED
+
+
+class Receiver:
+    """Archives what arrives, until it is stopped.
+
+    The intake is opened and closed by `run`; the sink must be open and stays so, and is
+    used on the thread that calls `run` alone.  Messages that wait at the same time are
+    stored as one batch.
+    """
+
+    def __init__(
+        self,
+        intake: Intake,
+        sink: Sink,
+        users: UserMap,
+        *,
+        quarantine: Quarantine,
+        decoder: Decoder = decoding.ordinary,
+        attribution: Attribution = attribution_.all_participants,
+        unknown: Unknown | None = None,
+        batching: Batching | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        """Take the parts; nothing is opened yet."""
+        self._intake, self._observer = intake, observer
+        self._batching = batching or Batching()
+        self._received = Received(intake.name)
+        self._storing = Storing(
+            sink=sink,
+            users=users,
+            decoder=decoder,
+            attribution=attribution,
+            unknown=unknown or attribution_.KeepUnowned(),
+            quarantine=quarantine,
+            select=_everything,
+            fidelity=Fidelity.WIRE,
+            mailbox=intake.mailbox,
+            dry_run=False,
+        )
+
+    @property
+    def received(self) -> Received:
+        """What was done so far."""
+        return self._received
+
+    def run(self) -> Received:
+        """Archive what arrives until `stop`, and return what was done.
+
+        Raises `MailArchiveError` where the intake cannot be opened, and where the archive
+        gave a receipt that is not of what it was given; everything else puts off the
+        messages that are concerned and goes on.
+        """
+        with self._intake as intake:
+            self._tell(RunStarted(intake.name))
+            for batch in intake.batches(self._batching.max_messages, self._batching.max_bytes):
+                self._take(batch)
+        self._tell(RunFinished(intake.name, not self._received.put_off))
+        return self._received
+
+    def stop(self) -> None:
+        """Let no more arrive, and end `run` when what is here is answered; from any thread."""
+        self._intake.stop()
+
+    def _take(self, batch: Sequence[Arrival]) -> None:
+        """(1) Store a batch, and only then answer for it."""
+        messages = list({each.message.ref: each.message for each in batch}.values())
+        try:
+            settled = self._store(messages)
+        except MailArchiveError as error:
+            self._after(batch, error)
+            return
+        outcomes = {each.outcome.ref: each for each in settled}
+        for arrival in batch:
+            # The same copy may wait twice, over two connections: both have the receipt.
+            outcome = outcomes[arrival.message.ref].outcome
+            assert isinstance(outcome, Archived | Quarantined)
+            arrival.accept(outcome)
+        self._count(settled, len(batch) - len(messages))
+
+    def _store(self, messages: Sequence[SourceMessage]) -> list[Settled]:
+        try:
+            return self._storing.store(self._intake.folder, messages)
+        except MailArchiveError:
+            raise
+        except Exception as error:
+            raise MailArchiveError(
+                f"{type(error).__name__} while storing what arrived",
+                suggestions=["this is a defect of the sink, the users or the quarantine"],
+            ) from error
+
+    def _after(self, batch: Sequence[Arrival], error: MailArchiveError) -> None:
+        """Let nobody wait for a neighbour's fault: try each alone, unless all must wait."""
+        if isinstance(error, _BEYOND_TRUST):
+            self._put_off(batch, error)
+            raise error
+        if len(batch) == 1 or isinstance(error, Transient | SinkFull):
+            self._put_off(batch, error)
+            return
+        for arrival in batch:
+            self._take([arrival])
+
+    def _put_off(self, batch: Sequence[Arrival], error: MailArchiveError) -> None:
+        for arrival in batch:
+            arrival.put_off(error)
+        self._received = evolve(self._received, put_off=self._received.put_off + len(batch))
+        self._tell(BatchPutOff(self._intake.folder, len(batch), error.code))
+
+    def _count(self, settled: Sequence[Settled], again: int) -> None:
+        had, outcomes = self._received, [each.outcome for each in settled]
+        receipts = [each.receipt for each in outcomes if isinstance(each, Archived)]
+        new = [each for each in settled if _is_new(each)]
+        size = sum(each.size for each in new)
+        present = len(receipts) - len(new) + again
+        self._received = evolve(
+            had,
+            stored=had.stored + len(new),
+            present=had.present + present,
+            quarantined=had.quarantined + len(outcomes) - len(receipts),
+            unowned=had.unowned + sum(each.unowned for each in settled),
+            unexpected=had.unexpected + sum(each.unexpected for each in settled),
+            size=had.size + size,
+        )
+        self._tell(BatchStored(self._intake.folder, len(new), present, size))
+
+    def _tell(self, event: Event) -> None:
+        if self._observer is None:
+            return
+        try:
+            self._observer(event)
+        except Exception:  # noqa: BLE001 - an observer only watches: what it raises is counted
+            errors = self._received.observer_errors + 1
+            self._received = evolve(self._received, observer_errors=errors)

@@ -1,0 +1,118 @@
+"""Who may hand mail over: from which networks, with which login, and to which addresses."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import secrets
+from typing import TYPE_CHECKING, TypeAlias
+
+from attrs import field, frozen
+
+from mailarchive._model import Address
+from mailarchive.auth import checked_name
+from mailarchive.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+Network: TypeAlias = "ipaddress.IPv4Network | ipaddress.IPv6Network"
+
+UNGUESSABLE = 20
+"""Characters before the `@` below which an address counts as one that could be guessed."""
+
+
+def new_address(domain: str) -> str:
+    """Return an address that nobody guesses: 130 bits of chance before the `@`."""
+    letters = "abcdefghijklmnopqrstuvwxyz234567"
+    return f"journal-{''.join(secrets.choice(letters) for _ in range(26))}@{domain}"
+
+
+@frozen(repr=False)
+class Gate:
+    """What is asked of a client; each answer takes as long whatever is wrong."""
+
+    _addresses: frozenset[bytes]
+    networks: tuple[Network, ...]
+    _logins: Mapping[str, bytes] = field(factory=dict)
+
+    @classmethod
+    def of(
+        cls, addresses: Iterable[str], networks: Iterable[str], logins: Mapping[str, str]
+    ) -> Gate:
+        """Return the gate; raises `ConfigurationError` where everybody could pass it."""
+        known = [_address(each) for each in addresses]
+        if not known:
+            raise ConfigurationError(
+                "a receiver without an address takes no mail",
+                suggestions=["make one with: mailarchive new-address example.com"],
+            )
+        allowed = tuple(_network(each) for each in networks)
+        guarded = bool(allowed or logins)
+        if not guarded and any(_is_guessable(each) for each in known):
+            raise ConfigurationError(
+                "anybody could guess an address of the receiver and forge reports",
+                suggestions=[
+                    "make an address with: mailarchive new-address example.com",
+                    "set networks to those that may connect, or logins",
+                ],
+            )
+        return cls(
+            frozenset(_digest(each.normal) for each in known),
+            allowed,
+            {checked_name(name, "a login"): _digest(word) for name, word in logins.items()},
+        )
+
+    @property
+    def asks_for_login(self) -> bool:
+        """Whether a password must be proved before anything is taken."""
+        return bool(self._logins)
+
+    def lets_in(self, client: str) -> bool:
+        """Whether this network address may connect."""
+        if not self.networks:
+            return True
+        try:
+            address = ipaddress.ip_address(client.partition("%")[0])
+        except ValueError:
+            return False
+        mapped = getattr(address, "ipv4_mapped", None)
+        return any((mapped or address) in network for network in self.networks)
+
+    def knows(self, recipient: str) -> bool:
+        """Whether mail for this address is ours; tells nothing by the time it takes."""
+        return _digest(Address.parse(recipient).normal) in self._addresses
+
+    def is_login(self, name: str, password: bytes) -> bool:
+        """Whether the password is the one of this login."""
+        expected = self._logins.get(name, bytes(32))
+        return hmac.compare_digest(expected, hashlib.sha256(password).digest())
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+def _address(text: str) -> Address:
+    address = Address.parse(text)
+    if not address.domain or not address.normal.partition("@")[0]:
+        raise ConfigurationError(
+            "an address of the receiver has no @, or nothing on one side of it",
+            suggestions=["make one with: mailarchive new-address example.com"],
+        )
+    return address
+
+
+def _is_guessable(address: Address) -> bool:
+    return len(address.normal.rpartition("@")[0]) < UNGUESSABLE
+
+
+def _network(text: str) -> Network:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        raise ConfigurationError(
+            "a network that may connect is none",
+            suggestions=['write each as "192.0.2.0/24" or "2001:db8::/32"'],
+        ) from None

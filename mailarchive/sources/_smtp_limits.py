@@ -1,0 +1,63 @@
+"""Every limit of an SMTP receiver, with its unit, in one frozen value."""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+from attrs.validators import ge
+
+from mailarchive.errors import ConfigurationError
+
+_MEBI = 1 << 20
+
+
+@frozen(kw_only=True)
+class SmtpLimits:
+    """What clients may take of memory, connections and patience; more they cannot."""
+
+    message_octets: int = field(default=256 * _MEBI, validator=ge(1_024))
+    """The largest message that is taken; a larger one is refused for good (552).  Exchange
+    Online's own limit is 150 MB, and a report is as large as what it reports."""
+
+    memory_octets: int = field(default=512 * _MEBI, validator=ge(1_024))
+    """Octets of messages that are held at once, over all connections, until each is
+    answered; what finds no room is asked to come again (452)."""
+
+    connections: int = field(default=100, validator=ge(1))
+    """Connections at once; a further one is turned away (421)."""
+
+    connections_of_a_client: int = field(default=20, validator=ge(1))
+    """Connections at once from one network address."""
+
+    messages: int = field(default=1_000, validator=ge(1))
+    """Messages over one connection."""
+
+    recipients: int = field(default=100, validator=ge(1))
+    """Recipients of one message (RFC 5321, 4.5.3.1.8)."""
+
+    strangers: int = field(default=5, validator=ge(1))
+    """Unknown recipients, failed logins or unknown commands of one connection, after which
+    it is closed."""
+
+    command_seconds: float = field(default=60.0, validator=ge(0.01))
+    """Seconds in which the next command must be complete."""
+
+    piece_seconds: float = field(default=120.0, validator=ge(0.01))
+    """Seconds in which the next 64 KiB of a message, or its end, must be there."""
+
+    answer_seconds: float = field(default=540.0, validator=ge(0.01))
+    """Seconds after which a message that is not stored yet is asked to come again; a client
+    waits ten minutes (RFC 5321, 4.5.3.2.6)."""
+
+    handshake_seconds: float = field(default=15.0, validator=ge(0.01))
+    """Seconds in which TLS must stand."""
+
+    leaving_seconds: float = field(default=30.0, validator=ge(0))
+    """Seconds that messages under way have when the receiver is stopped."""
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse limits under which the largest message could never be taken."""
+        if self.memory_octets < self.message_octets:
+            raise ConfigurationError(
+                "memory_octets is less than message_octets",
+                suggestions=["raise memory_octets to a few times message_octets"],
+            )

@@ -1,0 +1,242 @@
+"""A receiver of journal reports, and of any mail, over SMTP (RFC 5321).
+
+The whole of it::
+
+    intake = SmtpIntake([address], host="0.0.0.0", certificate="fullchain.pem", key="key.pem")
+    with Vault("acme.vault") as vault:
+        Receiver(intake, vault, users, quarantine=quarantine).run()
+
+A message gets its 250 when the archive has a receipt for it, and not before; whatever goes
+wrong until then is a 4xx, and the client, who still has the message, sends it again.  The
+same message with the same envelope is the same copy, so that a second delivery is stored
+once.  The bytes are those that came, without a header of ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import ssl
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from typing_extensions import override
+
+from mailarchive._model import (
+    Address,
+    Folder,
+    FolderRole,
+    MessageRef,
+    SourceMessage,
+)
+from mailarchive.abc import Intake
+from mailarchive.errors import ConfigurationError, SourceError, SourceUnavailable
+from mailarchive.sources._smtp_gate import Gate, new_address
+from mailarchive.sources._smtp_limits import SmtpLimits
+from mailarchive.sources._smtp_listener import Listener
+from mailarchive.sources._smtp_room import Memory, WaitingRoom
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from os import PathLike
+
+    from mailarchive._model import Delivery, Envelope
+    from mailarchive.abc import Arrival
+
+__all__ = ["Security", "SmtpIntake", "SmtpLimits", "new_address"]
+
+_BACKLOG = 100
+_LAST_PORT = 65_535
+
+INBOX = Folder("smtp", ("SMTP",), FolderRole.INBOX)
+"""The one folder that everything arrives in."""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Security(StrEnum):
+    """How a connection from a client is protected."""
+
+    STARTTLS = "starttls"
+    """No mail is taken before TLS stands."""
+    SSL = "ssl"
+    """TLS from the first octet."""
+    PLAIN = "plain"
+    """Nothing: everybody on the way can read and change it."""
+
+
+def _security(security: Security | str) -> Security:
+    try:
+        return Security(security)
+    except ValueError:
+        raise ConfigurationError(
+            "security is none of starttls, ssl and plain",
+            suggestions=['set security = "starttls"'],
+        ) from None
+
+
+class SmtpIntake(Intake):
+    """Listens for mail, and lets each message wait until it is answered.
+
+    Open, it has a thread of its own; `port` is then the one that it listens on.
+    """
+
+    folder = INBOX
+
+    def __init__(
+        self,
+        addresses: Collection[str],
+        *,
+        host: str = "127.0.0.1",
+        port: int = 25,
+        security: Security | str = Security.STARTTLS,
+        allow_plaintext: bool = False,
+        certificate: str | PathLike[str] | None = None,
+        key: str | PathLike[str] | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        networks: Collection[str] = (),
+        logins: Mapping[str, str] | None = None,
+        hostname: str | None = None,
+        mailbox: str | None = None,
+        name: str = "smtp",
+        limits: SmtpLimits | None = None,
+        clock: Callable[[], datetime] = _now,
+    ) -> None:
+        """Take where to listen and what to ask of a client; nothing is opened yet.
+
+        `addresses` are the recipients that mail is taken for, which nobody must guess
+        unless `networks` or `logins` (a name and its password each) keep strangers out:
+        `new_address` makes one.  With `security` as `starttls` no mail is taken before TLS
+        stands, with `ssl` it stands from the first octet; `certificate` and `key` are files
+        in PEM form, or `ssl_context` has them.  `hostname` is what we call ourselves, the
+        domain of the first address unless given.  Raises `ConfigurationError`.
+        """
+        self.name: str = name
+        self.mailbox: Address | None = None if mailbox is None else Address.parse(mailbox)
+        self._gate = Gate.of(addresses, networks, logins or {})
+        self._host, self.port = host, _port(port)
+        protection = _security(security)
+        self._implicit = protection is Security.SSL
+        self._tls = _tls(
+            protection, ssl_context, (certificate, key), allow_plaintext=allow_plaintext
+        )
+        self._limits, self._clock = limits or SmtpLimits(), clock
+        self._hostname = hostname or Address.parse(next(iter(addresses))).domain
+        self._room, self._memory = WaitingRoom(), Memory(self._limits.memory_octets)
+        self._listener: Listener | None = None
+
+    @override
+    def _open(self) -> None:
+        if self._listener is not None:
+            raise SourceError(
+                f"source {self.name}: a receiver is opened once",
+                suggestions=["make another one"],
+            )
+        sock = _listen(self._host, self.port, self.name)
+        self.port = int(sock.getsockname()[1])
+        self._listener = Listener(
+            sock,
+            self._room,
+            self._memory,
+            gate=self._gate,
+            limits=self._limits,
+            hostname=self._hostname,
+            tls=self._tls,
+            implicit=self._implicit,
+            make=self._message,
+        )
+        self._listener.start()
+
+    @override
+    def _close(self) -> None:
+        if self._listener is not None:
+            self._listener.hang_up()
+
+    @override
+    def _stop(self) -> None:
+        if self._listener is not None:
+            self._listener.stop()
+
+    @override
+    def _batches(self, messages: int, octets: int) -> Iterator[Sequence[Arrival]]:
+        while batch := self._room.next_batch(messages, octets):
+            yield batch
+
+    def _message(self, raw: bytes, delivery: Delivery) -> SourceMessage:
+        """The same bytes with the same envelope are the same copy, whenever they come."""
+        ref = MessageRef(self.name, INBOX.key, _key(raw, delivery.envelope), len(raw))
+        return SourceMessage(ref, raw, self._clock(), delivery=delivery)
+
+
+def _key(raw: bytes, envelope: Envelope) -> str:
+    recipients = sorted(each.address.spec for each in envelope.recipients)
+    sender = "" if envelope.sender is None else envelope.sender.spec
+    digest = hashlib.sha256("\n".join([sender, *recipients, ""]).encode("utf-8", "surrogatepass"))
+    digest.update(hashlib.sha256(raw).digest())
+    return digest.hexdigest()
+
+
+def _listen(host: str, port: int, name: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    both = host == "::" and socket.has_dualstack_ipv6()
+    try:
+        return socket.create_server(
+            (host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=both
+        )
+    except OSError as error:
+        raise SourceUnavailable(
+            f"source {name}: cannot listen on port {port}: {type(error).__name__}",
+            suggestions=[
+                "check that nothing else listens there, and that host is an address of ours",
+                "a port below 1024 needs the right CAP_NET_BIND_SERVICE",
+            ],
+        ) from error
+
+
+def _port(port: int) -> int:
+    if not 0 <= port <= _LAST_PORT:
+        raise ConfigurationError(
+            f"port is no number from 0 to {_LAST_PORT}",
+            suggestions=["leave port out: it is 25"],
+        )
+    return port
+
+
+def _tls(
+    security: Security,
+    context: ssl.SSLContext | None,
+    files: tuple[str | PathLike[str] | None, str | PathLike[str] | None],
+    *,
+    allow_plaintext: bool,
+) -> ssl.SSLContext | None:
+    certificate, key = files
+    if security is Security.PLAIN:
+        if allow_plaintext:
+            return None
+        raise ConfigurationError(
+            "a receiver in clear text shows every mail to the network",
+            suggestions=[
+                'set security to "starttls" or "ssl", and certificate and key',
+                "set allow_plaintext = true where the network is yours alone",
+            ],
+        )
+    if (context is None) == (certificate is None):
+        raise ConfigurationError(
+            "a receiver needs a certificate, in a file or in an ssl_context, and not in both",
+            suggestions=["set certificate and key to files in PEM form"],
+        )
+    if context is not None:
+        return context
+    assert certificate is not None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(certificate, key)
+    except OSError:
+        raise ConfigurationError(
+            "the certificate or the key cannot be read, or they do not belong together",
+            suggestions=["set certificate and key to files in PEM form, readable by this user"],
+        ) from None
+    return context
