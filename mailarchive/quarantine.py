@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
-from mailarchive import _durable
+from mailarchive import _durable, _evidence
 from mailarchive._model import (
     Copy,
+    Delivery,
     Digest,
     Durability,
     Fidelity,
@@ -50,6 +51,7 @@ class Held:
     size: int
     received_at: datetime | None = None
     flags: frozenset[str] = frozenset()
+    delivery: Delivery | None = None
     released: str | None = None
 
 
@@ -89,6 +91,7 @@ class QuarantineFolder:
                 size=len(message.raw),
                 received_at=message.received_at,
                 flags=message.flags,
+                delivery=message.delivery,
             )
             with _errors("holding a message"):
                 _durable.make_folder(self._path, self._fuse)
@@ -121,7 +124,7 @@ class QuarantineFolder:
                 "a quarantined message is not the one that was held",
                 suggestions=["restore the quarantine from a backup, or fetch the message again"],
             )
-        return SourceMessage(held.ref, raw, held.received_at, held.flags)
+        return SourceMessage(held.ref, raw, held.received_at, held.flags, held.delivery)
 
     def release(self, id_: str, receipt: Receipt) -> Held:
         """Let a message go that is in an archive now, by its receipt; raises `StateError`."""
@@ -160,7 +163,7 @@ class QuarantineFolder:
 def _errors(doing: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StateError(
             f"{type(error).__name__} while {doing}",
             suggestions=["check that the quarantine folder is whole, writable, and has room"],
@@ -179,6 +182,7 @@ def _dump(held: Held) -> bytes:
         "size": held.size,
         "received_at": held.received_at and held.received_at.isoformat(),
         "flags": sorted(held.flags),
+        "delivery": _evidence.dump(held.delivery),
         "released": held.released,
     }
     return json.dumps(tree, indent=1).encode("ascii") + b"\n"
@@ -199,5 +203,6 @@ def _load(file: Path) -> Held:
         size=tree["size"],
         received_at=received and datetime.fromisoformat(received),
         flags=frozenset(tree["flags"]),
+        delivery=_evidence.load(tree.get("delivery")),
         released=tree["released"],
     )

@@ -20,6 +20,7 @@ from attrs import evolve, frozen
 
 from mailarchive import attribution as attribution_
 from mailarchive import decoding
+from mailarchive._durable import no_fuse
 from mailarchive._model import Archived, Fidelity, Quarantined, Stored
 from mailarchive._policy import Batching
 from mailarchive._storing import Storing
@@ -29,6 +30,7 @@ from mailarchive.events import BatchPutOff, BatchStored, RunFinished, RunStarted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mailarchive._durable import Fuse
     from mailarchive._model import SourceMessage
     from mailarchive._report import Settled
     from mailarchive.abc import Arrival, Decoder, Intake, Observer, Quarantine, Sink, UserMap
@@ -96,9 +98,13 @@ class Receiver:
         unknown: Unknown | None = None,
         batching: Batching | None = None,
         observer: Observer | None = None,
+        fuse: Fuse = no_fuse,
     ) -> None:
-        """Take the parts; nothing is opened yet."""
-        self._intake, self._observer = intake, observer
+        """Take the parts; nothing is opened yet.
+
+        `fuse` is called before each answer, for tests that crash there.
+        """
+        self._intake, self._observer, self._fuse = intake, observer, fuse
         self._batching = batching or Batching()
         self._received = Received(intake.name)
         self._storing = Storing(
@@ -150,6 +156,7 @@ class Receiver:
             # The same copy may wait twice, over two connections: both have the receipt.
             outcome = outcomes[arrival.message.ref].outcome
             assert isinstance(outcome, Archived | Quarantined)
+            self._fuse("answer")
             arrival.accept(outcome)
         self._count(settled, len(batch) - len(messages))
 

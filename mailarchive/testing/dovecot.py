@@ -31,6 +31,7 @@ from attrs import field, frozen
 
 from mailarchive.testing._introspection import Introspection
 from mailarchive.testing._raw_imap import RawImap
+from mailarchive.testing.certificates import self_signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -274,7 +275,7 @@ def dovecot(
             everybody = {**(users or USERS), **dict.fromkeys(_spare_users(), SPARE_PASSWORD)}
             # Dovecot takes a connection between equal addresses to be protected.
             host = "127.0.0.1" if plaintext else "127.0.0.2"
-            _certificate(root, [f"IP:{host}", *(f"DNS:{name}" for name in names)])
+            self_signed(root, [f"IP:{host}", *(f"DNS:{name}" for name in names)])
             _prepare(root, everybody, masters or MASTERS, provider.port)
             with _running(root, host, settings, provider.tokens) as server:
                 yield server
@@ -299,14 +300,6 @@ def _prepare(
         owner = pwd.getpwnam("dovecot")
         for name in ("home", "state"):
             os.chown(root / name, owner.pw_uid, owner.pw_gid)
-
-
-def _certificate(root: Path, names: Iterable[str]) -> None:
-    """Make a key and a certificate for these names that signed itself."""
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-    subject = ["-subj", "/CN=mailarchive-test", "-addext", f"subjectAltName={','.join(names)}"]
-    out = ["-keyout", str(root / "key.pem"), "-out", str(root / "cert.pem")]
-    subprocess.run([*command.split(), *subject, *out], check=True, capture_output=True)
 
 
 def free_port() -> int:

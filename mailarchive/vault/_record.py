@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from attrs import field, frozen
 
-from mailarchive import headers
+from mailarchive import _evidence, headers
 from mailarchive._model import (
     Address,
     AddressKind,
     ArchiveEntry,
     Copy,
-    Delivery,
     Digest,
     Envelope,
     Fidelity,
@@ -196,7 +195,7 @@ def dump(record: Record) -> Json:
         "flags": sorted(record.flags),
         "fidelity": record.provenance.fidelity.value,
         "defects": list(record.provenance.defects),
-        "delivery": _dump_delivery(record.provenance.delivery),
+        "delivery": _evidence.dump(record.provenance.delivery),
     }
     return _without_empty(tree)
 
@@ -262,20 +261,6 @@ def _dump_time(time: datetime | None) -> str | None:
     return None if time is None else time.isoformat()
 
 
-def _dump_delivery(delivery: Delivery | None) -> Json | None:
-    if delivery is None:
-        return None
-    tree: Json = {
-        "from": _dump_optional(delivery.envelope.sender),
-        "to": [_dump_address(each.address) for each in delivery.envelope.recipients],
-        "client": delivery.client,
-        "greeting": delivery.greeting,
-        "protection": delivery.protection,
-        "login": delivery.login,
-    }
-    return _without_empty(tree)
-
-
 def _dump_original(original: Span | StoredOriginal) -> Json:
     if isinstance(original, Span):
         return {"start": original.start, "end": original.end}
@@ -323,7 +308,7 @@ def load(tree: Json) -> Record:
             Fidelity(tree["fidelity"]),
             bool(tree.get("is_report", False)),
             tuple(map(str, tree.get("defects", ()))),
-            _load_delivery(tree.get("delivery")),
+            _evidence.load(tree.get("delivery")),
         ),
     )
 
@@ -422,24 +407,6 @@ def _load_owner(tree: Json) -> Owner:
 
 def _load_time(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
-
-
-def _load_delivery(tree: Json | None) -> Delivery | None:
-    if tree is None:
-        return None
-    return Delivery(
-        Envelope(
-            sender=_load_optional(tree.get("from")),
-            recipients=tuple(
-                Recipient(_load_address(each), Role.RECIPIENT) for each in tree.get("to", ())
-            ),
-            origin=Origin.SMTP,
-        ),
-        str(tree["client"]),
-        str(tree.get("greeting", "")),
-        _text(tree.get("protection")),
-        _text(tree.get("login")),
-    )
 
 
 def _load_original(tree: Json) -> Span | StoredOriginal:

@@ -1,0 +1,339 @@
+"""A client that keeps to no rule costs a bounded amount, and harms nobody else."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import smtplib
+import ssl
+import tracemalloc
+from typing import TYPE_CHECKING
+
+import pytest
+from attrs import evolve
+from support.smtp import ADDRESS, QUICK, SENDER, Raw, mail, plain, receiving
+
+from mailarchive.sources.smtp import SmtpIntake
+from mailarchive.testing.certificates import self_signed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_message_beyond_the_limit_is_refused_for_good() -> None:
+    """As soon as its size is announced, or once it is there; the connection goes on."""
+    intake = plain(limits=evolve(QUICK, message_octets=2_000))
+    with receiving(intake) as running, running.raw() as client:
+        client.hello()
+        assert client.say(f"MAIL FROM:<{SENDER}> SIZE=2001").startswith(b"552")
+        assert client.envelope().data(mail(1, size=3_000) + b".\r\n").startswith(b"552")
+
+        assert client.envelope().data(mail(1) + b".\r\n").startswith(b"250")
+    assert [entry.raw for entry in running.sink.entries.values()] == [mail(1)]
+
+
+def test_a_message_without_end_is_given_up() -> None:
+    """Past twice the limit nobody listens any more."""
+    intake = plain(limits=evolve(QUICK, message_octets=100_000))
+    with receiving(intake) as running, running.raw() as client:
+        client.hello().envelope()
+        assert client.say("DATA").startswith(b"354")
+        with contextlib.suppress(OSError):
+            for _ in range(10_000):
+                client.send(b"x" * 10_000)
+
+        assert client.reply()[:3] in {b"421", b""}
+    assert not running.sink.entries
+
+
+@pytest.mark.slow
+def test_memory_is_bounded_however_many_send_at_once() -> None:
+    """More than `memory_octets` of messages is asked to come again, and holds nothing."""
+    octets = 1 << 20
+    limits = evolve(QUICK, message_octets=4 * octets, memory_octets=4 * octets)
+    with receiving(plain(limits=limits)) as running, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(running.raw()) for _ in range(12)]
+        for client in clients:
+            client.hello().envelope()
+            assert client.say("DATA").startswith(b"354")
+        tracemalloc.start()
+        try:
+            for client in clients:
+                client.send((b"x" * 1_022 + b"\r\n") * 1_024)
+            for client in clients:
+                client.send(b".\r\n")
+            replies = [client.reply()[:3] for client in clients]
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+        assert set(replies) <= {b"250", b"452"}
+        assert b"250" in replies
+        assert b"452" in replies
+        assert peak < 4 * limits.memory_octets
+        # Everybody has let go: there is room for one as large as all of it.
+        assert clients[0].envelope().data(b"y" * 4_000_000, b"\r\n.\r\n").startswith(b"250")
+
+
+def test_a_size_that_finds_no_room_is_put_off_before_it_is_sent() -> None:
+    """What is announced is held for it."""
+    limits = evolve(QUICK, message_octets=2_000, memory_octets=2_000)
+    with receiving(plain(limits=limits)) as running, running.raw() as one, running.raw() as two:
+        for client in (one, two):
+            client.hello()
+            client.say(f"MAIL FROM:<{SENDER}> SIZE=1500")
+            client.say(f"RCPT TO:<{ADDRESS}>")
+        assert one.say("DATA").startswith(b"354")
+        assert two.say("DATA").startswith(b"452")
+        one.send(mail(1) + b".\r\n")
+        assert one.reply().startswith(b"250")
+
+        assert two.data(mail(2) + b".\r\n").startswith(b"250")
+
+
+@pytest.mark.parametrize("said", ["SIZE=99999999999999999999", "SIZE=x", "SIZE="])
+def test_a_size_may_be_anything(said: str) -> None:
+    """It is refused, or not believed."""
+    with receiving() as running, running.raw() as client:
+        client.hello()
+
+        assert client.say(f"MAIL FROM:<{SENDER}> {said}")[:1] == b"5"
+
+
+def test_connections_are_bounded() -> None:
+    """All together, and of one client; whoever leaves makes room."""
+    limits = evolve(QUICK, connections_of_a_client=3)
+    with receiving(plain(limits=limits)) as running:
+        clients = [running.raw() for _ in range(3)]
+        for client in clients:
+            client.hello()
+        with running.raw() as further:
+            assert further.reply().startswith(b"421")
+        leaving = clients.pop()
+        assert leaving.say("QUIT").startswith(b"221")
+        leaving.close()
+        replies = set()
+        for _ in range(500):
+            with running.raw() as further:
+                replies.add(further.reply()[:3])
+            if b"220" in replies:
+                break
+        for client in clients:
+            client.close()
+
+    assert b"220" in replies
+
+
+def test_messages_over_one_connection_are_bounded() -> None:
+    """Then it has to connect again."""
+    limits = evolve(QUICK, messages=2)
+    with receiving(plain(limits=limits)) as running, running.raw() as client:
+        client.hello()
+        for number in range(2):
+            assert client.envelope().data(mail(number) + b".\r\n").startswith(b"250")
+        assert client.say(f"MAIL FROM:<{SENDER}>").startswith(b"421")
+
+        assert client.reply() == b""
+
+
+def test_recipients_are_bounded() -> None:
+    """The others are put off, as RFC 5321, 4.5.3.1.10, says."""
+    limits = evolve(QUICK, recipients=2)
+    with receiving(plain(limits=limits)) as running, running.raw() as client:
+        client.hello().envelope()
+        assert client.say(f"RCPT TO:<{ADDRESS}>").startswith(b"250")
+
+        assert client.say(f"RCPT TO:<{ADDRESS}>").startswith(b"452")
+
+
+@pytest.mark.parametrize("command", ["NOOP", "RSET", "EHLO x", "HELO x", "VRFY x", "FOO", "HELP"])
+def test_idle_talk_has_an_end(command: str) -> None:
+    """Nobody can keep a connection busy with nothing for ever."""
+    limits = evolve(QUICK, messages=10)
+    with receiving(plain(limits=limits)) as running, running.raw() as client:
+        client.hello()
+        for _ in range(50):
+            if not client.say(command):
+                break
+        else:
+            raise AssertionError("it goes on and on")
+
+
+def test_silence_is_given_up() -> None:
+    """A client that says nothing, or drips, holds a connection for a bounded time."""
+    limits = evolve(QUICK, command_seconds=0.1)
+    with receiving(plain(limits=limits)) as running, running.raw() as client:
+        client.hello()
+        client.send(b"NOO")
+
+        assert client.reply() == b""
+
+
+def test_a_message_that_drips_is_given_up() -> None:
+    """64 KiB, or its end, must come in `piece_seconds`: an octet now and then does not count."""
+    limits = evolve(QUICK, piece_seconds=0.2)
+    with receiving(plain(limits=limits)) as running, running.raw() as client:
+        client.hello().envelope()
+        assert client.say("DATA").startswith(b"354")
+        client.send(b"Subject: a")
+        with contextlib.suppress(OSError):
+            while client.is_silent():
+                client.send(b"x")
+
+        assert client.reply() == b""
+    assert not running.sink.entries
+
+
+def test_a_line_without_end_is_given_up() -> None:
+    """It is read past, in bounded time and memory."""
+    limits = evolve(QUICK, command_seconds=0.3)
+    with receiving(plain(limits=limits)) as running, running.raw() as client:
+        client.hello()
+        tracemalloc.start()
+        try:
+            with contextlib.suppress(OSError):
+                for _ in range(100_000):
+                    client.send(b"x" * 10_000)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+        assert peak < 4 << 20
+        with contextlib.suppress(OSError):
+            client.reply()
+        running.send(mail(1))
+    assert len(running.sink.entries) == 1
+
+
+def test_commands_may_come_all_at_once() -> None:
+    """Each is answered in its turn; nothing is lost and nothing read twice."""
+    with receiving() as running, running.raw() as client:
+        client.hello()
+        start = f"MAIL FROM:<{SENDER}>\r\nRCPT TO:<{ADDRESS}>\r\nDATA\r\n".encode()
+        for number in range(3):
+            client.send(start + mail(number) + b".\r\n")
+        client.send(b"QUIT\r\n")
+        replies = [client.reply()[:3] for _ in range(13)]
+
+    assert replies == [b"250", b"250", b"354", b"250"] * 3 + [b"221"]
+    assert sorted(e.raw for e in running.sink.entries.values()) == [mail(n) for n in range(3)]
+
+
+def test_data_before_an_envelope_is_refused() -> None:
+    """And what follows is taken for commands, which end the connection."""
+    with receiving() as running, running.raw() as client:
+        client.hello()
+        assert client.say("DATA").startswith(b"503")
+        assert client.say(f"MAIL FROM:<{SENDER}>").startswith(b"250")
+        assert client.say("DATA").startswith(b"503")
+        client.say(f"RCPT TO:<{ADDRESS}>")
+        assert client.say("DATA now").startswith(b"501")
+    assert not running.sink.entries
+
+
+def test_who_hangs_up_in_the_middle_has_sent_nothing() -> None:
+    """Half a message is none."""
+    with receiving() as running:
+        with running.raw() as client:
+            client.hello().envelope()
+            assert client.say("DATA").startswith(b"354")
+            client.send(mail(1)[:30])
+        running.send(mail(2))
+
+    assert [entry.raw for entry in running.sink.entries.values()] == [mail(2)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"MAIL FROM:<" + b"a" * 600 + b"@example.com>",
+        b"MAIL FROM:<a@example.com> AUTH=<> FOO=1",
+        b"MAIL FROM:a\x00b",
+        b"MAIL FROM:<\xff\xfe@example.com>",
+        b"RCPT TO:<>",
+        b"\xff\xff\xff",
+        b"",
+        b"EHLO",
+        b"STARTTLS",
+        b"BDAT 10 LAST",
+        b"XEXCH50 2 2",
+        b"AUTH GSSAPI",
+        b"AUTH PLAIN !!!",
+    ],
+)
+def test_only_replies_come_out(line: bytes) -> None:
+    """Whatever is said, the answer is a reply code, and says nothing of our insides."""
+    with receiving() as running, running.raw() as client:
+        client.hello()
+        client.send(line + b"\r\n")
+        said = client.reply()
+
+        assert said[:3].isdigit()
+        assert b"Error: (" not in said
+        running.send(mail(1))
+
+
+def test_a_relay_may_say_who_logged_in_there() -> None:
+    """`AUTH=` on MAIL is taken and means nothing (RFC 4954, 5)."""
+    with receiving() as running, running.raw() as client:
+        client.hello()
+
+        assert client.say(f"MAIL FROM:<{SENDER}> AUTH=<> SIZE=10").startswith(b"250")
+
+
+def test_tls_that_fails_takes_no_mail(tmp_path: Path) -> None:
+    """And the next client is served."""
+    certificate, key = self_signed(tmp_path, ["IP:127.0.0.1"])
+    intake = SmtpIntake([ADDRESS], port=0, certificate=certificate, key=key, limits=QUICK)
+    with receiving(intake) as running:
+        with running.raw() as client:
+            client.hello()
+            assert client.say("STARTTLS").startswith(b"220")
+            client.send(b"this is no TLS\r\n" * 10)
+            assert client.reply() != b"250"
+        with running.client() as friend:
+            friend.starttls(context=ssl.create_default_context(cafile=str(certificate)))
+            friend.sendmail(SENDER, [ADDRESS], mail(1))
+
+    assert len(running.sink.entries) == 1
+
+
+def test_what_comes_in_clear_text_behind_starttls_is_not_read(tmp_path: Path) -> None:
+    """Somebody on the way could have put it there."""
+    certificate, key = self_signed(tmp_path, ["IP:127.0.0.1"])
+    intake = SmtpIntake([ADDRESS], port=0, certificate=certificate, key=key, limits=QUICK)
+    with receiving(intake) as running, Raw(running.intake.port) as client:
+        client.hello()
+        client.send(b"STARTTLS\r\nMAIL FROM:<mallory@example.net>\r\n")
+        assert client.reply().startswith(b"220")
+        with client.starttls(certificate) as tls:
+            tls.send(b"EHLO client.example\r\nRCPT TO:<" + ADDRESS.encode() + b">\r\n")
+            assert tls.reply().startswith(b"250")
+
+            assert tls.reply().startswith(b"503")
+
+
+def test_a_handshake_that_never_comes_is_given_up(tmp_path: Path) -> None:
+    """It holds one of the connections, and not for long."""
+    certificate, key = self_signed(tmp_path, ["IP:127.0.0.1"])
+    limits = evolve(QUICK, handshake_seconds=0.1)
+    intake = SmtpIntake(
+        [ADDRESS], port=0, security="ssl", certificate=certificate, key=key, limits=limits
+    )
+    with receiving(intake) as running, running.raw() as client:
+        assert client.reply() == b""
+
+
+def test_no_address_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Not even by the library that speaks SMTP; other users of it log on."""
+    caplog.set_level(logging.DEBUG)
+    with receiving() as running:
+        running.send(mail(1))
+        with contextlib.suppress(smtplib.SMTPException):
+            running.send(mail(1), to="stranger@archive.example")
+        logging.getLogger("mail.log").info("somebody else")
+
+    said = "\n".join(record.getMessage() for record in caplog.records)
+    assert "somebody else" in said
+    assert "corp.example" not in said
+    assert "archive.example" not in said
