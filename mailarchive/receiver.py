@@ -147,7 +147,7 @@ class Receiver:
         """(1) Store a batch, and only then answer for it."""
         messages = list({each.message.ref: each.message for each in batch}.values())
         try:
-            settled = self._store(messages)
+            settled = self._storing.store(self._intake.folder, messages)
         except MailArchiveError as error:
             self._after(batch, error)
             return
@@ -159,17 +159,6 @@ class Receiver:
             self._fuse("answer")
             arrival.accept(outcome)
         self._count(settled, len(batch) - len(messages))
-
-    def _store(self, messages: Sequence[SourceMessage]) -> list[Settled]:
-        try:
-            return self._storing.store(self._intake.folder, messages)
-        except MailArchiveError:
-            raise
-        except Exception as error:
-            raise MailArchiveError(
-                f"{type(error).__name__} while storing what arrived",
-                suggestions=["this is a defect of the sink, the users or the quarantine"],
-            ) from error
 
     def _after(self, batch: Sequence[Arrival], error: MailArchiveError) -> None:
         """Let nobody wait for a neighbour's fault: try each alone, unless all must wait."""

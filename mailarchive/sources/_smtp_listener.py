@@ -169,4 +169,5 @@ class Listener:
 async def _cancel(tasks: list[asyncio.Task[None] | asyncio.Task[bool]]) -> None:
     for each in tasks:
         each.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    if tasks:
+        await asyncio.wait(tasks)

@@ -117,7 +117,8 @@ class SmtpIntake(Intake):
         self.name: str = name
         self.mailbox: Address | None = None if mailbox is None else Address.parse(mailbox)
         self._gate = Gate.of(addresses, networks, logins or {})
-        self._host, self.port = host, _port(port)
+        self._host = host
+        self.port: int = _port(port)
         protection = _security(security)
         self._implicit = protection is Security.SSL
         self._tls = _tls(

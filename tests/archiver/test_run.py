@@ -585,6 +585,8 @@ def test_what_a_source_cannot_reach_is_said(world: World) -> None:
     """A gap is in the report, also through the decorator that tries again, and is no failure."""
 
     class Gapped(MemorySource):
+        """Has an archive mailbox that nobody can read."""
+
         @override
         def _gaps(self) -> Iterable[CoverageGap]:
             return [CoverageGap("in-place-archive", "the archive mailbox", count=3)]

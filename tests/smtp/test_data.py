@@ -25,21 +25,22 @@ def stuffed(raw: bytes) -> bytes:
 def received(sent: bytes, cut: int, limit: int = 64) -> tuple[bytes, bytes]:
     """What a reader makes of it, fed so many octets at a time; and what is left over."""
 
-    async def read() -> tuple[bytes, bytes]:
-        reader = asyncio.StreamReader(limit=limit)
+    return asyncio.run(_received(sent, cut, limit))
 
-        async def feed() -> None:
-            for start in range(0, len(sent), cut):
-                reader.feed_data(sent[start : start + cut])
-                await asyncio.sleep(0)
-            reader.feed_eof()
 
-        feeding = asyncio.create_task(feed())
-        whole = b"".join([piece async for piece in pieces(reader)])
-        await feeding
-        return whole, await reader.read()
+async def _received(sent: bytes, cut: int, limit: int) -> tuple[bytes, bytes]:
+    reader = asyncio.StreamReader(limit=limit)
+    feeding = asyncio.create_task(_feed(reader, sent, cut))
+    whole = b"".join([piece async for piece in pieces(reader)])
+    await feeding
+    return whole, await reader.read()
 
-    return asyncio.run(read())
+
+async def _feed(reader: asyncio.StreamReader, sent: bytes, cut: int) -> None:
+    for start in range(0, len(sent), cut):
+        reader.feed_data(sent[start : start + cut])
+        await asyncio.sleep(0)
+    reader.feed_eof()
 
 
 @given(TEXTS, st.integers(1, 90))

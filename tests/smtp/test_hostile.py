@@ -164,7 +164,7 @@ def test_silence_is_given_up() -> None:
     limits = evolve(QUICK, command_seconds=0.1)
     with receiving(plain(limits=limits)) as running, running.raw() as client:
         client.hello()
-        client.send(b"NOO")
+        client.send(b"RSE")
 
         assert client.reply() == b""
 

@@ -52,6 +52,46 @@ def journal_users(folder: Path) -> DirectoryMap:
     return DirectoryMap(CsvDirectory(folder / "users.csv"))
 
 
+class Gated(MemorySink):
+    """Says when it is given something, and stores it when it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writing, self.go_on = threading.Event(), threading.Event()
+
+    @override
+    def _put(self, entry: ArchiveEntry) -> Receipt:
+        self.writing.set()
+        assert self.go_on.wait(20)
+        return super()._put(entry)
+
+
+class Picky(Gated):
+    """Breaks at one message."""
+
+    @override
+    def _put(self, entry: ArchiveEntry) -> Receipt:
+        if entry.raw == mail(2):
+            raise SinkError("not this one")
+        return super()._put(entry)
+
+
+class Lying(MemorySink):
+    """Has a receipt for other bytes."""
+
+    @override
+    def _put(self, entry: ArchiveEntry) -> Receipt:
+        return Receipt(self.name, entry.id, entry.id, "somewhere")
+
+
+class Down:
+    """A user map that nobody can ask."""
+
+    def resolve(self, addresses: Collection[Any], /) -> Any:
+        """Break."""
+        raise ConnectionError
+
+
 def _shown(mail: Journaled, user: str) -> bytes:
     """The original as the user may see it: a blind copy is the sender's own business."""
     if mail.bcc and user not in mail.senders:
@@ -135,22 +175,14 @@ def test_the_evidence_is_kept_in_quarantine_too(tmp_path: Path) -> None:
 
 def test_an_answer_comes_after_the_receipt_and_not_before() -> None:
     """While the archive writes, the client has no word that it could take for yes."""
-    writing, go_on = threading.Event(), threading.Event()
-
-    class Slow(MemorySink):
-        @override
-        def _put(self, entry: ArchiveEntry) -> Receipt:
-            writing.set()
-            assert go_on.wait(20)
-            return super()._put(entry)
-
-    with receiving(sink=Slow()) as running, running.raw() as client:
+    sink = Gated()
+    with receiving(sink=sink) as running, running.raw() as client:
         client.hello().envelope()
         assert client.say("DATA").startswith(b"354")
         client.send(mail(1) + b".\r\n")
-        assert writing.wait(20)
+        assert sink.writing.wait(20)
         assert client.is_silent()
-        go_on.set()
+        sink.go_on.set()
 
         assert client.reply().startswith(b"250 2.0.0 kept as ")
 
@@ -212,10 +244,6 @@ def test_what_cannot_be_kept_is_put_off_and_comes_again(error: Exception, code: 
 def test_users_that_cannot_be_asked_put_mail_off() -> None:
     """Nobody's mail is given to nobody because a directory is down."""
 
-    class Down:
-        def resolve(self, addresses: Collection[Any], /) -> Any:
-            raise ConnectionError
-
     with receiving(users=Down()) as running, pytest.raises(smtplib.SMTPDataError) as refused:
         running.send(mail(1))
 
@@ -225,11 +253,6 @@ def test_users_that_cannot_be_asked_put_mail_off() -> None:
 
 def test_an_archive_that_cannot_be_trusted_gets_no_more() -> None:
     """A receipt for other bytes ends the receiver, and its sender keeps the message."""
-
-    class Lying(MemorySink):
-        @override
-        def _put(self, entry: ArchiveEntry) -> Receipt:
-            return Receipt(self.name, entry.id, entry.id, "somewhere")
 
     with receiving(sink=Lying()) as running, pytest.raises(smtplib.SMTPException):
         running.send(mail(1))
@@ -276,17 +299,9 @@ def test_the_same_delivery_is_stored_once(tmp_path: Path) -> None:
 
 def test_one_message_over_two_connections_at_once_is_stored_once() -> None:
     """Both clients hear of the same receipt."""
-    writing, go_on = threading.Event(), threading.Event()
-
-    class Slow(MemorySink):
-        @override
-        def _put(self, entry: ArchiveEntry) -> Receipt:
-            writing.set()
-            assert go_on.wait(20)
-            return super()._put(entry)
-
+    sink = Gated()
     with (
-        receiving(sink=Slow()) as running,
+        receiving(sink=sink) as running,
         running.raw() as first,
         running.raw() as one,
         running.raw() as two,
@@ -295,9 +310,9 @@ def test_one_message_over_two_connections_at_once_is_stored_once() -> None:
             client.hello().envelope()
             assert client.say("DATA").startswith(b"354")
             client.send(raw + b".\r\n")
-            assert writing.wait(20)
+            assert sink.writing.wait(20)
         running.wait_until_waiting(2)
-        go_on.set()
+        sink.go_on.set()
         assert first.reply().startswith(b"250")
 
         assert one.reply() == two.reply()
@@ -315,25 +330,17 @@ def test_one_envelope_is_no_other() -> None:
 
 def test_messages_that_wait_together_are_one_batch() -> None:
     """One question to the users and one sync of the disk for all of them."""
-    writing, go_on = threading.Event(), threading.Event()
-
-    class Slow(MemorySink):
-        @override
-        def _put(self, entry: ArchiveEntry) -> Receipt:
-            writing.set()
-            assert go_on.wait(20)
-            return super()._put(entry)
-
+    sink = Gated()
     count = 6
-    with receiving(sink=Slow()) as running:
+    with receiving(sink=sink) as running:
         clients = [running.raw() for _ in range(count)]
         for number, client in enumerate(clients):
             client.hello().envelope()
             assert client.say("DATA").startswith(b"354")
             client.send(mail(number) + b".\r\n")
-            assert writing.wait(20)
+            assert sink.writing.wait(20)
         running.wait_until_waiting(count - 1)
-        go_on.set()
+        sink.go_on.set()
         for client in clients:
             assert client.reply().startswith(b"250")
             client.close()
@@ -344,26 +351,16 @@ def test_messages_that_wait_together_are_one_batch() -> None:
 
 def test_a_message_that_breaks_the_sink_holds_up_nobody_else() -> None:
     """A batch that fails is tried a message at a time."""
-    writing, go_on = threading.Event(), threading.Event()
-
-    class Picky(MemorySink):
-        @override
-        def _put(self, entry: ArchiveEntry) -> Receipt:
-            writing.set()
-            assert go_on.wait(20)
-            if entry.raw == mail(2):
-                raise SinkError("not this one")
-            return super()._put(entry)
-
-    with receiving(sink=Picky()) as running:
+    sink = Picky()
+    with receiving(sink=sink) as running:
         clients = [running.raw() for _ in range(4)]
         for number, client in enumerate(clients):
             client.hello().envelope()
             assert client.say("DATA").startswith(b"354")
             client.send(mail(number) + b".\r\n")
-            assert writing.wait(20)
+            assert sink.writing.wait(20)
         running.wait_until_waiting(3)
-        go_on.set()
+        sink.go_on.set()
         replies = [client.reply()[:3] for client in clients]
         for client in clients:
             client.close()
