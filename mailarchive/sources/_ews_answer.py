@@ -1,0 +1,199 @@
+"""Answers of an Exchange server, read as a stream; the one module that imports lxml.
+
+lxml comes with exchangelib.  Its parser feeds a target of ours piece by piece, so that no
+answer is ever in memory as a whole: a response message is handed on when its end has come,
+and the MIME of an item is decoded while it arrives.  A document type is refused before
+anything in it is read; what is cut is no answer.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+from lxml import etree
+
+from mailarchive.sources._ews_mime import Mime
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from mailarchive.sources._ews_limits import EwsLimits
+
+_DEEPEST = 64
+_REFERENCE = re.compile(rb"&#(?:x0*([0-9A-Fa-f]{1,6})|0*([0-9]{1,7}));")
+_LONGEST_REFERENCE = 16
+_SPACES = frozenset({0x9, 0xA, 0xD})
+
+
+class Damaged(Exception):
+    """What came is no whole answer; `reason` says so in words that hold nothing of it."""
+
+    def __init__(self, reason: str) -> None:
+        """Take the reason."""
+        super().__init__(reason)
+        self.reason = reason
+
+
+@define(eq=False)
+class Node:
+    """An element of an answer, by its local name."""
+
+    tag: str
+    attributes: Mapping[str, str] = field(repr=False)
+    children: list[Node] = field(factory=list, repr=False)
+    text: str = field(default="", repr=False)
+    mime: Mime | None = field(default=None, repr=False)
+
+    def find(self, *path: str) -> Node | None:
+        """Return the first element on a path of names."""
+        here: Node | None = self
+        for name in path:
+            here = next((each for each in here.children if each.tag == name), None)  # type: ignore[union-attr]  # returned below
+            if here is None:
+                return None
+        return here
+
+    def at(self, *path: str) -> str | None:
+        """Return the text of the first element on a path; `None` where there is none."""
+        found = self.find(*path)
+        return None if found is None else found.text.strip()
+
+    def all(self, name: str) -> Iterator[Node]:
+        """Yield every element of a name, at any depth."""
+        for each in self.children:
+            if each.tag == name:
+                yield each
+            yield from each.all(name)
+
+
+class _Target:
+    """What lxml tells; response messages and faults are put into `done` when they end."""
+
+    def __init__(self, limits: EwsLimits) -> None:
+        self._limits = limits
+        self._open: list[Node] = []
+        self._depth = 0
+        self._texts: list[str] = []
+        self._mime: Mime | None = None
+        self._left = limits.answer_octets
+        self._names: dict[str, str] = {}
+        self.done: list[Node] = []
+        self.root: str | None = None
+
+    def _name(self, tag: str) -> str:
+        name = self._names.get(tag)
+        if name is None:
+            name = self._names[tag] = tag.rpartition("}")[2]
+        return name
+
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        name = self._name(tag)
+        self._depth += 1
+        self.root = self.root or name
+        if self._depth > _DEEPEST:
+            raise Damaged("the answer is nested too deeply")
+        if not self._open and not (name.endswith("ResponseMessage") or name == "Fault"):
+            return
+        self._spend(len(tag) + sum(map(len, attributes.values())) + 64)
+        node = Node(name, dict(attributes))
+        if self._open:
+            self._open[-1].children.append(node)
+        self._open.append(node)
+        self._texts.clear()
+        if name == "MimeContent":
+            node.mime = self._mime = Mime(self._limits.message_octets)
+
+    def data(self, text: str) -> None:
+        if self._mime is not None:
+            self._mime.feed(text)
+        elif self._open:
+            self._spend(len(text))
+            self._texts.append(text)
+
+    def end(self, tag: str) -> None:
+        del tag
+        self._depth -= 1
+        if not self._open:
+            return
+        node = self._open.pop()
+        self._mime = None
+        if not node.children:
+            node.text = "".join(self._texts)
+        self._texts.clear()
+        if not self._open:
+            self.done.append(node)
+
+    def _spend(self, octets: int) -> None:
+        self._left -= octets
+        if self._left < 0:
+            raise Damaged("the answer is larger than the limit")
+
+    def doctype(self, *about: object) -> None:
+        raise Damaged("the answer has a document type, which no Exchange server writes")
+
+    def comment(self, text: str) -> None:
+        """Pass over it."""
+
+    def pi(self, *about: object) -> None:
+        """Pass over it."""
+
+    def close(self) -> None:
+        """Nothing is left to do."""
+
+
+def replies(pieces: Iterable[bytes], limits: EwsLimits) -> Iterator[Node]:
+    """Yield each response message, or fault, as soon as its end has come.
+
+    Raises `Damaged` where the answer is cut, no XML, no SOAP, or larger than the limits;
+    what was yielded before is whole.
+    """
+    target = _Target(limits)
+    parser = etree.XMLParser(
+        target=target, huge_tree=True, resolve_entities=False, no_network=True, load_dtd=False
+    )
+    try:
+        for piece in scrubbed(pieces):
+            parser.feed(piece)
+            if target.done:
+                yield from _drained(target)
+        parser.close()
+    except etree.XMLSyntaxError:
+        if target.root not in {None, "Envelope"}:
+            raise Damaged("the answer is no SOAP") from None
+        raise Damaged("the answer is cut, or no XML") from None
+    if target.root != "Envelope":
+        raise Damaged("the answer is no SOAP")
+
+
+def _drained(target: _Target) -> Iterator[Node]:
+    done, target.done = target.done, []
+    while done:
+        yield done.pop(0)
+
+
+def scrubbed(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the pieces with references to what XML 1.0 cannot carry replaced by U+FFFD.
+
+    Exchange writes the control characters of a folder's name so, which no parser takes.
+    """
+    held = b""
+    for piece in pieces:
+        text = held + piece if held else piece
+        at = text.rfind(b"&", max(0, len(text) - _LONGEST_REFERENCE))
+        cut = len(text) if at < 0 or b";" in text[at:] else at
+        held = text[cut:]
+        whole = text[:cut] if held else text
+        yield _REFERENCE.sub(_legal, whole) if b"&#" in whole else whole
+    if held:
+        yield held
+
+
+def _legal(found: re.Match[bytes]) -> bytes:
+    number = int(found[1], 16) if found[1] else int(found[2])
+    return found[0] if number in _SPACES or _is_character(number) else b"&#xFFFD;"
+
+
+def _is_character(number: int) -> bool:
+    return 0x20 <= number <= 0xD7FF or 0xE000 <= number <= 0xFFFD or 0x10000 <= number <= 0x10FFFF
