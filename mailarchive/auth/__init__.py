@@ -36,6 +36,7 @@ __all__ = [
     "Auth",
     "ClientCertificate",
     "Cloud",
+    "Kerberos",
     "OAuth",
     "OAuthMechanism",
     "Password",
@@ -125,6 +126,19 @@ class ClientCertificate(Unpicklable):
     def __repr__(self) -> str:
         """Show that there is one."""
         return "ClientCertificate(...)"
+
+
+@frozen(repr=False)
+class Kerberos:
+    """The ticket that the system holds for this process (`kinit`, a keytab) is the login.
+
+    There is no secret in it; needs `pip install 'mailarchive[kerberos]'`.
+    """
+
+    @override
+    def __repr__(self) -> str:
+        """Show that there is one."""
+        return "Kerberos()"
 
 
 Auth: TypeAlias = Password | OAuth | ClientCertificate

@@ -35,7 +35,7 @@ from requests.exceptions import RequestException, SSLError, Timeout
 from typing_extensions import override
 from urllib3.exceptions import HTTPError
 
-from mailarchive.auth import OAuth, Password
+from mailarchive.auth import Password, token_for
 from mailarchive.errors import ConfigurationError, MailArchiveError, SourceUnavailable
 from mailarchive.sources._ews_errors import broken, pause_in, status_error, unauthorized
 
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from requests import PreparedRequest, Response
 
+    from mailarchive.auth import TokenProvider
     from mailarchive.sources._ews_errors import Place
     from mailarchive.sources._ews_limits import EwsLimits
 
@@ -57,8 +58,8 @@ _METHODS = {"basic": BASIC, "ntlm": NTLM, "kerberos": GSSAPI}
 _PROTOCOLS = {"ntlm": "ntlm", "basic": "basic", "bearer": "oauth", "negotiate": "kerberos"}
 
 
-class Unauthorized(Exception):
-    """The server answered 401; `error` is what it becomes where no fresh token helps."""
+class Refused(Exception):
+    """The server answered 401; `error` is what it becomes where no other token helps."""
 
     def __init__(self, error: MailArchiveError) -> None:
         """Take our error."""
@@ -73,7 +74,9 @@ class Endpoint:
     place: Place
     url: str = field(repr=False)
     method: str | None
-    auth: Password | OAuth | None
+    password: Password | None
+    tokens: TokenProvider | None
+    scope: str
     context: ssl.SSLContext | None = field(repr=False)
     proxy: str | None = field(repr=False)
     agent: str
@@ -111,7 +114,7 @@ class _Tls(HTTPAdapter):
     @override
     def build_connection_pool_key_attributes(
         self, request: PreparedRequest, verify: Any, cert: Any = None
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
+    ) -> Any:
         host, _ = super().build_connection_pool_key_attributes(request, verify, cert)
         return host, ({"ssl_context": self._context} if self._context is not None else {})
 
@@ -143,7 +146,7 @@ class _AtOnce(RetryPolicy):  # type: ignore[misc]  # exchangelib is not typed
         if status == _UNAUTHORIZED:
             offered = _offered(response.headers.get("WWW-Authenticate", ""))
             how = self._endpoint.method or "oauth"
-            raise Unauthorized(unauthorized(place, how, ", ".join(offered)))
+            raise Refused(unauthorized(place, how, ", ".join(offered)))
         pause = pause_in(response.headers, self._endpoint.now)
         raise status_error(place, status, response.headers, pause)
 
@@ -151,11 +154,11 @@ class _AtOnce(RetryPolicy):  # type: ignore[misc]  # exchangelib is not typed
 class _Protocol(BaseProtocol):  # type: ignore[misc]  # as above
     """One source's sessions: never cached, never guessed."""
 
-    def __init__(self, endpoint: Endpoint, method: str | None) -> None:
-        self._endpoint = endpoint
-        credentials = None
-        if isinstance(endpoint.auth, Password):
-            credentials = Credentials(endpoint.auth.username, endpoint.auth.password())
+    def __init__(self, endpoint: Endpoint, method: str | None, token: str | None) -> None:
+        self._endpoint, self._token = endpoint, token
+        credentials, password = None, endpoint.password
+        if password is not None and token is None:
+            credentials = Credentials(password.username, password.password())
         super().__init__(
             Configuration(
                 credentials=credentials,
@@ -182,11 +185,11 @@ class _Protocol(BaseProtocol):  # type: ignore[misc]  # as above
     @override
     def create_session(self) -> Session:
         """Return a session that logs in with a fresh token, or as exchangelib does."""
-        if not isinstance(self._endpoint.auth, OAuth):
+        if self._token is None:
             made: Session = super().create_session()
             return made
         session: Any = self.raw_session(self._endpoint.url)
-        session.auth = _Bearer(self._endpoint.auth.access_token())
+        session.auth = _Bearer(self._token)
         session.session_id, session.usage_count = random.randint(10_000, 99_999), 0  # noqa: S311  # a name for debugging, as exchangelib gives
         return session  # type: ignore[no-any-return]  # exchangelib hangs attributes on it
 
@@ -215,13 +218,13 @@ class Pool:
         self.endpoint = endpoint
         self._protocol: _Protocol | None = None
         self._method = endpoint.method
-        self.proven = False
-        """Whether the login of these sessions has been taken once."""
+        self._token: str | None = None
+        self._refused: str | None = None
 
     def drop(self) -> None:
         """Let go of every connection and secret; the next request makes them anew."""
         protocol, self._protocol = self._protocol, None
-        self.proven = False
+        self._token = None
         if protocol is not None:
             protocol.close()
 
@@ -230,7 +233,7 @@ class Pool:
         """Send a request and give the pieces of its answer.
 
         A connection whose answer was not read to its end is dropped.  Raises our errors,
-        and `Unauthorized`.
+        and `Refused`.
         """
         with self._translated():
             protocol = self._connected()
@@ -242,27 +245,44 @@ class Pool:
                     headers=dict(headers),
                     allow_redirects=False,
                     stream=True,
-                    timeout=(self.endpoint.limits.connect_timeout, self.endpoint.limits.read_timeout),
+                    timeout=(
+                        self.endpoint.limits.connect_timeout,
+                        self.endpoint.limits.read_timeout,
+                    ),
                 ) as response:
                     protocol.retry_policy.raise_response_errors(response)
-                    self.proven = True
+                    self._refused = None
                     yield response.iter_content(PIECE)
+            except Refused:
+                refused = self._token
+                protocol.close_session(session)
+                self.drop()
+                self._refused = refused
+                raise
             except BaseException:
                 protocol.close_session(session)
                 self.drop()
                 raise
             protocol.release_session(session)
 
+    @property
+    def has_other_token(self) -> bool:
+        """Whether a token was refused, so that another one may be asked for."""
+        return self._refused is not None
+
     def _connected(self) -> _Protocol:
         if self._protocol is None:
-            if self._method is None and not isinstance(self.endpoint.auth, OAuth):
+            tokens = self.endpoint.tokens
+            if tokens is not None:
+                self._token = token_for(tokens, self.endpoint.scope, refused=self._refused)
+            elif self._method is None:
                 self._method = self._ask_method()
             if self._method == "kerberos" and GSSAPI not in AUTH_TYPE_MAP:
                 raise ConfigurationError(
                     f"{self.endpoint.place}: Kerberos needs a package that is not installed",
                     suggestions=["pip install 'mailarchive[kerberos]'"],
                 )
-            self._protocol = _Protocol(self.endpoint, self._method)
+            self._protocol = _Protocol(self.endpoint, self._method, self._token)
         return self._protocol
 
     def _ask_method(self) -> str:
@@ -291,7 +311,7 @@ class Pool:
         place = self.endpoint.place
         try:
             yield
-        except (MailArchiveError, Unauthorized):
+        except (MailArchiveError, Refused):
             raise
         except SSLError as error:
             raise _no_tls(place, error) from None
@@ -315,7 +335,9 @@ def _no_tls(place: Place, error: SSLError) -> MailArchiveError:
     """Certificates are a matter of configuration, whoever is at fault."""
     cause: Any = error.args[0] if error.args else None
     reason = getattr(cause, "reason", cause)
-    inner = next((each for each in getattr(reason, "args", ()) if isinstance(each, ssl.SSLError)), reason)
+    inner = next(
+        (each for each in getattr(reason, "args", ()) if isinstance(each, ssl.SSLError)), reason
+    )
     if isinstance(inner, ssl.SSLCertVerificationError):
         # OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH.
         named = inner.verify_code in {62, 64}

@@ -23,7 +23,6 @@ from mailarchive.errors import (
     SourceError,
     SourceUnavailable,
     Throttled,
-    Transient,
 )
 
 if TYPE_CHECKING:
@@ -182,22 +181,25 @@ def refusal(place: Place, doing: str, code: str, pause: float | None = None) -> 
         return SourceUnavailable(where, retry_after=pause, suggestions=[RUN_AGAIN])
     if code == "ErrorInvalidSyncStateData":
         return invalid_token(place, "the server knows its sync state no more")
-    if code in _NO_FOLDER:
-        return MailboxNotFound(
-            where, suggestions=["list the folders again: this one was moved or removed"]
-        )
-    if code in _NO_MAILBOX:
-        return MailboxNotFound(where, suggestions=_NAME_THE_MAILBOX)
-    if code in _DENIED:
-        return AccessDenied(where, suggestions=_denied(code))
-    if code in _VERSION:
-        return ConfigurationError(
-            where,
-            suggestions=['set version to what the server speaks, such as "Exchange2010_SP2"'],
-        )
+    return _lasting(where, code)
+
+
+def _lasting(where: str, code: str) -> MailArchiveError:
+    """Return our error for what waiting does not cure."""
+    kinds: list[tuple[frozenset[str], type[MailArchiveError], tuple[str, ...]]] = [
+        (_NO_FOLDER, MailboxNotFound, (_LIST_AGAIN,)),
+        (_NO_MAILBOX, MailboxNotFound, _NAME_THE_MAILBOX),
+        (_DENIED, AccessDenied, _denied(code)),
+        (_VERSION, ConfigurationError, (_OTHER_VERSION,)),
+    ]
+    for codes, kind, suggestions in kinds:
+        if code in codes:
+            return kind(where, suggestions=suggestions)
     return SourceError(where, suggestions=["ask the server's log why", RUN_AGAIN])
 
 
+_LIST_AGAIN = "list the folders again: this one was moved or removed"
+_OTHER_VERSION = 'set version to what the server speaks, such as "Exchange2010_SP2"'
 _NAME_THE_MAILBOX = (
     "set mailbox to the primary SMTP address of the mailbox",
     "check that the mailbox is on this server: a hybrid one may be at Exchange Online (use Graph)",
@@ -334,9 +336,6 @@ def unauthorized(place: Place, how: str, offered: str) -> AuthenticationFailed:
         suggestions.append(
             "behind a proxy that ends TLS, NTLM fails under Extended Protection: let TLS through"
         )
-    return AuthenticationFailed(f"{place}: the server refused the login by {how}", suggestions=suggestions)
-
-
-def is_transient(error: Exception) -> bool:
-    """Return whether the same may succeed later."""
-    return isinstance(error, Transient)
+    return AuthenticationFailed(
+        f"{place}: the server refused the login by {how}", suggestions=suggestions
+    )

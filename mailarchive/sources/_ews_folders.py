@@ -10,7 +10,6 @@ from attrs import field, frozen
 
 from mailarchive._model import Folder, FolderRole
 from mailarchive.errors import ConfigurationError, SourceError
-from mailarchive.sources._ews_errors import GONE, PASSING, code_of, refusal
 from mailarchive.sources._ews_line import succeeded
 from mailarchive.sources._ews_requests import (
     HIDDEN,
@@ -21,7 +20,7 @@ from mailarchive.sources._ews_requests import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from mailarchive.sources._ews_answer import Node
     from mailarchive.sources._ews_line import Line

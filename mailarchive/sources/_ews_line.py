@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from attrs import field, frozen
 
-from mailarchive.auth import OAuth
-from mailarchive.errors import Throttled, Transient
+from mailarchive.errors import Transient
 from mailarchive.sources._ews_answer import Damaged, replies
-from mailarchive.sources._ews_connect import Unauthorized
+from mailarchive.sources._ews_connect import Refused
 from mailarchive.sources._ews_errors import back_off_of, broken, code_of, refusal
 from mailarchive.sources._ews_requests import envelope
 
@@ -87,26 +86,25 @@ class Line:
     def stream(self, body: str, doing: str, *, as_login: bool = False) -> Iterator[Node]:
         """Send a request once and yield its response messages as they come.
 
-        A token that was taken before and is refused now has expired: a fresh one is tried,
-        once.  Raises our errors; what was yielded before is whole.
+        Where the server refuses an access token another one is asked for, once; a refused
+        password is never tried again.  Raises our errors; what was yielded before is whole.
         """
         manner = self._manner
         whom = None if as_login else manner.impersonated
         content = envelope(body, manner.version, whom)
         anchor = None if as_login else manner.anchor
         headers = {} if anchor is None else {"X-AnchorMailbox": anchor}
-        may_be_stale = isinstance(self._pool.endpoint.auth, OAuth) and self._pool.proven
         try:
             yield from self._replies(content, headers, doing)
-        except Unauthorized as error:
-            if not may_be_stale:
+        except Refused as error:
+            if not self._pool.has_other_token:
                 raise error.error from None
             yield from self._once_more(content, headers, doing)
 
     def _once_more(self, content: bytes, headers: dict[str, str], doing: str) -> Iterator[Node]:
         try:
             yield from self._replies(content, headers, doing)
-        except Unauthorized as error:
+        except Refused as error:
             raise error.error from None
 
     def _replies(self, content: bytes, headers: dict[str, str], doing: str) -> Iterator[Node]:
@@ -161,6 +159,3 @@ def succeeded(reply: Node) -> bool:
     """Return whether a response message is no error; a warning is none either."""
     fine = reply.attributes.get("ResponseClass") in {"Success", "Warning"}
     return fine and code_of(reply) in {"NoError", "no code"}
-
-
-__all__ = ["Line", "Manner", "Patience", "Throttled", "succeeded"]

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _VERSION = "1"
 _LISTED = frozenset({"Create", "Update"})
+_QUIET_ROUNDS = 100
+"""Answers without a change, one after the other, that promise more."""
 _SCANNING = "listing a folder"
 
 
@@ -60,6 +62,7 @@ class Scanning:
         that was closed early goes on at once.  Raises `CheckpointInvalid`.
         """
         state = None if after is None else self._state(after)
+        quiet = 0
         while True:
             reply = self._line.one(
                 sync_items(
@@ -74,9 +77,11 @@ class Scanning:
             told = changes.children if changes is not None else []
             before, state = state, self._next(reply)
             last = reply.at("IncludesLastItemInRange") in {"true", "1"}
-            if not told and (last or state == before):
-                self._check_end(last=last)
+            if not told and last:
                 return
+            quiet = 0 if told else quiet + 1
+            if state == before or quiet > _QUIET_ROUNDS:
+                raise self._stuck()
             yield Page(self._folder, self._refs(told), token_of(self._folder.key, state))
 
     def _state(self, token: str) -> str:
@@ -95,12 +100,11 @@ class Scanning:
             )
         return state
 
-    def _check_end(self, *, last: bool) -> None:
-        if not last:
-            raise SourceError(
-                f"{self._line.place}: the server says that there is more, and never tells it",
-                suggestions=["run again: the listing goes on from where it stopped"],
-            )
+    def _stuck(self) -> SourceError:
+        return SourceError(
+            f"{self._line.place}: the server says that there is more, and never tells it",
+            suggestions=["run again: the listing goes on from where it stopped"],
+        )
 
     def _refs(self, changes: list[Node]) -> tuple[MessageRef, ...]:
         found: dict[str, MessageRef] = {}

@@ -166,9 +166,7 @@ def get_folder(caller: Caller, request: Element) -> Iterator[str]:
         children = len(_children(mailbox, folder))
         return f"<m:Folders>{folder_xml(folder, shape, children)}</m:Folders>"
 
-    yield from _each(
-        "GetFolder", request.find(f"{MESSAGES}FolderIds") or (), one, "<m:Folders/>"
-    )
+    yield from _each("GetFolder", request.find(f"{MESSAGES}FolderIds") or (), one, "<m:Folders/>")
 
 
 def find_folder(caller: Caller, request: Element) -> Iterator[str]:
@@ -235,36 +233,44 @@ def get_item(caller: Caller, request: Element) -> Iterator[str]:
     yield from _each("GetItem", request.find(f"{MESSAGES}ItemIds") or (), one, "<m:Items/>")
 
 
-def sync_hierarchy(caller: Caller, request: Element) -> Iterator[str]:
-    """The folders below one, as changes since a state."""
-    operation = "SyncFolderHierarchy"
-    shape = Shape.of(request.find(f"{MESSAGES}FolderShape"))
-    base = request.find(f"{MESSAGES}SyncFolderId")
-    target = base[0] if base is not None else _TOP
+def _synced(operation: str, work: Callable[[], str]) -> Iterator[str]:
+    """Answer a call for what changed since a state."""
     try:
-        mailbox, top = caller.folder(target)
-        if mailbox is caller.world.public:
-            raise Denied("ErrorInvalidOperation")
-        found = mailbox.below(top)
-        start = _number(request.findtext(f"{MESSAGES}SyncState", ""), mailbox.epoch)
+        yield message(operation, work())
     except Denied as error:
         yield message(operation, "", code=error.code)
-        return
     except NoSyncState:
         yield message(operation, "", code="ErrorInvalidSyncStateData")
-        return
-    some = found[start : start + _LARGEST_PAGE]
-    state = base64.b64encode(f"{mailbox.epoch} {start + len(some)}".encode()).decode()
-    last = str(start + len(some) >= len(found)).lower()
-    inner = "".join(
-        f"<t:Create>{folder_xml(f, shape, len(_children(mailbox, f)))}</t:Create>" for f in some
-    )
-    yield message(
-        operation,
-        f"<m:SyncState>{state}</m:SyncState>"
-        f"<m:IncludesLastFolderInRange>{last}</m:IncludesLastFolderInRange>"
-        f"<m:Changes>{inner}</m:Changes>",
-    )
+
+
+def _state_xml(state: str, last_name: str, *, last: bool) -> str:
+    name = f"m:IncludesLast{last_name}InRange"
+    return f"<m:SyncState>{state}</m:SyncState><{name}>{str(last).lower()}</{name}>"
+
+
+def sync_hierarchy(caller: Caller, request: Element) -> Iterator[str]:
+    """The folders below one, as changes since a state."""
+    shape = Shape.of(request.find(f"{MESSAGES}FolderShape"))
+    base = request.find(f"{MESSAGES}SyncFolderId")
+    told = request.findtext(f"{MESSAGES}SyncState", "")
+
+    def work() -> str:
+        mailbox, top = caller.folder(base[0] if base is not None else _TOP)
+        if mailbox is caller.world.public:
+            raise Denied("ErrorInvalidOperation")
+        start = _number(told, mailbox.epoch)
+        found = mailbox.below(top)
+        some = found[start : start + _LARGEST_PAGE]
+        end = start + len(some)
+        state = base64.b64encode(f"{mailbox.epoch} {end}".encode()).decode()
+        inner = "".join(
+            f"<t:Create>{folder_xml(f, shape, len(_children(mailbox, f)))}</t:Create>"
+            for f in some
+        )
+        head = _state_xml(state, "Folder", last=end >= len(found))
+        return f"{head}<m:Changes>{inner}</m:Changes>"
+
+    yield from _synced("SyncFolderHierarchy", work)
 
 
 def _number(state: str, epoch: int) -> int:
@@ -281,32 +287,29 @@ def _number(state: str, epoch: int) -> int:
 
 def sync_items(caller: Caller, request: Element) -> Iterator[str]:
     """What changed in a folder since a state, at most so many changes."""
-    operation = "SyncFolderItems"
     shape = Shape.of(request.find(f"{MESSAGES}ItemShape"))
     most = int(request.findtext(f"{MESSAGES}MaxChangesReturned", str(_LARGEST_PAGE)))
     associated = request.findtext(f"{MESSAGES}SyncScope") == "NormalAndAssociatedItems"
-    try:
-        mailbox, folder = caller.folder(request.find(f"{MESSAGES}SyncFolderId")[0])  # type: ignore[index]  # the schema says that it is there
+    told = request.findtext(f"{MESSAGES}SyncState", "")
+
+    def work() -> str:
+        mailbox, folder = caller.folder(_inner(request, "SyncFolderId"))
         if folder.search:
             raise Denied("ErrorSyncFolderNotFound")
-        changes, state, last = mailbox.sync(
-            folder,
-            request.findtext(f"{MESSAGES}SyncState", ""),
-            min(most, _LARGEST_PAGE),
-            associated=associated,
-        )
-    except Denied as error:
-        yield message(operation, "", code=error.code)
-        return
-    except NoSyncState:
-        yield message(operation, "", code="ErrorInvalidSyncStateData")
-        return
-    yield message(
-        operation,
-        f"<m:SyncState>{state}</m:SyncState>"
-        f"<m:IncludesLastItemInRange>{str(last).lower()}</m:IncludesLastItemInRange>"
-        f"<m:Changes>{''.join(_change(c, folder, shape) for c in changes)}</m:Changes>",
-    )
+        limit = min(most, _LARGEST_PAGE)
+        changes, state, last = mailbox.sync(folder, told, limit, associated=associated)
+        inner = "".join(_change(each, folder, shape) for each in changes)
+        return f"{_state_xml(state, 'Item', last=last)}<m:Changes>{inner}</m:Changes>"
+
+    yield from _synced("SyncFolderItems", work)
+
+
+def _inner(request: Element, name: str) -> Element:
+    """Return the one element in another, which the schema demands."""
+    outer = request.find(f"{MESSAGES}{name}")
+    if outer is None or not len(outer):
+        raise Denied("ErrorInvalidRequest")
+    return outer[0]
 
 
 def _change(change: Change, folder: EwsFolder, shape: Shape) -> str:
@@ -337,7 +340,7 @@ def delete_item(caller: Caller, request: Element) -> Iterator[str]:
 
 def move_item(caller: Caller, request: Element) -> Iterator[str]:
     """Items moved to a folder of the same mailbox, which gives them other ids."""
-    _, to = caller.folder(request.find(f"{MESSAGES}ToFolderId")[0])  # type: ignore[index]  # as above
+    _, to = caller.folder(_inner(request, "ToFolderId"))
 
     def one(target: Element) -> str:
         mailbox, _, item = caller.item(target.attrib["Id"])

@@ -17,7 +17,7 @@ from attrs import define, field, frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from email.message import EmailMessage
+    from email.message import Message
     from xml.etree.ElementTree import Element
 
     from mailarchive.testing._ews_store import EwsFolder, EwsItem
@@ -101,15 +101,14 @@ class Head:
     """The headers of a message, read when they are asked for."""
 
     raw: bytes = field(repr=False)
-    _parsed: EmailMessage | None = field(default=None, alias="parsed", repr=False)
+    _parsed: Message | None = field(default=None, alias="parsed", repr=False)
 
     def get(self, name: str) -> str:
         """Return a header's text, empty where there is none."""
         if self._parsed is None:
-            top = self.raw[: 64 << 10]
-            self._parsed = BytesHeaderParser(policy=default).parsebytes(top)  # type: ignore[assignment]  # typeshed knows only the old class
+            self._parsed = BytesHeaderParser(policy=default).parsebytes(self.raw[: 64 << 10])
         try:
-            return str(self._parsed.get(name, "")) if self._parsed is not None else ""
+            return str(self._parsed.get(name, ""))
         except Exception:  # noqa: BLE001  # the policy stumbles over hostile headers in many ways
             return ""
 
@@ -178,9 +177,7 @@ def item_xml(
         value = value_of(item, prop)
         parts += [prop.xml(value)] if value is not None else []
     if tag == "Message":
-        parts += [
-            write(head, item) for path, write in _OF_A_MESSAGE if shape.wants(path)
-        ]
+        parts += [write(head, item) for path, write in _OF_A_MESSAGE if shape.wants(path)]
     return f"<t:{tag}>{''.join(parts)}</t:{tag}>"
 
 

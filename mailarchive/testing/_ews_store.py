@@ -239,11 +239,7 @@ class EwsMailbox:
         changes = _collapse(folder, start, end)
         page = changes[told : told + limit]
         last = told + limit >= len(changes)
-        seen = [
-            each
-            for each in page
-            if each.item is None or associated or not each.item.associated
-        ]
+        seen = [each for each in page if _is_told(each, associated=associated)]
         done = -1 if last else told + len(page)
         return seen, self._state(folder, start, end, done), last
 
@@ -263,6 +259,12 @@ class EwsMailbox:
             raise NoSyncState from None
 
 
+def _is_told(change: Change, *, associated: bool) -> bool:
+    if change.item is None:
+        return change.kind == "Delete"
+    return associated or not change.item.associated
+
+
 def _is_below(folder: EwsFolder, top: EwsFolder) -> bool:
     above = folder.parent
     while above is not None and above is not top:
@@ -279,8 +281,8 @@ def _collapse(folder: EwsFolder, start: int, end: int) -> list[Change]:
     for id_, told in reversed(kinds.items()):
         item = folder.items.get(id_)
         if item is None:
-            if "Create" not in told:
-                found.append(Change("Delete", id_, None))
+            # One that came and went keeps its place, or the pages of a round would shift.
+            found.append(Change("" if "Create" in told else "Delete", id_, None))
         elif "Create" in told or "Update" in told:
             found.append(Change("Create" if "Create" in told else "Update", id_, item))
         else:
