@@ -157,9 +157,8 @@ def fuzz(session: nox.Session) -> None:
     session.run(
         "python",
         "tests/fuzz/fuzz_journal.py",
-        f"-max_total_time={seconds}",
+        seconds,
         str(corpus),
-        "tests/corpus/journal",
     )
 
 

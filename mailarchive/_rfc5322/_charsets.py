@@ -37,18 +37,19 @@ _OTHERS: Final = {
     "iso8859-15": "latin9 latin-9 l9 cp28605",
     "cp874": "windows-874 dos-874 iso-8859-11 tis-620 tis620 cp28601",
     "cp932": "shift-jis shiftjis sjis x-sjis ms-kanji windows-31j csshiftjis cswindows31j"
-    " x-ms-cp932",
+    " x-ms-cp932 x-mac-japanese cp10001",
     "euc-jp": "euc-jp eucjp x-euc x-euc-jp cp51932 cseucpkdfmtjapanese",
     "iso2022-jp": "iso-2022-jp iso2022-jp csiso2022jp -iso-2022-jp -iso-2022-jp$esc"
     " -iso-2022-jp$sio cp50220 cp50221 cp50222 iso-2022-jp-1 iso-2022-jp-2"
     " iso-2022-jp-3 iso-2022-jp-ext",
     "cp949": "euc-kr euckr ks-c-5601 ks-c-5601-1987 ks-c-5601-1989 ksc5601 ksc-5601 korean"
-    " windows-949 uhc cseuckr csksc56011987 cp51949",
+    " windows-949 uhc cseuckr csksc56011987 cp51949 x-mac-korean cp10003",
     "gb18030": "gb2312 gb-2312 gb-2312-80 gb2312-80 gbk x-gbk gb18030 cp936 euc-cn x-euc-cn"
-    " cp20936 cp51936 cp54936 chinese csgb2312 csiso58gb231280 windows-936",
+    " cp20936 cp51936 cp54936 chinese csgb2312 csiso58gb231280 x-mac-chinesesimp cp10008",
     "iso2022-kr": "iso-2022-kr csiso2022kr cp50225",
     "hz": "hz-gb-2312 cp52936",
-    "cp950": "big5 big-5 x-x-big5 csbig5 cn-big5 windows-950 big5-hkscs big5hkscs",
+    "cp950": "big5 big-5 x-x-big5 csbig5 cn-big5 windows-950 big5-hkscs big5hkscs"
+    " x-mac-chinesetrad cp10002",
     "koi8-r": "koi koi8 koi8r cskoi8r cp20866",
     "koi8-u": "koi8-ru koi8u cp21866",
     "mac-roman": "macintosh x-mac-roman mac cp10000 csmacintosh",
@@ -59,6 +60,8 @@ _OTHERS: Final = {
     "mac-iceland": "x-mac-icelandic cp10079",
     "mac-croatian": "x-mac-croatian cp10082",
     "mac-romanian": "x-mac-romanian cp10010",
+    "mac-arabic": "x-mac-arabic cp10004",
+    "mac-farsi": "x-mac-farsi",
 }
 _FURTHER: Final = {"cp1252": "latin-1", "cp950": "big5hkscs", "euc-jp": "euc-jis-2004"}
 """What to try where a writer went beyond the code page, and the label is still right."""
@@ -69,9 +72,6 @@ def _table() -> dict[str, str]:
     for codec in _SAME:
         table[codec] = codec
         table[codec.replace("iso8859", "iso-8859")] = codec
-        table[codec.replace("cp", "windows-")] = codec
-        table[codec.replace("cp", "ibm")] = codec
-        table[codec.replace("cp", "x-cp")] = codec
     for codec, labels in _OTHERS.items():
         table.update(dict.fromkeys(labels.split(), codec))
     return table
@@ -85,13 +85,21 @@ _BOMS: Final = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_PAGE: Final = re.compile(r"(?:x-)?(?:cp|dos|ibm|oem|windows)-?0*([1-9]\d{2,4})\Z")
 _UPPER_ROWS: Final = 0x5F
 _UPPER_CELLS: Final = 0x60
-_SHIFTED: Final = re.compile(rb"\x1b(\$[@B]|\([BJI])")
+_SHIFTED: Final = re.compile(rb"(\x1b\$[@B]|\x1b\([BJI]|[\x0e\x0f])")
+_KATAKANA: Final = (b"\x1b(I", b"\x0e")
+_LINE: Final = re.compile(rb"([^\r\n]*)(.*)", re.DOTALL)
 
 
 def _codec(label: str) -> str | None:
-    return _CODECS.get(label.strip("\"' \t").lower().replace("_", "-"))
+    """Return the codec of a label; the names of a code page are many, and its number one."""
+    name = label.strip("\"' \t").lower().replace("_", "-").partition(":")[0]
+    page = _PAGE.match(name)
+    if page is not None:
+        name = f"cp{page[1]}"
+    return _CODECS.get(name) or _CODECS.get(name.removeprefix("x-"))
 
 
 def decode_text(data: bytes, label: str | None = None) -> tuple[str, bool]:
@@ -104,7 +112,7 @@ def decode_text(data: bytes, label: str | None = None) -> tuple[str, bool]:
         try:
             return data.decode().removeprefix("\ufeff"), False
         except UnicodeError:
-            return _guess(data), True
+            pass
     if not label or label == "us-ascii":
         if data.isascii() and b"\x1b$" not in data and b"\0" not in data:
             return data.decode("ascii"), False
@@ -157,27 +165,33 @@ def _guess(data: bytes) -> str:
 def _japanese(data: bytes) -> str | None:
     """Decode ISO-2022-JP with the characters of NEC and IBM that Microsoft puts in it.
 
-    Python's codec knows none of those; each double-byte run is read as code page 932.
+    Python's codec knows none of those, nor katakana shifted in with SO; each double-byte
+    run is read as code page 932.  A run that nothing ends, ends with its line.
     """
-    try:
-        return data.decode("iso2022_jp_ext")
-    except UnicodeError:
-        pass
+    if b"\x0e" not in data:
+        try:
+            return data.decode("iso2022_jp_ext")
+        except UnicodeError:
+            pass
     pieces = _SHIFTED.split(data)
     try:
         runs = [_run(*each) for each in zip(pieces[1::2], pieces[2::2], strict=True)]
         return pieces[0].decode("ascii") + "".join(runs)
-    except UnicodeError:
+    except ValueError:
         return None
 
 
-def _run(escape: bytes, run: bytes) -> str:
-    if escape == b"(I":
-        return bytes(octet | 0x80 for octet in run).decode("cp932")
-    if escape.startswith(b"("):
+def _run(shift: bytes, run: bytes) -> str:
+    """Return the text of a run; raises `ValueError` for what is none, or half a character."""
+    if shift in _KATAKANA:
+        return bytes(octet | 0x80 if octet > ord(" ") else octet for octet in run).decode("cp932")
+    if not shift.startswith(b"\x1b$"):
         return run.decode("ascii")
-    pairs = zip(run[::2], run[1::2], strict=False)
-    return b"".join(_shift_jis(high, low) for high, low in pairs).decode("cp932")
+    double, rest = _LINE.match(run).groups()  # type: ignore[union-attr]  # it matches anything
+    pairs = zip(double[::2], double[1::2], strict=True)
+    return b"".join(_shift_jis(high, low) for high, low in pairs).decode("cp932") + rest.decode(
+        "ascii"
+    )
 
 
 def _shift_jis(high: int, low: int) -> bytes:

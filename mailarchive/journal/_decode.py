@@ -210,12 +210,13 @@ def _read(
 
 
 def _extra(parts: Shape, envelope: Read, inside: Originals) -> tuple[Span, ...]:
-    """Return the parts that are neither the envelope nor an original."""
+    """Return the parts that are neither the envelope nor an original.
+
+    Where no text is the envelope, any of them may be the one that cannot be read.
+    """
     used = {*map(id, envelope.forms), *map(id, inside.parts)}
-    there = [
-        *(form for forms in parts.texts for form in forms),
-        *(part for part, _ in parts.opaque),
-        *parts.others,
-    ]
+    there = [*(part for part, _ in parts.opaque), *parts.others]
+    if envelope.forms:
+        there += [form for forms in parts.texts for form in forms]
     spans = (Span(part.begin, part.end) for part in there if id(part) not in used)
     return tuple(sorted(spans, key=lambda span: span.start))

@@ -120,7 +120,7 @@ def _as_stray(section: Section, used: int = 0) -> list[Item]:
 
 def _sender(sections: list[Section], limit: int) -> tuple[str | None, list[Item]]:
     items = list(_all_items(sections[:1], limit))
-    if items and items[0].text.lower() == PLACEHOLDER:
+    if items and items[0].text.lower() in {PLACEHOLDER, "<>"}:
         return None, items[1:]
     first = next((item for item in items if item.address is not None), None)
     return first and first.address, [item for item in items if item.address is None]

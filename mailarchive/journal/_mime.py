@@ -35,6 +35,8 @@ _ENCODINGS: Final = frozenset({b"base64", b"quoted-printable"})
 _SHORT: Final = 1_000
 """The longest part header that is remembered."""
 _PERCENT: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
+_PADDED: Final = re.compile(rb"=[ \t]++(?=\r?\n)")
+"""A soft line break behind which a transport put blanks (RFC 2045, section 6.7, rule 3)."""
 _CR: Final = 0x0D
 _WINDOW: Final = 2_048
 _MAX_PADDING: Final = 1_000
@@ -101,14 +103,19 @@ class PartHeader:
 def _read_header(block: bytes) -> PartHeader:
     fields = Block(block, _PART)
     content_type = fields.value(b"content-type")
-    encoding = fields.value(b"content-transfer-encoding").strip(b"\"'; \t").lower()
+    encoding = _token(fields.value(b"content-transfer-encoding")).strip(b"\"';").lower()
     return PartHeader(
         media_type(content_type),
         content_type,
         fields.value(b"content-disposition"),
         encoding if encoding in _ENCODINGS else b"",
-        parameter(content_type, b"charset").decode("latin-1") or None,
+        _token(parameter(content_type, b"charset")).decode("latin-1") or None,
     )
+
+
+def _token(value: bytes) -> bytes:
+    """Return a value that is one word, without what follows it, such as a comment."""
+    return (value.partition(b"(")[0].split() or [b""])[0]
 
 
 part_header: Final = lru_cache(maxsize=256)(_read_header)
@@ -119,7 +126,9 @@ def untransferred(data: bytes, encoding: bytes) -> bytes:
     """Undo a transfer encoding: `base64`, `quoted-printable` or none."""
     if not encoding:
         return data
-    return base64_lenient(data) if encoding == b"base64" else binascii.a2b_qp(data)
+    if encoding == b"base64":
+        return base64_lenient(data)
+    return binascii.a2b_qp(_PADDED.sub(b"=", data) if b"= " in data or b"=\t" in data else data)
 
 
 @final

@@ -28,7 +28,7 @@ NAMES: Final = Names("From", "Sender", "Message-ID", *MARKERS)
 _CLASS: Final = Names("Content-Class")
 _SUBJECT: Final = Names("Subject")
 BEGINNING: Final = re.compile(rb"(?:>?From [^\r\n]*\r?\n)?[!-9;-~]+[ \t]*:")
-_PROTECTED: Final = (b".rpmsg", b"application/x-microsoft-rpmsg-message")
+_PROTECTED: Final = re.compile(rb"\.rpmsg|/x-microsoft-rpmsg-message", re.IGNORECASE)
 _LEGACY: Final = "imcea"
 
 
@@ -142,7 +142,7 @@ def _is_protected(found: Found) -> bool:
     content_class = Block(block.raw, _CLASS, block.start, block.stop).value(b"content-class")
     if content_class.lower().startswith(b"rpmsg"):
         return True
-    return any(block.raw.find(word, block.start, found.end) >= 0 for word in _PROTECTED)
+    return _PROTECTED.search(block.raw, block.start, found.end) is not None
 
 
 def _disagreements(text: EnvelopeText, block: Block) -> Iterator[Defect]:
@@ -161,18 +161,19 @@ def _disagreements(text: EnvelopeText, block: Block) -> Iterator[Defect]:
 
 
 def _sent_by(text: EnvelopeText, block: Block) -> bool:
-    """Whether `Sender:`, or else `From:`, is the report's sender, or `From:` the other one.
+    """Whether `Sender:`, or else `From:`, is the report's sender.
 
-    Only plain SMTP addresses are compared: others look different in a header.
+    Where nothing but `From:` is in the header, a delegate's principal may be it.  Only
+    plain SMTP addresses are compared: others look different in a header.
     """
     authors = _specs(block.values(b"from"))
-    senders = _specs(block.values(b"sender")) or authors
+    delegates = _specs(block.values(b"sender"))
+    senders = delegates or authors
     if not senders or text.sender in senders:
         return True
-    claimed = [address_of(each) for each in (text.sender, text.on_behalf_of) if each is not None]
-    if not all(map(_is_plain, claimed)) or claimed[0] in map(address_of, senders):
-        return True
-    return text.on_behalf_of is not None and claimed[-1] in map(address_of, authors)
+    claimed = [text.sender] if delegates else [text.sender, text.on_behalf_of]
+    found = [address_of(each) for each in claimed if each is not None]
+    return not all(map(_is_plain, found)) or not set(found).isdisjoint(map(address_of, senders))
 
 
 def _is_plain(address: Address) -> bool:

@@ -98,6 +98,15 @@ SPELT = [
     ("ks_c_5601-1987", "cp949", "똠방각하"),
     ("iso-2022-kr", "iso2022-kr", "회의"),
     ("johab", "johab", "회의"),
+    ("x-windows-949", "cp949", "똠방각하"),
+    ("DOS-862", "cp862", "שלום"),
+    ("IBM00858", "cp858", "€"),
+    ("x-IBM850", "cp850", "déjà"),
+    ("iso_8859-1:1987", "latin-1", "déjà"),
+    ("x-mac-japanese", "cp932", "日本"),
+    ("x-mac-korean", "cp949", "회의"),
+    ("x-mac-chinesesimp", "gb18030", "关于"),
+    ("x-mac-chinesetrad", "cp950", "關於"),
 ]
 
 
@@ -142,6 +151,7 @@ def test_a_label_means_what_its_writers_mean(
         ("a" * 10_000, b"plain", "plain"),
         ("us-ascii", codecs.encode("日本", "iso2022-jp"), "日本"),
         ("utf-8", b"a\xff\x81b", "aÿ\x81b"),
+        ("iso-2022-jp", b"\x1b$BF|K\x1b(B", "\x1b$BF|K\x1b(B"),
     ],
 )
 def test_a_guess_is_noted_and_recipients_survive_it(
@@ -196,13 +206,65 @@ def test_iso_2022_jp_has_the_characters_of_nec_as_well(look: Look) -> None:
     assert report.subject == "①日ｱx!"
 
 
+@pytest.mark.parametrize(
+    ("data", "subject"),
+    [
+        (b"\x0e6E\x0f", "ｶﾅ"),
+        (b"\x1b$BF|K\\\x1b(B \x0e6E\x0f", "日本 ｶﾅ"),
+        (b"\x1b$BF|K\\", "日本"),
+        (b"\x1b$BF|K\\\x1b(J", "日本"),
+    ],
+)
+def test_iso_2022_jp_is_read_as_it_is_written(data: bytes, subject: str, look: Look) -> None:
+    """Katakana shifted in, a line that is left open, the old Roman set: no guess."""
+    text = "\r\n".join(USUAL).encode().replace(b"Numbers", data)
+    report = look(with_text(text, "text/plain; charset=iso-2022-jp"))
+
+    assert codes(report) == set()
+    assert addresses(report) == ["bob@example.com"]
+    assert report is not None
+    assert report.subject == subject
+
+
+def test_utf_16_under_a_false_label_is_known_by_its_mark(look: Look) -> None:
+    """Also where the label is the usual one."""
+    data = base64.encodebytes("\r\n".join(USUAL).encode("utf-16"))
+    report = look(with_text(data, "text/plain; charset=utf-8", encoding="base64"))
+
+    assert codes(report) == {"charset_guessed"}
+    assert addresses(report) == ["bob@example.com"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "encoding"),
+    [
+        ("text/plain; charset=utf-8 (Unicode)", "8bit"),
+        ("text/plain; charset=utf-8(Unicode); format=flowed", "8bit"),
+        ('text/plain; charset="utf-8"', "8bit (plain)"),
+        ("text/plain; charset=utf-8", "base64 (as usual)"),
+        ("text/plain; charset=utf-8", "base64;"),
+    ],
+)
+def test_a_comment_behind_a_label_says_nothing(kind: str, encoding: str, look: Look) -> None:
+    """Charset and transfer encoding are one word each (RFC 2045, section 5.1)."""
+    text = "\r\n".join([*USUAL[:1], "Subject: Grüße", *USUAL[2:]]).encode()
+    data = base64.encodebytes(text) if encoding.startswith("base64") else text
+    report = look(with_text(data, kind, encoding=encoding))
+
+    assert codes(report) == set()
+    assert report is not None
+    assert report.subject == "Grüße"
+
+
 def test_the_transfer_encoding_is_undone_before_lines_are_split(look: Look) -> None:
     """Soft line breaks, and line ends that are themselves encoded."""
     address = "a" * 60 + "@" + "sub." * 30 + "example.com"
     text = "\r\n".join([*USUAL[:3], f"To: {address}, Expanded: {address}", ""])
     soft = binascii.b2a_qp(text.encode())
     hard = text.replace("\r\n", "=0D=0A").encode()
-    for data in (soft, hard, soft.replace(b"\r\n", b"\n")):
+    padded = soft.replace(b"=\n", b"= \t\n").replace(b"=\r\n", b"=\t \r\n")
+    assert padded != soft
+    for data in (soft, hard, soft.replace(b"\r\n", b"\n"), padded):
         report = look(with_text(data, encoding="Quoted-Printable"))
 
         assert codes(report) == set()

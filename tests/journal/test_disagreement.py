@@ -107,6 +107,17 @@ def test_a_delegate_agrees_by_whom_it_sent_for(look: Look) -> None:
     assert codes(look(lines(*texts))) == set()
 
 
+def test_a_principal_excuses_nobody_where_the_original_names_its_sender(look: Look) -> None:
+    """Who sent for whom is both in the header then."""
+    original = messages.message(
+        sender="assistant@example.com", on_behalf_of="alice@example.com", message_id=ID
+    )
+    for said, expected in (("assistant", set()), ("mallory", {"sender_mismatch"})):
+        texts = [f"Sender: {said}@example.com", "On-Behalf-Of: alice@example.com", *USUAL[1:]]
+
+        assert codes(look(with_text("\r\n".join(texts), original=original))) == expected
+
+
 def test_an_original_without_message_id_is_not_compared(look: Look) -> None:
     """Exchange adds one to every message: this is none that it handled as it stands."""
     original = messages.message(sender="x@y.example", message_id=None)

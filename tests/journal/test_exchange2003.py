@@ -169,6 +169,7 @@ def test_the_message_id_may_be_broken_anywhere(written: str, look: Look) -> None
     [
         ((ID_LINE, *LIST), {"sender_missing"}),
         (("Sender: Unspecified Address", ID_LINE, *LIST), {"sender_missing"}),
+        (("Sender: <>", ID_LINE, *LIST), {"sender_missing"}),
         ((SENDER, *LIST), {"message_id_missing"}),
         ((SENDER, "Message-ID: Unknown Message-ID", *LIST), {"message_id_missing"}),
         ((SENDER, ID_LINE, "Recipients:"), {"no_recipients"}),

@@ -222,11 +222,14 @@ def protected(*, message_id: str | None, mark: str = "Content-Class") -> bytes:
     if mark == "Content-Class":
         headers = [("Content-Class", "rpmsg.message")]
         return messages.message(headers=headers, message_id=message_id)
-    part = messages.attachment(b"\x00\x01", mark, "application/x-microsoft-rpmsg-message")
+    kind = "Application/X-Microsoft-RPMSG-Message" if "type" in mark else "application/x"
+    part = messages.attachment(b"\x00\x01", mark, kind)
     return messages.message(attachments=[part], message_id=message_id)
 
 
-@pytest.mark.parametrize("mark", ["Content-Class", "message.rpmsg", "message_v4.rpmsg"])
+@pytest.mark.parametrize(
+    "mark", ["Content-Class", "message.rpmsg", "message_v4.rpmsg", "MESSAGE.RPMSG", "by its type"]
+)
 def test_a_decrypted_copy_is_told_from_the_record(mark: str, look: Look) -> None:
     """Same Message-ID, and the first is protected: the second is its clear text."""
     first = protected(mark=mark, message_id="<1@example.com>")
