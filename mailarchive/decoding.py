@@ -6,15 +6,22 @@ They join what the floor below keeps apart: the journal grammar and ordinary hea
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 from attrs import evolve, field, frozen
 
 from mailarchive import headers, journal
 from mailarchive._model import Decoded, Span
-from mailarchive.errors import NotAJournalReport
+from mailarchive.errors import MalformedReport, NotAJournalReport
+from mailarchive.journal import JournalReport, Limits
+from mailarchive.journal.trust import Action, Policy, judge
 
 NO_REPORT = "no journal report"
 """Why a message in a journal mailbox is unexpected."""
+_REFUSED: Final = (
+    "look whether the report is genuine, and release it for those it names",
+    "if it is, set what the policy of trust expects to what really comes in",
+)
 
 
 def ordinary(raw: bytes, /) -> Decoded:
@@ -33,22 +40,45 @@ class Otherwise(StrEnum):
 class JournalMailbox:
     """Reads journal reports; what is none is archived as ordinary mail, or quarantined.
 
-    Either way it is listed in the run's report and never removed at the source.
+    Either way it is listed in the run's report and never removed at the source.  Whether
+    a report is believed is for `policy` to say; without one every report that reads is.
     """
 
     otherwise: Otherwise = field(default=Otherwise.ARCHIVE, converter=Otherwise)
+    policy: Policy | None = field(default=None, kw_only=True)
+    limits: Limits = field(factory=Limits, kw_only=True)
 
     def __call__(self, raw: bytes, /) -> Decoded:
-        """Return the report's envelope and originals; raises `DecodeError`."""
+        """Return the report's envelope and originals; raises `DecodeError`.
+
+        A report that the policy refuses raises `MalformedReport`, with the report as its
+        `partial`.
+        """
         try:
-            report = journal.decode(raw)
+            report = journal.decode(raw, limits=self.limits)
         except NotAJournalReport:
             if self.otherwise is Otherwise.QUARANTINE:
                 raise
             return evolve(ordinary(raw), unexpected=NO_REPORT)
+        if self.policy is not None:
+            _believe(report, self.policy)
         originals = report.originals
         first = originals[0]
         content = first.of(raw) if isinstance(first, Span) else first
         envelope = evolve(report.envelope, date=headers.date(content))
         defects = tuple(str(each.code) for each in report.defects)
         return Decoded(envelope, originals, report, defects)
+
+
+def _believe(report: JournalReport, policy: Policy) -> None:
+    """Raise `MalformedReport` where the verdict is to quarantine the report."""
+    verdict = judge(report, policy)
+    if verdict.action is Action.ACCEPT:
+        return
+    against = sorted({str(each.sign) for each in verdict.evidence if each.agrees is False})
+    said = f" by {', '.join(against)}" if against else ""
+    error = MalformedReport(
+        f"a journal report that is {verdict.level}{said}", suggestions=_REFUSED
+    )
+    error.partial = report
+    raise error

@@ -24,6 +24,7 @@ from mailarchive.attribution import (
     recipients_only,
 )
 from mailarchive.errors import AuthenticationFailed
+from mailarchive.journal.trust import Action, Policy
 from mailarchive.quarantine import QuarantineFolder
 from mailarchive.retry import RetryingSource
 from mailarchive.state import JobLock, SqliteCheckpoints
@@ -121,8 +122,30 @@ def _decoder(table: Table, *, journal: bool) -> Decoder:
         table.done()
         return decoding.ordinary
     otherwise = table.choice("otherwise", [each.value for each in decoding.Otherwise], "archive")
+    policy = _policy(table.table("trust")) if "trust" in table else None
     table.done()
-    return decoding.JournalMailbox(decoding.Otherwise(otherwise))
+    return decoding.JournalMailbox(decoding.Otherwise(otherwise), policy=policy)
+
+
+def _policy(table: Table) -> Policy:
+    """Return what a report must show to be believed."""
+    hops = table.get("hops", int)
+    if hops is not None and hops < 1:
+        raise table.wrong("hops must be at least 1", "count the Received lines of your servers")
+    actions = [each.value for each in Action]
+    policy = Policy(
+        trusted_channel=table.get("trusted_channel", bool) or False,
+        return_paths=frozenset(table.texts("return_paths") or ()),
+        authserv_id=table.get("authserv_id", str),
+        own_hosts=frozenset(table.texts("own_hosts") or ()),
+        hops=hops or 1,
+        strips_results=table.get("strips_results", bool) or False,
+        tenants=frozenset(table.texts("tenants") or ()),
+        on_mismatch=Action(table.choice("on_mismatch", actions, Action.QUARANTINE)),
+        on_unproven=Action(table.choice("on_unproven", actions, Action.ACCEPT)),
+    )
+    table.done()
+    return policy
 
 
 def _attribution(table: Table, source: Source, *, journal: bool) -> Attribution:

@@ -29,11 +29,22 @@ def decode(path: Path, *, as_json: bool = False) -> int:
         print(_json({"is_journal": False}) if as_json else _ordinary(raw))
         return OK
     except MalformedReport as error:
-        tree = {"is_journal": True, "disposition": "quarantine", "reason": str(error)}
-        print(_json(tree) if as_json else f"A journal report to be quarantined: {error}")
-        return FAILED
+        return _malformed(error, raw, as_json=as_json)
     print(_json(report.to_dict()) if as_json else _report(report, raw))
     return OK
+
+
+def _malformed(error: MalformedReport, raw: bytes, *, as_json: bool) -> int:
+    """Print why it is to be quarantined, and what could be read of it."""
+    partial = error.partial
+    read = partial.to_dict() if isinstance(partial, journal.JournalReport) else {}
+    if as_json:
+        print(_json({"is_journal": True, **read, "reason": str(error)}))
+        return FAILED
+    print(f"To be quarantined: {error}")
+    if isinstance(partial, journal.JournalReport):
+        print(_report(partial, raw))
+    return FAILED
 
 
 def _json(tree: dict[str, Any]) -> str:

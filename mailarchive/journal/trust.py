@@ -3,7 +3,7 @@
 Nothing inside a message proves where it comes from: whoever can mail the journal address
 can write every header that Exchange writes.  What counts is the channel by which it came,
 Exchange's own verdict where the store gives one, and what the receiving server stamped
-above everything foreign.  What the message says of its tenant is good for noticing a
+above everything that came in.  What the message says of its tenant is good for noticing a
 mistake, and never proof; a DMARC result is expected to fail (the report has the original's
 `From:`) and is only noted.
 """
@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import re
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from attrs import field, frozen
+from attrs.validators import ge
 
 from mailarchive._model import Address, Span
 from mailarchive._rfc5322 import Block, Names, decode_text, mailboxes
@@ -35,7 +36,7 @@ _INSIDE: Final = Names("X-MS-Exchange-Organization-Id")
 _GUID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 _BY: Final = re.compile(r"\bby\s+([^\s;()]+)", re.IGNORECASE)
 _FROM: Final = re.compile(r"\s*from\s+([^\s;()]+)", re.IGNORECASE)
-_CHOSEN: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|\([^()]*\)')
+_PIECE: Final = re.compile(r'\\.|["()]|[^"()\\]+|.', re.DOTALL)
 _SERVICE: Final = ".outbound.protection.outlook.com"
 
 
@@ -100,20 +101,31 @@ def _lowered(values: Iterable[str]) -> frozenset[str]:
     return frozenset(value.strip().strip("<>").lower() for value in values)
 
 
+def _lower(value: str | None) -> str | None:
+    return value and value.strip().lower()
+
+
 @frozen
 class Policy:
     """What is expected of a report that comes in here; an empty expectation is not checked.
 
     `trusted_channel`: only Exchange can bring mail here.  `return_paths`: the configured
-    `JournalingReportNdrTo` (an empty string for `<>`).  `authserv_id` and `own_hosts`: the
-    name our server writes into `Authentication-Results`, and its names in `Received`.
-    `tenants`: domains and tenant GUIDs of the organisation.
+    `JournalingReportNdrTo` (an empty string for `<>`).  `tenants`: domains and tenant GUIDs
+    of the organisation.
+
+    `hops`: how many `Received` lines our own servers put on top; `own_hosts`: the names in
+    their `by`.  Everything above the last of them is ours, everything below came in and
+    may say anything.  `authserv_id`: the name our server writes into its
+    `Authentication-Results`.  `strips_results`: it writes them below its `Received` line,
+    and takes away what came in under its name (RFC 8601, section 5).
     """
 
     trusted_channel: bool = False
     return_paths: frozenset[str] = field(default=frozenset(), converter=_lowered, repr=False)
-    authserv_id: str | None = None
+    authserv_id: str | None = field(default=None, converter=_lower)
     own_hosts: frozenset[str] = field(default=frozenset(), converter=_lowered)
+    hops: int = field(default=1, validator=ge(1))
+    strips_results: bool = False
     tenants: frozenset[str] = field(default=frozenset(), converter=_lowered)
     on_mismatch: Action = Action.QUARANTINE
     on_unproven: Action = Action.ACCEPT
@@ -170,37 +182,59 @@ def _evidence(
 
 
 def _stamps(report: JournalReport, policy: Policy) -> Iterator[Evidence]:
-    """Yield what our own server stamped: only the lines above the first foreign Received."""
-    results, received, return_path = _own_lines(report.raw, policy)
-    spf = _result(results, "spf")
-    if spf is not None:
-        yield Evidence(Sign.SPF, Strength.NOTED, agrees=None)
-    if (dmarc := _result(results, "dmarc")) is not None:
-        yield Evidence(Sign.DMARC, Strength.NOTED, agrees=True if dmarc == "pass" else None)
-    if any(_came_from(line).endswith(_SERVICE) for line in received):
+    """Yield what our own servers stamped, and nothing that came in."""
+    stamps = _own_lines(report.raw, policy)
+    results = [text for text in stamps.results if _authserv_id(text) == policy.authserv_id]
+    for sign, method in ((Sign.SPF, "spf"), (Sign.DMARC, "dmarc")):
+        result = _result(results, method)
+        if result is not None:
+            yield Evidence(sign, Strength.NOTED, agrees=True if result == "pass" else None)
+    if _came_from(stamps.border).endswith(_SERVICE):
         yield Evidence(Sign.HOST, Strength.WEAK, agrees=True)
-    if policy.return_paths and return_path is not None:
-        strength = Strength.MEDIUM if spf == "pass" else Strength.WEAK
-        yield Evidence(Sign.RETURN_PATH, strength, agrees=return_path in policy.return_paths)
+    if policy.return_paths:
+        yield _return_path(stamps.return_path, policy, passed=_result(results, "spf") == "pass")
 
 
-def _own_lines(raw: bytes, policy: Policy) -> tuple[list[str], list[str], str | None]:
-    """Return our Authentication-Results, our Received lines, and the return path."""
-    results: list[str] = []
-    received: list[str] = []
-    return_path = None
-    for name, value in Block(raw, _TRACE).unfolded():
-        text = decode_text(value)[0]
-        if name == b"received":
-            by = _BY.search(text)
-            if by is None or by[1].lower() not in policy.own_hosts:
-                break
-            received.append(text)
-        elif name == b"return-path":
-            return_path = text.strip().strip("<>").lower() if return_path is None else return_path
-        elif policy.authserv_id and _authserv_id(text) == policy.authserv_id.lower():
-            results.append(text)
-    return results, received, return_path
+def _return_path(found: str | None, policy: Policy, *, passed: bool) -> Evidence:
+    if found is None:
+        return Evidence(Sign.RETURN_PATH, Strength.NOTED, agrees=None)
+    strength = Strength.MEDIUM if passed else Strength.WEAK
+    return Evidence(Sign.RETURN_PATH, strength, agrees=found in policy.return_paths)
+
+
+class _Stamps(NamedTuple):
+    """What our servers wrote: the `Received` by which it came in, and what is above."""
+
+    border: str = ""
+    results: tuple[str, ...] = ()
+    return_path: str | None = None
+
+
+def _own_lines(raw: bytes, policy: Policy) -> _Stamps:
+    """Return our lines; none where the trace is not as the policy has it.
+
+    Counted, not recognised by what they say: who sends a message can write any
+    `Received`, with the name of any host.
+    """
+    lines = [(name, decode_text(value)[0]) for name, value in Block(raw, _TRACE).unfolded()]
+    hops = [place for place, (name, _) in enumerate(lines) if name == b"received"]
+    if len(hops) < policy.hops or not all(
+        _is_ours(lines[n][1], policy) for n in hops[: policy.hops]
+    ):
+        return _Stamps()
+    border, following = (*hops, len(lines))[policy.hops - 1 : policy.hops + 1]
+    ours = following if policy.strips_results else border
+    paths = (text for name, text in lines[:border] if name == b"return-path")
+    return _Stamps(
+        border=lines[border][1],
+        results=tuple(text for name, text in lines[:ours] if name == b"authentication-results"),
+        return_path=next((text.strip().strip("<>").lower() for text in paths), None),
+    )
+
+
+def _is_ours(received: str, policy: Policy) -> bool:
+    by = _BY.search(received)
+    return not policy.own_hosts or (by is not None and by[1].lower() in policy.own_hosts)
 
 
 def _authserv_id(text: str) -> str:
@@ -214,11 +248,26 @@ def _result(results: list[str], method: str) -> str | None:
     Quoted strings and comments may hold what the sender chose, and are passed over.
     """
     for text in results:
-        plain = _CHOSEN.sub("", text)
-        found = re.search(rf";\s*{method}\s*=\s*([a-z]+)", plain, re.IGNORECASE)
+        found = re.search(rf";\s*{method}(?:/\d+)?\s*=\s*([a-z]+)", _unchosen(text), re.IGNORECASE)
         if found is not None:
             return found[1].lower()
     return None
+
+
+def _unchosen(text: str) -> str:
+    """Return the text without quoted strings and comments, which may lie in one another."""
+    kept: list[str] = []
+    depth, quoted = 0, False
+    for piece in _PIECE.findall(text):
+        if quoted:
+            quoted = piece != '"'
+        elif piece in {"(", ")"}:
+            depth = max(depth + (1 if piece == "(" else -1), 0)
+        elif not depth and piece == '"':
+            quoted = True
+        elif not depth:
+            kept.append(piece)
+    return "".join(kept)
 
 
 def _came_from(received: str) -> str:

@@ -228,6 +228,7 @@ def test_decode_speaks_to_people_and_to_programs(
     [
         (message(), 0, "No journal report"),
         (report(defects=["original_missing"]), 1, "quarantined"),
+        (report(defects=["original_missing"]), 1, "bob@example.com"),
     ],
 )
 def test_decode_says_what_is_no_report(

@@ -19,6 +19,7 @@ from mailarchive.attribution import (
 )
 from mailarchive.decoding import JournalMailbox, Otherwise, ordinary
 from mailarchive.errors import AuthenticationFailed, ConfigurationError
+from mailarchive.journal.trust import Action, Policy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,6 +80,36 @@ def test_every_choice_is_taken(tmp_path: Path) -> None:
     assert made.removal == Removal.when_archived()
 
 
+def test_what_a_report_must_show_is_a_table_of_its_own(tmp_path: Path) -> None:
+    """Every key of it is an expectation; an empty table expects nothing, and is a policy."""
+    trust = """
+[decoder.trust]
+trusted_channel = true
+return_paths = ["<journalndr@example.com>"]
+authserv_id = "mx.example.com"
+own_hosts = ["mx.example.com"]
+hops = 2
+strips_results = true
+tenants = ["example.com"]
+on_mismatch = "accept"
+on_unproven = "quarantine"
+"""
+    expected = Policy(
+        trusted_channel=True,
+        return_paths=frozenset({"journalndr@example.com"}),
+        authserv_id="mx.example.com",
+        own_hosts=frozenset({"mx.example.com"}),
+        hops=2,
+        strips_results=True,
+        tenants=frozenset({"example.com"}),
+        on_mismatch=Action.ACCEPT,
+        on_unproven=Action.QUARANTINE,
+    )
+
+    assert job(JOB + trust, tmp_path).decoder == JournalMailbox(policy=expected)
+    assert job(JOB + "[decoder.trust]\n", tmp_path).decoder == JournalMailbox(policy=Policy())
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -92,6 +123,9 @@ def test_every_choice_is_taken(tmp_path: Path) -> None:
         (JOB + "[removal]\nwhen = 'always'\n", "when must be one of never, archived"),
         (JOB + "[decoder]\nkind = 'journal'\notherwise = 'drop'\n", "otherwise must be one of"),
         (JOB + "[decoder]\nkind = 'ordinary'\n", "whose mailbox"),
+        (JOB + "[decoder.trust]\nhops = 0\n", "[decoder]: [trust]: hops must be at least 1"),
+        (JOB + "[decoder.trust]\nhosts = ['mx']\n", "unknown key hosts"),
+        (JOB + "[decoder.trust]\non_mismatch = 'drop'\n", "on_mismatch must be one of"),
         (JOB + "removal = 3\n", "unknown key removal"),
         (JOB.replace("[users]", "[users]\nunknown = 'drop'"), "unknown must be"),
         (JOB.replace("[users]", "[users]\nunknown = { catch_all = '' }"), "unknown must be"),

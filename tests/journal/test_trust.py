@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from attrs import evolve
+from attrs import fields as attrs_fields
 
 from mailarchive import journal
 from mailarchive.journal.trust import Action, Evidence, Level, Policy, Sign, Strength, judge
@@ -11,12 +15,16 @@ from mailarchive.testing import messages, reports
 GUID = "11111111-2222-4333-8444-555555555555"
 OTHER = "99999999-2222-4333-8444-555555555555"
 REPORT = reports.report()
-STAMPS = (
+BORDER = (
     b"Received: from AM0PR01.outbound.protection.outlook.com (192.0.2.7)\r\n"
     b" by mx.example.com with ESMTPS; Mon, 5 May 2025 08:00:03 +0000\r\n"
+)
+RESULTS = (
     b"Authentication-Results: mx.example.com; spf=pass\r\n"
     b" smtp.mailfrom=example.onmicrosoft.com; dmarc=fail\r\n"
 )
+STAMPS = RESULTS + BORDER
+DELIVERED = b"Received: from mx.example.com by store.example.com with LMTP; 5 May 2025\r\n"
 FOREIGN = b"Received: from a by relay.example.net; Mon, 5 May 2025 08:00:03 +0000\r\n"
 POLICY = Policy(
     return_paths={"journalndr@example.onmicrosoft.com"},
@@ -80,21 +88,91 @@ def test_our_own_servers_stamps_make_it_plausible() -> None:
         STAMPS.replace(b"Authentication-Results: mx.example.com;", b"Authentication-Results:"),
         STAMPS.replace(b"Results: mx.example.com;", b"Results: evil.example; x=mx.example.com;"),
         STAMPS.replace(b"spf=pass", b'dkim=pass header.d="; spf=pass"; spf=fail'),
+        STAMPS.replace(b"spf=pass", b'dkim=pass header.d="\\"; spf=pass"; spf=fail'),
         STAMPS.replace(b"spf=pass", b"dkim=pass (; spf=pass); spf=fail"),
+        STAMPS.replace(b"spf=pass", b"dkim=pass (a; spf=pass (b)); spf=fail"),
+        STAMPS.replace(b"spf=pass", b'dkim=pass (a" (b) ; spf=pass "); spf=fail'),
+        STAMPS.replace(b"spf=pass", b"dkim=pass (a \\) ; spf=pass); spf=fail"),
+        STAMPS.replace(b"spf=pass", b"spf=fail") + RESULTS,
+        BORDER + RESULTS,
+        BORDER + RESULTS + BORDER,
+        BORDER + RESULTS + DELIVERED,
+        RESULTS,
         b"",
     ],
 )
 def test_stamps_that_are_not_ours_prove_nothing(stamps: bytes) -> None:
-    """Below a foreign Received, of another server, not passed: weak at most."""
+    """Below the line by which it came in, of another server, not passed: weak at most."""
     assert judge(stamped(stamps), POLICY).level is Level.UNPROVEN
 
 
-def test_a_stamp_of_ours_below_a_foreign_line_was_written_by_somebody() -> None:
-    """Only the lines above the first foreign Received count."""
-    verdict = judge(stamped(FOREIGN + STAMPS), POLICY)
+def test_whoever_names_our_server_writes_no_stamp_of_ours() -> None:
+    """Our lines are counted from the top: every line below can say what it likes."""
+    for stamps in (FOREIGN + STAMPS, BORDER.replace(b".outlook.com", b".example") + STAMPS):
+        found = signs(judge(stamped(stamps), POLICY).evidence)
 
-    assert Sign.HOST not in signs(verdict.evidence)
-    assert Sign.SPF not in signs(verdict.evidence)
+        assert Sign.HOST not in found
+        assert Sign.SPF not in found
+        assert found[Sign.RETURN_PATH] is not False
+
+
+@pytest.mark.parametrize(
+    ("stamps", "policy", "level"),
+    [
+        (DELIVERED + STAMPS, {"hops": 2}, Level.PLAUSIBLE),
+        (RESULTS + DELIVERED + BORDER, {"hops": 2}, Level.PLAUSIBLE),
+        (DELIVERED + STAMPS, {}, Level.UNPROVEN),
+        (STAMPS, {"hops": 2}, Level.UNPROVEN),
+        (DELIVERED + BORDER + RESULTS, {"hops": 2}, Level.UNPROVEN),
+        (DELIVERED + BORDER + RESULTS, {"hops": 2, "strips_results": True}, Level.PLAUSIBLE),
+        (BORDER + RESULTS, {"strips_results": True}, Level.PLAUSIBLE),
+        (BORDER + RESULTS + FOREIGN, {"strips_results": True}, Level.PLAUSIBLE),
+        (BORDER + FOREIGN + RESULTS, {"strips_results": True}, Level.UNPROVEN),
+        (STAMPS, {"own_hosts": ()}, Level.PLAUSIBLE),
+        (
+            STAMPS,
+            {"own_hosts": {"MX.example.COM"}, "authserv_id": "MX.example.COM"},
+            Level.PLAUSIBLE,
+        ),
+        (STAMPS, {"own_hosts": {"other.example.com"}}, Level.UNPROVEN),
+        (STAMPS, {"authserv_id": None}, Level.UNPROVEN),
+        (STAMPS.replace(b"com; spf=", b"com 1; spf/1 = "), {}, Level.PLAUSIBLE),
+    ],
+)
+def test_several_hops_are_as_many_as_the_policy_says(
+    stamps: bytes, policy: dict[str, Any], level: Level
+) -> None:
+    """Fewer or other ones, and the trace is not what was set up: nothing of it counts."""
+    hosts = {"mx.example.com", "store.example.com"}
+
+    assert judge(stamped(stamps), evolve(POLICY, **{"own_hosts": hosts, **policy})).level is level
+
+
+@pytest.mark.parametrize("stamps", [STAMPS, b""])
+def test_a_missing_return_path_says_neither(stamps: bytes) -> None:
+    """It was looked for, and is in the evidence as nothing found."""
+    raw = stamps + REPORT.partition(b"\r\n")[2]
+    verdict = judge(journal.decode(raw), POLICY)
+
+    assert Evidence(Sign.RETURN_PATH, Strength.NOTED, agrees=None) in verdict.evidence
+    assert verdict.level is Level.UNPROVEN
+
+
+def test_a_return_path_that_came_in_is_none() -> None:
+    """Only the one above our own line is of the server that delivered it."""
+    raw = STAMPS + REPORT
+    assert REPORT.startswith(b"Return-Path: <journalndr@")
+
+    assert judge(journal.decode(raw), POLICY).level is Level.UNPROVEN
+
+
+def test_the_decoder_claims_nothing_about_who_wrote_a_report() -> None:
+    """The same bytes with any stamps say the same, and there is no word for belief."""
+    fields = {field.name for field in attrs_fields(journal.JournalReport)}
+    reports_ = [stamped(), stamped(FOREIGN), journal.decode(REPORT)]
+
+    assert len({repr(report.to_dict()) for report in reports_}) == 1
+    assert fields.isdisjoint({"trust", "trusted", "verdict", "authentic", "level"})
 
 
 @pytest.mark.parametrize(
@@ -114,14 +192,7 @@ def test_a_stamp_of_ours_below_a_foreign_line_was_written_by_somebody() -> None:
 def test_a_mismatch_is_a_reason_to_quarantine(old: bytes, new: bytes, action: Action) -> None:
     """A wrong return path or tenant contradicts, whatever else agrees; the policy acts."""
     raw = REPORT.replace(old, new)
-    policy = Policy(
-        trusted_channel=True,
-        return_paths=POLICY.return_paths,
-        authserv_id=POLICY.authserv_id,
-        own_hosts=POLICY.own_hosts,
-        tenants=POLICY.tenants,
-        on_mismatch=action,
-    )
+    policy = evolve(POLICY, trusted_channel=True, on_mismatch=action)
     verdict = judge(stamped(raw=raw), policy)
 
     assert verdict.level is Level.CONTRADICTED
@@ -160,8 +231,8 @@ def test_a_null_return_path_can_be_expected() -> None:
     """Where no `JournalingReportNdrTo` is set, reports come from `<>`."""
     raw = REPORT.replace(b"<journalndr@example.onmicrosoft.com>", b"<>")
 
-    assert judge(journal.decode(raw), Policy(return_paths={"<>"})).level is Level.UNPROVEN
-    assert judge(journal.decode(raw), POLICY).level is Level.CONTRADICTED
+    assert judge(stamped(raw=raw), evolve(POLICY, return_paths={"<>"})).level is Level.PLAUSIBLE
+    assert judge(stamped(raw=raw), POLICY).level is Level.CONTRADICTED
 
 
 def test_no_repr_shows_an_address() -> None:

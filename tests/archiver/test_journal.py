@@ -1,0 +1,137 @@
+"""Journal reports in a run: evidence kept whole, messages shown, the rest held or listed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailarchive.archiver import Removal
+from mailarchive.decoding import NO_REPORT, JournalMailbox, Otherwise
+from mailarchive.errors import MalformedReport
+from mailarchive.journal import DefectCode, Disposition, JournalReport, Limits
+from mailarchive.journal.trust import Action, Policy
+from mailarchive.testing import messages, reports
+from mailarchive.testing.reports import Dialect
+
+if TYPE_CHECKING:
+    from support.world import World
+
+ORIGINAL = messages.message(sender="alice@corp.example", to=["bob@corp.example"])
+FATAL = ("envelope_missing", "original_missing", "too_many_originals")
+
+
+def report(*, original: bytes = ORIGINAL, **about: object) -> bytes:
+    """Return a report of the message to Bob, and to Carol without his knowledge."""
+    people = [
+        reports.recipient("bob@corp.example"),
+        reports.recipient("carol@corp.example", "bcc"),
+    ]
+    return reports.report(original, recipients=people, **about)  # type: ignore[arg-type]  # any of them
+
+
+@pytest.mark.parametrize("dialect", list(Dialect))
+def test_the_report_is_the_record_and_the_message_is_what_is_shown(
+    world: World, dialect: Dialect
+) -> None:
+    """Byte for byte both, and whoever the report names sees the message."""
+    raw = report(dialect=dialect)
+    world.source.add(raw)
+    done = world.run(decoder=JournalMailbox())
+
+    (entry,) = world.sink.entries.values()
+    assert entry.raw == raw
+    assert entry.provenance.is_report
+    for user in ("alice", "bob", "carol"):
+        assert world.sink.of(user) == [ORIGINAL]
+    assert (done.stored, done.quarantined, done.unexpected) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("code", list(DefectCode))
+def test_every_defect_is_archived_with_its_name_or_held(world: World, code: DefectCode) -> None:
+    """What a report must not be used for is kept whole; nothing else is held."""
+    raw = report(defects=[code])
+    world.source.add(raw)
+    done = world.run(decoder=JournalMailbox(), removal=Removal.when_archived())
+
+    if code in FATAL:
+        ((message, reason),) = world.quarantine.held.values()
+        assert message.raw == raw
+        assert str(code) in reason
+        assert world.source.contents() == [raw]
+        assert done.quarantined == 1
+    else:
+        (entry,) = world.sink.entries.values()
+        assert entry.raw == raw
+        assert str(code) in entry.provenance.defects
+        assert done.quarantined == 0
+
+
+def test_what_crosses_a_limit_is_held(world: World) -> None:
+    """Whole, with the limit for a reason."""
+    world.source.add(report())
+    done = world.run(decoder=JournalMailbox(limits=Limits(recipients=1)))
+
+    assert done.quarantined == 1
+    assert "limit" in next(iter(world.quarantine.held.values()))[1]
+
+
+@pytest.mark.parametrize("otherwise", list(Otherwise))
+def test_what_is_no_report_is_listed_and_stays(world: World, otherwise: Otherwise) -> None:
+    """Archived or held as was chosen; in the run's report either way, and never removed."""
+    ordinary = [ORIGINAL, messages.forward(report()), messages.bounce(ORIGINAL)]
+    for raw in [*ordinary, report()]:
+        world.source.add(raw)
+    done = world.run(decoder=JournalMailbox(otherwise), removal=Removal.when_archived())
+
+    assert done.unexpected == len(done.unexpected_refs) == 3
+    assert world.source.contents() == ordinary
+    held = 3 if otherwise is Otherwise.QUARANTINE else 0
+    assert (done.quarantined, done.stored, done.removed) == (held, 4 - held, 1)
+    if not held:
+        assert JournalMailbox()(ORIGINAL).unexpected == NO_REPORT
+
+
+@pytest.mark.parametrize(
+    ("policy", "held"),
+    [
+        (None, False),
+        (Policy(), False),
+        (Policy(tenants={"corp.example"}), True),
+        (Policy(tenants={"corp.example"}, on_mismatch=Action.ACCEPT), False),
+        (Policy(on_unproven=Action.QUARANTINE), True),
+        (Policy(on_unproven=Action.QUARANTINE, trusted_channel=True), False),
+    ],
+)
+def test_a_report_that_is_not_believed_is_held(
+    world: World, policy: Policy | None, held: bool
+) -> None:
+    """The policy decides, apart from reading; nothing that it refuses reaches anybody."""
+    raw = report()
+    world.source.add(raw)
+    done = world.run(decoder=JournalMailbox(policy=policy), removal=Removal.when_archived())
+
+    assert (done.quarantined, done.stored) == ((1, 0) if held else (0, 1))
+    assert [message.raw for message, _ in world.quarantine.held.values()] == [raw] * held
+
+
+@pytest.mark.parametrize("defect", ["sender_mismatch", "message_id_mismatch"])
+def test_a_contradiction_needs_a_trusted_channel(world: World, defect: str) -> None:
+    """An envelope that its original denies is held, unless nobody else can bring mail here."""
+    world.source.add(report(defects=[defect]))
+
+    assert world.run(decoder=JournalMailbox(policy=Policy())).quarantined == 1
+    trusted = JournalMailbox(policy=Policy(trusted_channel=True))
+    assert trusted(report(defects=[defect])).defects == (defect,)
+
+
+def test_a_refusal_says_why_and_what_was_read() -> None:
+    """The signs that disagree by name, no address, and the whole report for an operator."""
+    with pytest.raises(MalformedReport, match="contradicted by tenant") as caught:
+        JournalMailbox(policy=Policy(tenants={"corp.example"}))(report())
+
+    partial = caught.value.partial
+    assert isinstance(partial, JournalReport)
+    assert partial.disposition is Disposition.OK
+    assert caught.value.suggestions
+    assert "@" not in str(caught.value)
