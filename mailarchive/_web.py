@@ -11,7 +11,12 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
-import urllib3
+try:
+    import urllib3
+except ModuleNotFoundError as _error:
+    raise ModuleNotFoundError(
+        "Graph needs urllib3: pip install 'mailarchive[graph]'", name=_error.name
+    ) from _error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

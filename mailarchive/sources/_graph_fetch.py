@@ -1,0 +1,107 @@
+"""Reading messages by Graph, several at a time: its answers take long, and the wire is idle.
+
+Four requests are in flight for as long as there are messages to ask for; a message that
+came is handed on while the next ones are on their way.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, TypeAlias
+
+from attrs import define
+
+from mailarchive._model import SourceMessage, Unavailable
+from mailarchive.errors import AccessDenied
+from mailarchive.sources._graph_errors import Damaged, Kind, Refused, explained
+from mailarchive.sources._graph_folders import escaped, is_id
+from mailarchive.sources._graph_items import SELECT, Meta, meta
+from mailarchive.sources._graph_wire import TooLarge
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from mailarchive._model import MessageRef
+    from mailarchive.sources._graph_wire import Wire
+
+    Item: TypeAlias = SourceMessage | Unavailable | None
+
+_DOING = "reading a message"
+
+
+@define
+class Fetching:
+    """Hands over messages; `bad` counts those that Graph can never hand over."""
+
+    wire: Wire
+    user: str
+    metas: dict[str, Meta]
+    threads: ThreadPoolExecutor
+    bad: int = 0
+
+    def items(self, refs: Sequence[MessageRef]) -> Iterator[SourceMessage | Unavailable]:
+        """Yield each message as it comes; what is gone is left out; raises `SourceError`."""
+        left = iter(refs)
+        flying: set[Future[Item]] = set()
+        try:
+            self._fill(flying, left)
+            while flying:
+                done, flying = wait(flying, return_when=FIRST_COMPLETED)
+                for each in done:
+                    self._fill(flying, left)
+                    item = each.result()
+                    del each
+                    if item is not None:
+                        yield item
+                        del item
+                del done
+        finally:
+            for each in flying:
+                each.cancel()
+            wait(flying)
+
+    def _fill(self, flying: set[Future[Item]], left: Iterator[MessageRef]) -> None:
+        while len(flying) < self.wire.limits.in_flight:
+            ref = next(left, None)
+            if ref is None:
+                return
+            flying.add(self.threads.submit(self._one, ref))
+
+    def _one(self, ref: MessageRef) -> Item:
+        if not is_id(ref.key):
+            return Unavailable(ref, "its key is none of this source", permanent=True)
+        path = f"users/{self.user}/messages/{escaped(ref.key)}"
+        try:
+            known = self.metas.get(ref.key) or meta(self.wire.get(f"{path}?$select={SELECT}"))
+            raw = self.wire.mime(f"{path}/$value")
+        except Refused as error:
+            return self._refused(ref, path, error)
+        except Damaged as error:
+            return Unavailable(ref, f"Graph's answer is damaged: {error}")
+        except TooLarge:
+            return Unavailable(ref, "the message is larger than the limit", permanent=True)
+        return SourceMessage(ref, raw, known.received_at, known.flags)
+
+    def _refused(self, ref: MessageRef, path: str, error: Refused) -> Item:
+        """Tell what concerns this message alone from what stops the run."""
+        match error.kind:
+            case Kind.GONE:
+                return None
+            case Kind.BAD_ITEM:
+                self.bad += 1
+                return Unavailable(ref, f"Graph cannot make it a message: {error}", permanent=True)
+            case Kind.ODD | Kind.NO_FOLDER | Kind.CHANGED | Kind.LOST:
+                return Unavailable(ref, f"Graph does not hand it over: {error}")
+            case Kind.DENIED:
+                return self._denied(ref, path, error)
+        raise explained(self.wire.place, _DOING, error) from None
+
+    def _denied(self, ref: MessageRef, path: str, error: Refused) -> Item:
+        """Ask for less: one protected message must not stop the others."""
+        try:
+            self.wire.get(f"{path}?$select=id")
+        except (Refused, Damaged):
+            denied = explained(self.wire.place, _DOING, error)
+            assert isinstance(denied, AccessDenied)
+            raise denied from None
+        return Unavailable(ref, f"Graph allows nobody to read it: {error}")

@@ -1,0 +1,86 @@
+"""Removing messages by Graph: to where users can still recover them, and only the same ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from mailarchive._model import Kept, Removed, Vanished
+from mailarchive.sources._graph_errors import Damaged, Kind, Refused, damaged, explained
+from mailarchive.sources._graph_folders import escaped, is_id
+from mailarchive.sources._graph_items import FLAGGED, meta
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from mailarchive._model import Archived, MessageRef, RemovalResult
+    from mailarchive.sources._graph_items import Meta
+    from mailarchive.sources._graph_wire import Wire
+
+_DOING = "removing a message"
+_SELECT = "id,changeKey,parentFolderId,flag"
+TRASH = "deleteditems"
+
+
+@frozen
+class Removing:
+    """Moves messages to a folder, or deletes them softly where `target` is `None`.
+
+    `target_id` is the id of that folder, where a message is that has been removed.
+    """
+
+    wire: Wire
+    user: str
+    target: str | None
+
+    def results(self, archived: Sequence[Archived]) -> Iterator[RemovalResult]:
+        """Yield what became of each, in order; raises `SourceError`."""
+        for each in archived:
+            try:
+                yield self._one(each.ref)
+            except Refused as error:
+                raise explained(self.wire.place, _DOING, error) from None
+            except Damaged as error:
+                raise damaged(self.wire.place, _DOING, error) from None
+
+    def _one(self, ref: MessageRef) -> RemovalResult:
+        if not is_id(ref.key):
+            return Kept(ref, "its key is none of this source")
+        path = f"users/{self.user}/messages/{escaped(ref.key)}"
+        try:
+            now = meta(self.wire.get(f"{path}?$select={_SELECT}"))
+        except Refused as error:
+            if error.kind is Kind.GONE:
+                return Vanished(ref)
+            raise
+        if now.parent is not None and now.parent != ref.folder:
+            return Vanished(ref)  # somebody moved it, perhaps we did
+        why = _why_not(ref, now)
+        return Kept(ref, why) if why else self._take(ref, path, now)
+
+    def _take(self, ref: MessageRef, path: str, now: Meta) -> RemovalResult:
+        """Remove it unless it changes in this moment, which `If-Match` tells the server."""
+        try:
+            if self.target is None:
+                self.wire.send("DELETE", path, etag=now.etag)
+            else:
+                body = {"destinationId": self.target}
+                self.wire.send("POST", f"{path}/move", body=body, etag=now.etag)
+        except Refused as error:
+            if error.kind is Kind.CHANGED:
+                return Kept(ref, "changed while it was removed")
+            if error.kind is Kind.GONE:
+                return Vanished(ref)
+            raise
+        return Removed(ref)
+
+
+def _why_not(ref: MessageRef, now: Meta) -> str | None:
+    if now.revision is None or now.etag is None:
+        return "the server does not tell its version"
+    if now.revision != ref.revision:
+        return "changed since it was archived"
+    if FLAGGED in now.flags:
+        return "flagged"
+    return None

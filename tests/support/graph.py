@@ -1,0 +1,117 @@
+"""A mailbox on the loopback Graph server, and a clock that only sleeping moves."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field, frozen
+from typing_extensions import override
+
+from mailarchive.sources.graph import FolderChoice, GraphLimits, GraphSource, SeenIds
+from mailarchive.testing.source_contract import SourceWorld
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from mailarchive import MessageRef, SourceMessage, Unavailable
+    from mailarchive.abc import Source
+    from mailarchive.testing.graph_server import GraphServer, MailboxStore
+
+ANN = "ann@contoso.example"
+QUICK = GraphLimits(page=5, first_backoff=0.5)
+
+
+@define
+class Time:
+    """A clock that stands still until somebody sleeps; `slept` are all waits."""
+
+    now: datetime = datetime(2026, 11, 25, 12, tzinfo=UTC)
+    slept: list[float] = field(factory=list)
+    _lock: threading.Lock = field(factory=threading.Lock)
+
+    def clock(self) -> datetime:
+        """What time it is."""
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Let so many seconds pass at once."""
+        with self._lock:
+            self.slept.append(seconds)
+            self.now += timedelta(seconds=seconds)
+
+    def pass_by(self, **given: float) -> None:
+        """Let time pass."""
+        self.now += timedelta(**given)
+
+
+@frozen
+class GraphWorld(SourceWorld):
+    """Ann's inbox."""
+
+    server: GraphServer
+    time: Time
+    seen: Path | None = None
+
+    @property
+    def store(self) -> MailboxStore:
+        """Ann's mailbox, as it is."""
+        return self.server.mailbox(ANN)
+
+    @override
+    def source(self, **given: Any) -> Source:
+        """The inbox alone, five messages a page."""
+        return self.graph(**{"folders": FolderChoice.only("Inbox")} | given)
+
+    def graph(self, **given: Any) -> GraphSource:
+        """Ann's mailbox."""
+        settings: dict[str, Any] = {
+            "cloud": self.server.cloud,
+            "limits": QUICK,
+            "clock": self.time.clock,
+            "sleep": self.time.sleep,
+            "seen": None if self.seen is None else SeenIds(self.seen),
+        }
+        tokens = given.pop("tokens", self.server.tokens)
+        return GraphSource(given.pop("mailbox", ANN), tokens, **settings | given)
+
+    @override
+    def deliver(self, raws: Sequence[bytes]) -> None:
+        """As mail comes."""
+        for raw in raws:
+            self.store.deliver(raw)
+
+    @override
+    def lose(self, ref: MessageRef) -> None:
+        """For good."""
+        self.store.lose(ref.key)
+
+    @override
+    def flag(self, ref: MessageRef) -> None:
+        """Without a new change key, so that the flag alone is what keeps it."""
+        self.store.items[ref.key].flagged = True
+
+    @override
+    def look(self) -> object:
+        """Versions and states of everything."""
+        return [
+            (item.id, item.change, item.read, item.flagged, item.folder.id)
+            for item in self.store.items.values()
+        ]
+
+
+def mail(count: int, start: int = 0) -> list[bytes]:
+    """So many short messages, all different."""
+    return [
+        b"From: a@contoso.example\r\nTo: ann@contoso.example\r\nSubject: %d\r\n"
+        b"Message-ID: <%d@contoso.example>\r\n\r\nbody %d\r\n" % (n, n, n)
+        for n in range(start, start + count)
+    ]
+
+
+def read_all(source: Source, folder: str = "Inbox") -> list[SourceMessage | Unavailable]:
+    """Everything in a folder, with a page fetched as soon as it is listed."""
+    (wanted,) = [each for each in source.folders() if each.name == folder]
+    return [item for page in source.scan(wanted) for item in source.fetch(page.refs)]
