@@ -31,13 +31,13 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def make_folder(folder: Path, fuse: Fuse = no_fuse) -> None:
-    """Create `folder` and whatever is missing above it, durably."""
+def make_folder(folder: Path, fuse: Fuse = no_fuse, *, mode: int = 0o777) -> None:
+    """Create `folder`, with these rights, and whatever is missing above it, durably."""
     if folder.is_dir():
         return
     make_folder(folder.parent, fuse)
     fuse("mkdir")
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(mode, exist_ok=True)
     sync_folder(folder.parent)
 
 

@@ -20,7 +20,9 @@ The tree says *where* it happened::
     │   ├── SinkFull                no room
     │   ├── SinkNotWritable         not allowed to write there
     │   ├── ReceiptMismatch         the sink stored, or says it stored, something else
-    │   └── SinkCorrupt             what is stored there is damaged
+    │   ├── SinkCorrupt             what is stored there is damaged
+    │   │   └── HistoryChanged      it is no continuation of what was signed
+    │   └── NotProven               a proof does not show what it should
     ├── StateError                  checkpoints, locks and the quarantine
     │   └── AlreadyRunning          another run of the same job holds the lock
     ├── ConfigurationError          a setting is missing, unknown, broken or contradicts another
@@ -49,11 +51,13 @@ __all__ = [
     "ConfigurationError",
     "DecodeError",
     "DirectoryError",
+    "HistoryChanged",
     "LimitExceeded",
     "MailArchiveError",
     "MailboxNotFound",
     "MalformedReport",
     "NotAJournalReport",
+    "NotProven",
     "ReceiptMismatch",
     "SinkCorrupt",
     "SinkError",
@@ -218,6 +222,18 @@ class SinkCorrupt(SinkError):
     """What the archive holds is not what it once acknowledged."""
 
     code = "sink-corrupt"
+
+
+class HistoryChanged(SinkCorrupt):
+    """The archive is no continuation of what was once signed: taken back, or altered."""
+
+    code = "history-changed"
+
+
+class NotProven(SinkError):
+    """A proof does not show what it should: of another message, log, key or history."""
+
+    code = "not-proven"
 
 
 class StateError(MailArchiveError):

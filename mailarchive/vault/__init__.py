@@ -8,19 +8,30 @@ from __future__ import annotations
 
 from mailarchive.vault._audit import AuditedEntry, Auditor, AuditReading
 from mailarchive.vault._record import PRIVATE_HEADERS
+from mailarchive.vault._seal import Anchored, Seal
 from mailarchive.vault._vault import Vault
 from mailarchive.vault._verify import Finding, Level, VerifyReport
 from mailarchive.vault._views import Filters, View, ViewedMessage
+from mailarchive.vault.proofs import ConsistencyProof, InclusionProof, LogCheckpoint, VerifierKey
+from mailarchive.vault.signing import FileSigner, Signer
 
 __all__ = [
     "PRIVATE_HEADERS",
+    "Anchored",
     "AuditReading",
     "AuditedEntry",
     "Auditor",
+    "ConsistencyProof",
+    "FileSigner",
     "Filters",
     "Finding",
+    "InclusionProof",
     "Level",
+    "LogCheckpoint",
+    "Seal",
+    "Signer",
     "Vault",
+    "VerifierKey",
     "VerifyReport",
     "View",
     "ViewedMessage",

@@ -9,6 +9,7 @@ from attrs import field, frozen
 
 from mailarchive._model import UserId
 from mailarchive.errors import Unsupported
+from mailarchive.vault import _leaf
 from mailarchive.vault._errors import index_disagrees
 from mailarchive.vault._manifest import BAD_JSON, READING, Fact
 from mailarchive.vault._reading import location
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
         Provenance,
     )
     from mailarchive.vault._index import Line
+    from mailarchive.vault._note import LogCheckpoint
     from mailarchive.vault._reading import Reading
     from mailarchive.vault._record import Record
+    from mailarchive.vault.proofs import InclusionProof
 
 _PAGE = 500
 
@@ -53,6 +56,7 @@ class AuditedEntry:
     provenance: Provenance
     location: str | None
     _record: Record = field(repr=False, eq=False, alias="record")
+    _line: Line = field(repr=False, eq=False, alias="line")
     _reading: Reading = field(repr=False, eq=False, alias="reading")
 
     def raw(self) -> bytes:
@@ -70,6 +74,16 @@ class AuditedEntry:
         """Return the message that people read, nothing left out; raises as `raw` does."""
         content = self._reading.content(self._record)
         return self.raw() if content is None else content
+
+    def proof(self, checkpoint: LogCheckpoint | None = None) -> InclusionProof:
+        """Return the proof that this entry is in the log, everything about it shown.
+
+        It is under `checkpoint`, or under the newest.  Raises `Unsupported` where that
+        does not cover the entry, `SinkCorrupt` and `SinkError`.
+        """
+        reading, line = self._reading, self._line
+        shown = (_leaf.RAW, _leaf.CONTENT, _leaf.LINE)
+        return reading.proving.line(reading.manifest(line), line.line, shown, checkpoint)
 
 
 @frozen
@@ -162,6 +176,7 @@ class Auditor:
             provenance=record.provenance,
             location=None if found is None else location(found),
             record=record,
+            line=line,
             reading=self._reading,
         )
 

@@ -116,6 +116,16 @@ class Disk:
         self.fuse("rename")
         os.rename(old, new, src_dir_fd=within, dst_dir_fd=within)
 
+    def remove(self, name: str, within: int) -> None:
+        """Remove a file that can be made again."""
+        self.fuse("remove")
+        os.unlink(name, dir_fd=within)
+
+    def remove_folder(self, name: str, within: int) -> None:
+        """Remove an empty folder."""
+        self.fuse("remove folder")
+        os.rmdir(name, dir_fd=within)
+
     def read_back(self, handle: int, data: bytes, offset: int) -> None:
         """Compare what is on the medium with `data`; raises `OSError` where it differs."""
         evict(handle, offset, len(data))

@@ -117,3 +117,11 @@ def os_errors(doing: str) -> Iterator[None]:
         raise SinkError(
             words, suggestions=["check the disk and the system's log, then try again"]
         ) from error
+
+
+def log_damage(file: str, words: str) -> SinkCorrupt:
+    """Return the error for a file of the log that is not what it must be."""
+    return SinkCorrupt(
+        f"the log's file {file} {words}",
+        suggestions=["verify the vault at the level log; sealing it makes the log's tiles anew"],
+    )

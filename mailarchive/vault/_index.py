@@ -236,6 +236,16 @@ class Index:
         """Whether a manifest is in the index."""
         return bool(self.rows("SELECT 1 FROM batch WHERE digest = ?", (manifest.value,)))
 
+    def batches(self, after: int, upto: int | None = None) -> list[Line]:
+        """Return where the manifests with these numbers are, in the order of the batches."""
+        rows = self.rows(
+            "SELECT b.n, b.digest, p.name, b.offset FROM batch b JOIN pack p ON p.n = b.pack"
+            " WHERE b.sequence > ? AND b.sequence <= coalesce(?, b.sequence)"
+            " ORDER BY b.sequence, b.n",
+            (after, upto),
+        )
+        return [Line(n, Digest(digest), pack, at, 0) for n, digest, pack, at in rows]
+
     def lines(self, condition: str, values: Iterable[Any], *, table: str = "entry") -> list[Line]:
         """Return where lines of entries or facts are; `condition` is on the table `t`."""
         rows = self.rows(

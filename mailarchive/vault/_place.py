@@ -105,6 +105,10 @@ class Place:
         """Return the open folder of the packs."""
         return self._open().packs
 
+    def volume(self) -> int:
+        """Return the open folder of the volume."""
+        return self._open().volume
+
     def _open(self) -> _Handles:
         if self._handles is None:
             raise closed()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mailarchive.vault._index import Found, Index, Line
     from mailarchive.vault._manifest import Manifest
     from mailarchive.vault._packs import Packs
+    from mailarchive.vault._prove import Proving
     from mailarchive.vault._record import Record
 
 _KEPT = 16
@@ -37,11 +38,12 @@ def location(found: Found) -> str:
 class Reading:
     """Reads manifests and messages of one open vault; may be shared by threads."""
 
-    def __init__(self, vault: str, packs: Packs, index: Index) -> None:
-        """Read what `index` finds in `packs`."""
+    def __init__(self, vault: str, packs: Packs, index: Index, proving: Proving) -> None:
+        """Read what `index` finds in `packs`; `proving` shows that it is in the log."""
         self.vault = vault
         self.packs = packs
         self.index = index
+        self.proving = proving
         self._manifests: OrderedDict[Digest, Manifest] = OrderedDict()
         self._lock = threading.Lock()
 

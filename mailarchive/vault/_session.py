@@ -5,18 +5,21 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from mailarchive.errors import SinkCorrupt, SinkError
 from mailarchive.vault._disk import Disk
 from mailarchive.vault._errors import read_only
 from mailarchive.vault._fulltext import FullText
 from mailarchive.vault._index import Index
+from mailarchive.vault._log import LogFolder
 from mailarchive.vault._packing import Packing
 from mailarchive.vault._packs import Packs
 from mailarchive.vault._place import Place
+from mailarchive.vault._prove import Proving
 from mailarchive.vault._reading import Reading
 from mailarchive.vault._recovery import Recovery, apply, survey, that_count
+from mailarchive.vault._seal import Sealing
 from mailarchive.vault._verify import Verification
 from mailarchive.vault._writer import Draft, Writer
 
@@ -28,8 +31,11 @@ if TYPE_CHECKING:
     from mailarchive._model import Digest
     from mailarchive.vault._manifest import Fact
     from mailarchive.vault._packing import Prepared
+    from mailarchive.vault._seal import Seal
     from mailarchive.vault._verify import Level, VerifyReport
     from mailarchive.vault._writer import Packed
+    from mailarchive.vault.anchors import Anchor
+    from mailarchive.vault.signing import Signer
 
 
 _MOST_ENTRIES = 2_000
@@ -66,7 +72,8 @@ class Session:
             self.packs = Packs(vault, self.place.packs)
             self.index = self._readable_index() if settings.read_only else self._index()
             stack.callback(self.index.close)
-            self.reading = Reading(vault, self.packs, self.index)
+            self.proving = Proving(self.place, disk)
+            self.reading = Reading(vault, self.packs, self.index, self.proving)
             self.fulltext = FullText(
                 self.place.fulltext, vault, self.reading, read_only=settings.read_only
             )
@@ -168,6 +175,19 @@ class Session:
         self.refuse_read_only()
         with self.place.writing():
             self._recovery.rebuild()
+
+    def seal(self, signer: Signer, anchors: Sequence[Anchor]) -> Seal:
+        """Give places in the log to what has none, and have a signer sign for all of it."""
+        self.refuse_read_only()
+        opened = LogFolder.open(self.place.volume(), self._disk, create=True)
+        assert opened is not None
+        with opened as log, log.sealing():
+            with self.place.writing():
+                self._recovery.adopt(look_around=True)
+            sealing = Sealing(self.packs, self.index, log, self.place.identity.origin)
+            made = sealing.run(signer)
+            anchored = [sealing.anchor(made.checkpoint, each) for each in anchors]
+        return evolve(made, anchored=tuple(anchored))
 
     def verify(self, level: Level, on_progress: Callable[[int, int], None] | None) -> VerifyReport:
         """Compare the packs, and the index on the disk as it is now; raises `OSError`."""

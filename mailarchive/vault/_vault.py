@@ -9,6 +9,7 @@ Laws, each with a test:
 5. A view shows a user what that user owns, and of it what that user may know.
 6. Everything that is read is compared with the digest that it was stored under.
 7. The index follows from the packs: deleted and rebuilt, it gives the same views.
+8. Nothing is signed that does not continue what was signed before.
 """
 
 from __future__ import annotations
@@ -33,18 +34,28 @@ from mailarchive.vault._reading import location
 from mailarchive.vault._session import Session, Settings
 from mailarchive.vault._verify import Level, VerifyReport
 from mailarchive.vault._views import View
+from mailarchive.vault.signing import FileSigner
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from mailarchive._durable import Fuse
     from mailarchive._model import ArchiveEntry, Digest, UserId
     from mailarchive.vault._index import Found
+    from mailarchive.vault._note import LogCheckpoint
+    from mailarchive.vault._seal import Seal
+    from mailarchive.vault.anchors import Anchor
+    from mailarchive.vault.proofs import ConsistencyProof
+    from mailarchive.vault.signing import Signer
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _is_inside(folder: Path, vault: Path) -> bool:
+    return folder.resolve().is_relative_to(vault.resolve())
 
 
 @final
@@ -220,6 +231,44 @@ class Vault(Sink):
         `on_progress` is told the number as it grows.  Raises `SinkError`.
         """
         return self._opened().fulltext.catch_up(on_progress)
+
+    @property
+    def origin(self) -> str:
+        """The name of this vault's log, which its checkpoints and their signatures carry."""
+        return self._opened().place.identity.origin
+
+    def seal(self, signer: Signer, anchors: Iterable[Anchor] = ()) -> Seal:
+        """Return a signed checkpoint over everything that is in the vault now.
+
+        Each anchor is handed the checkpoint unless it has it; what fails there is in
+        `Seal.anchored`, and is tried again at the next seal.  With nothing new nothing is
+        signed.  Raises `HistoryChanged` where the vault is no continuation of the newest
+        checkpoint that it or the signer knows, `SinkCorrupt` where it must be repaired
+        first, `ConfigurationError` for a signer that is kept inside the vault, and
+        `SinkError`.
+        """
+        session = self._opened()
+        if isinstance(signer, FileSigner) and _is_inside(signer.folder, self._settings.path):
+            raise ConfigurationError(
+                "the signer's folder is inside the vault, and would be taken back with it",
+                suggestions=["give a folder elsewhere, best on another disk or machine"],
+            )
+        with os_errors("sealing the vault"):
+            return session.seal(signer, tuple(anchors))
+
+    def checkpoints(self) -> tuple[LogCheckpoint, ...]:
+        """Return the checkpoints that are saved in the vault, the smallest first."""
+        return self._opened().proving.checkpoints()
+
+    def consistency(
+        self, old: LogCheckpoint, new: LogCheckpoint | None = None
+    ) -> ConsistencyProof:
+        """Return the proof that the log under `new`, or the newest, only adds to `old`.
+
+        Raises `NotProven` where it does not, `Unsupported` where nothing is sealed,
+        `SinkCorrupt` and `SinkError`.
+        """
+        return self._opened().proving.consistency(old, new)
 
     def rebuild(self) -> None:
         """Make the index anew from the packs alone; raises `SinkError`."""

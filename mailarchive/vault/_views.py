@@ -10,7 +10,7 @@ from typing_extensions import Unpack
 
 from mailarchive._model import Address, Recipient, UserId
 from mailarchive.errors import SinkError, Unsupported
-from mailarchive.vault import _knowledge, _record
+from mailarchive.vault import _knowledge, _leaf, _record
 from mailarchive.vault._apply import one_spelling, user_bytes
 from mailarchive.vault._errors import index_disagrees
 from mailarchive.vault._manifest import BAD_JSON
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mailarchive.vault._fulltext import FullText
+    from mailarchive.vault._index import Line
+    from mailarchive.vault._note import LogCheckpoint
     from mailarchive.vault._reading import Reading
     from mailarchive.vault._record import Record, Summary
+    from mailarchive.vault.proofs import InclusionProof
 
 _PAGE = 200
 _MOST_COPIES = 100
@@ -82,6 +85,16 @@ class ViewedMessage:
         `SinkCorrupt`, `SinkError`.
         """
         return self._view._report(self.key, copy)  # noqa: SLF001 - a message is a part of its view
+
+    def proof(self, copy: int = 0, checkpoint: LogCheckpoint | None = None) -> InclusionProof:
+        """Return the proof that the message, as `content` gives it, is in the log.
+
+        It is under `checkpoint`, or under the newest, and shows the digest of the message
+        and nothing else.  Raises `Unsupported` where the checkpoint does not cover it, and
+        where header fields are left out of what this user sees, so that the digest would
+        be of something else; `SinkCorrupt`, `SinkError`.
+        """
+        return self._view._proof(self.key, copy, checkpoint)  # noqa: SLF001 - a message is a part of its view
 
 
 class Filters(TypedDict, total=False):
@@ -256,8 +269,8 @@ class View:
         except BAD_JSON as error:
             raise index_disagrees("a summary that cannot be read") from error
 
-    def _entry(self, key: str, copy: int) -> tuple[Record, bool]:
-        """The entry of a copy as its manifest has it, and whether this user sent it."""
+    def _line(self, key: str, copy: int) -> Line:
+        """Where the entry of a copy is."""
         found = self._find(key)
         rows = (
             []
@@ -276,7 +289,11 @@ class View:
         lines = self._reading.index.lines("t.n = ?", rows[0])
         if not lines:
             raise index_disagrees("an entry of no batch")
-        record = self._reading.record(lines[0])
+        return lines[0]
+
+    def _entry(self, key: str, copy: int) -> tuple[Record, bool]:
+        """The entry of a copy as its manifest has it, and whether this user sent it."""
+        record = self._reading.record(self._line(key, copy))
         owner = record.owner_named(self._user)
         if owner is None:
             raise index_disagrees("the user does not own this entry")
@@ -302,6 +319,17 @@ class View:
         if not record.provenance.is_report:
             raise Unsupported("this message was not journaled, so that there is no report of it")
         return self._reading.stored(record.raw)
+
+    def _proof(self, key: str, copy: int, checkpoint: LogCheckpoint | None) -> InclusionProof:
+        record, _ = self._entry(key, copy)
+        if self._content(key, copy) != self._reading.content(record):
+            raise Unsupported(
+                "this user sees the message without some header fields, and cannot prove it",
+                suggestions=["let the sender, or an auditor, prove it"],
+            )
+        line = self._line(key, copy)
+        manifest = self._reading.manifest(line)
+        return self._reading.proving.line(manifest, line.line, (_leaf.CONTENT,), checkpoint)
 
 
 _USER = "(SELECT n FROM user WHERE id = ?)"

@@ -1,0 +1,102 @@
+"""What the log says of a batch: a leaf for the batch, and one for each entry and fact.  Pure.
+
+A leaf names no person and no message.  It holds commitments: SHA-256 over a salt and what
+is committed to.  The salts follow from the one in the manifest's head, each from its own
+line, so that showing one message to somebody opens nothing else.  Leaves follow from the
+bytes of a manifest as they stand in the pack: no key is needed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+
+from mailarchive.vault import _record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mailarchive.vault._manifest import Manifest
+
+RAW = "raw"
+"""The commitment to the digest of the record."""
+CONTENT = "content"
+"""The commitment to the digest of the message that people read."""
+LINE = "record"
+"""The commitment to the line of the manifest: everything that is known about the entry."""
+
+
+@frozen
+class Opened:
+    """What a commitment of a leaf stands for: `value` under `salt`.
+
+    For `raw` and `content` the value is a SHA-256 digest, for `record` a line of JSON.
+    """
+
+    label: str
+    salt: bytes = field(repr=False)
+    value: bytes = field(repr=False)
+
+    def commitment(self) -> str:
+        """Return what the leaf holds for it."""
+        return hashlib.sha256(self.salt + self.value).hexdigest()
+
+
+def leaves(manifest: Manifest) -> Iterator[bytes]:
+    """Yield the leaves of a batch in the order of its lines; raises one of `BAD_JSON`."""
+    head = manifest.head
+    yield _dump(
+        {
+            "kind": "batch",
+            "batch": head.sequence,
+            "manifest": manifest.digest.hex,
+            "pack": head.pack,
+        }
+    )
+    for number in range(1 + head.objects, len(manifest.lines)):
+        yield leaf(manifest, number)
+
+
+def leaf(manifest: Manifest, number: int) -> bytes:
+    """Return the leaf of the entry or fact on one line; raises one of `BAD_JSON`."""
+    opened = openings(manifest, number)
+    kind = "entry" if len(opened) > 1 else "fact"
+    tree: dict[str, Any] = {each.label: each.commitment() for each in opened}
+    return _dump({"kind": kind, "batch": manifest.head.sequence, "line": number, **tree})
+
+
+def openings(manifest: Manifest, number: int) -> list[Opened]:
+    """Return what the leaf of one line commits to; raises one of `BAD_JSON`."""
+    line = manifest.lines[number]
+    values = {LINE: line, **_digests(json.loads(line))}
+    return [
+        Opened(label, _salt(manifest.head.salt, label, number), value)
+        for label, value in values.items()
+    ]
+
+
+def _digests(tree: Any) -> dict[str, bytes]:
+    if tree["kind"] != "entry":
+        return {}
+    raw = tree["raw"]
+    first = tree["originals"][0] if tree.get("originals") else {}
+    content = tree.get("content") or first.get("raw") or (None if tree.get("is_report") else raw)
+    found = {RAW: _record.digest(raw).value}
+    if content is not None:
+        found[CONTENT] = _record.digest(content).value
+    return found
+
+
+def _salt(salt: bytes, label: str, number: int) -> bytes:
+    return hmac.digest(salt, f"{label}:{number}".encode("ascii"), "sha256")
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=True, sort_keys=True, separators=(",", ":"))
+
+
+def _dump(tree: dict[str, Any]) -> bytes:
+    return _ENCODER.encode(tree).encode("ascii")
