@@ -27,6 +27,8 @@ EVERYTHING = ".[graph,oauth,objects,postgres,smtp,testing,timestamps]"
 SERVERS = {
     "/usr/sbin/dovecot": "dovecot-imapd",
     "/usr/lib/dovecot/lmtp": "dovecot-lmtpd",
+    "/usr/bin/git": "git",
+    "/usr/bin/openssl": "openssl",
     "/usr/bin/strace": "strace",
     "/usr/bin/zstd": "zstd",
 }

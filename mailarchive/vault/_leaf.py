@@ -75,7 +75,7 @@ def openings(manifest: Manifest, number: int) -> list[Opened]:
     values = {LINE: line, **_digests(json.loads(line))}
     return [
         Opened(label, _salt(manifest.head.salt, label, number), value)
-        for label, value in values.items()
+        for label, value in sorted(values.items())
     ]
 
 
