@@ -28,9 +28,13 @@ SERVERS = {
     "/usr/sbin/dovecot": "dovecot-imapd",
     "/usr/lib/dovecot/lmtp": "dovecot-lmtpd",
     "/usr/bin/git": "git",
+    "/usr/bin/java": "default-jre-headless",
+    "/usr/bin/node": "nodejs",
+    "/usr/bin/npm": "npm",
     "/usr/bin/openssl": "openssl",
     "/usr/bin/strace": "strace",
     "/usr/bin/zstd": "zstd",
+    "/usr/share/davmail/davmail.jar": "davmail",
 }
 """What the tests start beside Python, and the Debian package that has it."""
 

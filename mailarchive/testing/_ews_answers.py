@@ -9,7 +9,7 @@ from xml.sax.saxutils import quoteattr
 
 from attrs import define, field, frozen
 
-from mailarchive.testing._ews_restrict import Restriction
+from mailarchive.testing._ews_restrict import Restriction, of_folder, of_item
 from mailarchive.testing._ews_shapes import (
     MESSAGES,
     TYPES,
@@ -174,13 +174,14 @@ def find_folder(caller: Caller, request: Element) -> Iterator[str]:
     shape = Shape.of(request.find(f"{MESSAGES}FolderShape"))
     deep = request.attrib["Traversal"] == "Deep"
     view = request.find(f"{MESSAGES}IndexedPageFolderView")
+    wanted = Restriction.of(request.find(f"{MESSAGES}Restriction"))
 
     def one(target: Element) -> str:
         mailbox, top = caller.folder(target)
         if deep and mailbox is caller.world.public:
             raise Denied("ErrorInvalidOperation")
         found = mailbox.below(top) if deep else _children(mailbox, top)
-        some, paging = _page([f for f in found if not f.search or deep], view)
+        some, paging = _page([f for f in found if wanted.holds(of_folder(f))], view)
         inner = "".join(folder_xml(f, shape, len(_children(mailbox, f))) for f in some)
         return f"<m:RootFolder {paging}><t:Folders>{inner}</t:Folders></m:RootFolder>"
 
@@ -209,7 +210,7 @@ def find_item(caller: Caller, request: Element) -> Iterator[str]:
     def one(target: Element) -> str:
         _, folder = caller.folder(target)
         newest = sorted(folder.items.values(), key=lambda item: item.received_at, reverse=True)
-        found = [i for i in newest if i.associated is associated and wanted.holds(i)]
+        found = [i for i in newest if i.associated is associated and wanted.holds(of_item(i))]
         some, paging = _page(found, view)
         inner = "".join(item_xml(i, folder, shape, "", caller.world.fraction) for i in some)
         return f"<m:RootFolder {paging}><t:Items>{inner}</t:Items></m:RootFolder>"

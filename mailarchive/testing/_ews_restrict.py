@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from attrs import frozen
 
-from mailarchive.testing._ews_shapes import TYPES, Extended, Head, moment, value_of
+from mailarchive.testing._ews_shapes import TYPES, Extended, Head, folder_value, moment, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from xml.etree.ElementTree import Element
 
-    from mailarchive.testing._ews_store import EwsItem
+    from mailarchive.testing._ews_store import EwsFolder, EwsItem
 
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "IsEqualTo": operator.eq,
@@ -25,9 +25,13 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
+Lookup: TypeAlias = "Callable[[Element], str | None]"
+"""Gives the value of the property that a path stands for."""
+
+
 @frozen
 class Restriction:
-    """What an item must be like to be found; `None` finds everything."""
+    """What must hold for something to be found; `None` finds everything."""
 
     top: Element | None
 
@@ -36,18 +40,18 @@ class Restriction:
         """Read the restriction of a request."""
         return cls(None if restriction is None else restriction[0])
 
-    def holds(self, item: EwsItem) -> bool:
-        """Return whether an item is found."""
-        return self.top is None or _holds(self.top, item)
+    def holds(self, value: Lookup) -> bool:
+        """Return whether what has these values is found."""
+        return self.top is None or _holds(self.top, value)
 
 
-def _holds(node: Element, item: EwsItem) -> bool:
+def _holds(node: Element, lookup: Lookup) -> bool:
     kind = node.tag.removeprefix(TYPES)
     if kind in {"And", "Or"}:
-        return (all if kind == "And" else any)(_holds(each, item) for each in node)
+        return (all if kind == "And" else any)(_holds(each, lookup) for each in node)
     if kind == "Not":
-        return not _holds(node[0], item)
-    value = _value(node[0], item)
+        return not _holds(node[0], lookup)
+    value = lookup(node[0])
     if kind == "Exists" or value is None:
         return value is not None
     constant = node.find(f".//{TYPES}Constant")
@@ -59,14 +63,31 @@ def _holds(node: Element, item: EwsItem) -> bool:
     return _COMPARE[kind](value, wanted)
 
 
-def _value(path: Element, item: EwsItem) -> str | None:
-    if path.tag == f"{TYPES}ExtendedFieldURI":
-        return value_of(item, Extended.of(path))
+def of_item(item: EwsItem) -> Lookup:
+    """Return the values of an item."""
     known: dict[str, Callable[[], str]] = {
         "item:DateTimeReceived": lambda: moment(item.received_at),
         "item:ItemClass": lambda: item.item_class,
         "item:Subject": lambda: Head(item.raw).get("Subject"),
         "message:IsRead": lambda: str(item.read).lower(),
     }
-    read = known.get(path.attrib.get("FieldURI", ""))
-    return None if read is None else read()
+
+    def lookup(path: Element) -> str | None:
+        if path.tag == f"{TYPES}ExtendedFieldURI":
+            return value_of(item, Extended.of(path))
+        read = known.get(path.attrib.get("FieldURI", ""))
+        return None if read is None else read()
+
+    return lookup
+
+
+def of_folder(folder: EwsFolder) -> Lookup:
+    """Return the values of a folder."""
+    known = {"folder:DisplayName": folder.name, "folder:FolderClass": folder.folder_class}
+
+    def lookup(path: Element) -> str | None:
+        if path.tag == f"{TYPES}ExtendedFieldURI":
+            return folder_value(folder, Extended.of(path))
+        return known.get(path.attrib.get("FieldURI", ""))
+
+    return lookup

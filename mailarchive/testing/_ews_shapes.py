@@ -27,6 +27,7 @@ MESSAGES = "{http://schemas.microsoft.com/exchange/services/2006/messages}"
 
 _READ, _UNSENT, _ASSOCIATED = 0x1, 0x8, 0x40
 _FLAGGED = "2"
+_MIME = "item:MimeContent"
 
 
 def text_of(value: str) -> str:
@@ -84,10 +85,11 @@ class Shape:
             return cls()
         uris = shape.find(f"{TYPES}AdditionalProperties")
         paths: Iterable[Element] = () if uris is None else uris
+        names = frozenset(p.attrib["FieldURI"] for p in paths if p.tag == f"{TYPES}FieldURI")
         return cls(
             shape.findtext(f"{TYPES}BaseShape", "IdOnly"),
-            shape.findtext(f"{TYPES}IncludeMimeContent", "false") in {"true", "1"},
-            frozenset(p.attrib["FieldURI"] for p in paths if p.tag == f"{TYPES}FieldURI"),
+            shape.findtext(f"{TYPES}IncludeMimeContent") in {"true", "1"} or _MIME in names,
+            names,
             tuple(Extended.of(p) for p in paths if p.tag == f"{TYPES}ExtendedFieldURI"),
         )
 
@@ -146,7 +148,7 @@ def value_of(item: EwsItem, prop: Extended) -> str | None:
     values = {
         0x0E07: str(flags),
         0x0E08: str(item.told_size),
-        0x0E23: str(int(item.id[-8:].encode().hex()[:7], 16)),
+        0x0E23: str(item.number),
         0x001A: item.item_class,
         0x0037: Head(item.raw).get("Subject") if prop.tag == 0x0037 else "",  # noqa: PLR2004
     }
@@ -230,7 +232,7 @@ def folder_xml(folder: EwsFolder, shape: Shape, children: int) -> str:
     parts = [f'<t:FolderId Id={quoteattr(folder.id)} ChangeKey="AQAAAA=="/>']
     parts += [text for path, text in known if text and shape.wants(path)]
     for prop in shape.extended:
-        parts += [prop.xml(value)] if (value := _folder_value(folder, prop)) is not None else []
+        parts += [prop.xml(value)] if (value := folder_value(folder, prop)) is not None else []
     unread = sum(not item.read for item in folder.items.values())
     if tag == "Folder" and shape.wants("folder:UnreadCount"):
         parts.append(element("UnreadCount", str(unread)))
@@ -248,7 +250,7 @@ def _is_tasks(folder: EwsFolder) -> bool:
     return folder.folder_class == "IPF.Task"
 
 
-def _folder_value(folder: EwsFolder, prop: Extended) -> str | None:
+def folder_value(folder: EwsFolder, prop: Extended) -> str | None:
     values = {
         0x10F4: str(folder.hidden).lower(),
         0x3613: folder.folder_class,

@@ -45,6 +45,7 @@ class EwsItem:
     """An item; `raw` is what the server renders as MIME."""
 
     id: str
+    number: int
     change_key: str
     raw: bytes = field(repr=False)
     received_at: datetime
@@ -162,6 +163,7 @@ class EwsMailbox:
         place = self.folder(folder) if isinstance(folder, str) else folder
         item = EwsItem(
             id=self._id("item"),
+            number=next(self._numbers),
             change_key=self._id("key"),
             raw=raw,
             received_at=received_at or self.clock(),
@@ -200,7 +202,8 @@ class EwsMailbox:
         """Move an item, which gives it another id, and return it."""
         self.delete(item)
         target = self.folder(to) if isinstance(to, str) else to
-        item.id, item.change_key = self._id("item"), self._id("key")
+        item.id, item.number = self._id("item"), next(self._numbers)
+        item.change_key = self._id("key")
         target.items[item.id] = item
         target.log.append(("Create", item.id))
         return item

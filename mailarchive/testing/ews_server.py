@@ -76,16 +76,6 @@ class _Fault(Exception):
         self.code = code
 
 
-def honest(call: Call) -> bool:
-    """Leave every call to the honest server."""
-    del call
-    return False
-
-
-Fault: TypeAlias = Callable[["Call"], bool]
-"""Sees a call before the honest server does; true where it has answered."""
-
-
 @frozen
 class _Login:
     user: str
@@ -111,8 +101,8 @@ class Call:
     user: str
     operation: str
     request: bytes = field(repr=False)
-    body: ET.Element = field(repr=False)
-    header: ET.Element | None = field(repr=False)
+    body: ET.Element[str] = field(repr=False)
+    header: ET.Element[str] | None = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     _handler: _Handler = field(alias="handler", repr=False)
 
@@ -172,6 +162,16 @@ class Call:
         return Caller(world, address.lower(), own_box, impersonating=True)
 
 
+def honest(call: Call) -> bool:
+    """Leave every call to the honest server."""
+    del call
+    return False
+
+
+Fault: TypeAlias = Callable[[Call], bool]
+"""Sees a call before the honest server does; true where it has answered."""
+
+
 def fault_xml(code: str, text: str, values: Mapping[str, str] | None = None) -> bytes:
     """Return a SOAP fault as Exchange writes it; `values` go into its MessageXml."""
     told = "".join(
@@ -197,7 +197,7 @@ class EwsServer:
     answer are kept in `transcript`.  `fault` may be replaced at any time.
     """
 
-    host = "127.0.0.1"
+    host: str = "127.0.0.1"
 
     def __init__(
         self,
@@ -212,17 +212,17 @@ class EwsServer:
         `ntlm` offers NTLM, by pyspnego, which reads the passwords from the file that the
         variable NTLM_USER_FILE names, a line each: `DOMAIN:user:password`.
         """
-        self.fault = fault
-        self.clock = clock
-        self.ntlm = ntlm
-        self.world = World(public=EwsMailbox("public", clock))
+        self.fault: Fault = fault
+        self.clock: Callable[[], datetime] = clock
+        self.ntlm: bool = ntlm
+        self.world: World = World(public=EwsMailbox("public", clock))
         top = self.world.public.add_folder("IPM_SUBTREE", None, distinguished="publicfoldersroot")
-        self.public_top = top
+        self.public_top: EwsFolder = top
         self.logins: dict[str, _Login] = {}
         self.tokens: dict[str, _Token] = {}
         self.calls: list[str] = []
         self.transcript: list[tuple[bytes, bytes]] = []
-        self.record = record
+        self.record: bool = record
         self._lock = threading.Lock()
         self._http = _Http((self.host, 0), _Handler)
         self._http.owner = self

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.ews import ALICE, SECRET, Clock, Desk
+from support.ews_schema import Schema, fetched
 
 from mailarchive.testing.ews_server import EwsServer
 
@@ -19,11 +20,18 @@ def clock() -> Clock:
     return Clock()
 
 
+@pytest.fixture(scope="session")
+def schema(pytestconfig: pytest.Config) -> Schema:
+    """Microsoft's schema, kept beside the sources."""
+    return Schema(fetched(pytestconfig.rootpath / ".servers"))
+
+
 @pytest.fixture
-def server(clock: Clock) -> Iterator[EwsServer]:
-    """An honest server that keeps every request and every answer."""
+def server(clock: Clock, schema: Schema) -> Iterator[EwsServer]:
+    """An honest server; every request that it had and every answer keeps to the schema."""
     with EwsServer(record=True, clock=clock) as running:
         yield running
+    schema.check(running.transcript)
 
 
 @pytest.fixture
