@@ -56,9 +56,11 @@ from mailarchive._model import (
     entry_id,
 )
 from mailarchive.abc import (
+    Arrival,
     CheckpointStore,
     Decoder,
     Directory,
+    Intake,
     Observer,
     Quarantine,
     Sink,
@@ -68,6 +70,7 @@ from mailarchive.abc import (
 
 if TYPE_CHECKING:
     from mailarchive.archiver import Archiver, Batching, Removal, RetryPlan, RunReport
+    from mailarchive.receiver import Received, Receiver
     from mailarchive.vault import Vault
 
 _LATER = {
@@ -76,6 +79,8 @@ _LATER = {
     "Removal": "mailarchive.archiver",
     "RetryPlan": "mailarchive.archiver",
     "RunReport": "mailarchive.archiver",
+    "Received": "mailarchive.receiver",
+    "Receiver": "mailarchive.receiver",
     "Vault": "mailarchive.vault",
 }
 """What is imported when it is first asked for, so that values alone load fast."""
@@ -103,6 +108,7 @@ __all__ = [
     "ArchiveEntry",
     "Archived",
     "Archiver",
+    "Arrival",
     "Batching",
     "Checkpoint",
     "CheckpointStore",
@@ -119,6 +125,7 @@ __all__ = [
     "Fidelity",
     "Folder",
     "FolderRole",
+    "Intake",
     "Kept",
     "MessageRef",
     "Observer",
@@ -131,6 +138,8 @@ __all__ = [
     "Quarantine",
     "Quarantined",
     "Receipt",
+    "Received",
+    "Receiver",
     "Recipient",
     "Redirection",
     "Rejected",

@@ -59,6 +59,8 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     _add_demo(commands)
     _add_run(commands)
+    _add_receive(commands)
+    _add_new_address(commands)
     _add_retries(commands)
     _add_verify(commands)
     _add_show(commands)
@@ -118,6 +120,31 @@ def _add_run(commands: Commands) -> None:
     )
     add.add_argument("--quiet", action="store_true", help="show no progress")
     add.set_defaults(command=_run)
+
+
+def _receive(arguments: argparse.Namespace) -> int:
+    from mailarchive._cli.receive import receive
+
+    return receive(arguments.config, quiet=arguments.quiet)
+
+
+def _add_receive(commands: Commands) -> None:
+    add = commands.add_parser("receive", help="archive what arrives by SMTP, as a TOML file says")
+    add.add_argument("config", type=Path, metavar="ARCHIVE.TOML")
+    add.add_argument("--quiet", action="store_true", help="show no progress")
+    add.set_defaults(command=_receive)
+
+
+def _new_address(arguments: argparse.Namespace) -> int:
+    from mailarchive._cli.receive import new_address
+
+    return new_address(arguments.domain)
+
+
+def _add_new_address(commands: Commands) -> None:
+    add = commands.add_parser("new-address", help="print an address that nobody guesses")
+    add.add_argument("domain", metavar="DOMAIN")
+    add.set_defaults(command=_new_address)
 
 
 def _retries(arguments: argparse.Namespace) -> int:

@@ -89,6 +89,24 @@ class Table:
             raise self.wrong(f"{key} must be one of {', '.join(allowed)}")
         return value
 
+    def maybe(self, key: str, choices: Iterable[str]) -> str | None:
+        """Return one of the choices, or `None` where nothing is chosen."""
+        return self.choice(key, choices, "") if key in self._values else self.get(key, str)
+
+    def number(self, key: str) -> float | None:
+        """Return a number, whole or not, or `None`."""
+        self._asked.add(key)
+        value: object = self._values.get(key)
+        if value is None:
+            return None
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise self.wrong(f"{key} must be a number")
+        return float(value)
+
+    def names(self) -> tuple[str, ...]:
+        """Return every key that is there, where each is a name of its own."""
+        return tuple(self._values)
+
     def texts(self, key: str) -> tuple[str, ...] | None:
         """Return a list of texts, or `None` where there is none."""
         values = self.get(key, list)

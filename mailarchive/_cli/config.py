@@ -6,7 +6,6 @@ command that prints it, and read when the source connects.
 
 from __future__ import annotations
 
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
@@ -14,6 +13,7 @@ from attrs import field, frozen
 from mailarchive import decoding
 from mailarchive._cli import _toml
 from mailarchive._model import Address, UserId
+from mailarchive.abc import Intake
 from mailarchive.archiver import Archiver, Removal
 from mailarchive.attribution import (
     CatchAll,
@@ -23,16 +23,16 @@ from mailarchive.attribution import (
     mailbox_owner,
     recipients_only,
 )
-from mailarchive.errors import AuthenticationFailed
+from mailarchive.errors import ConfigurationError
 from mailarchive.journal.trust import Action, Policy
 from mailarchive.quarantine import QuarantineFolder
+from mailarchive.receiver import Receiver
 from mailarchive.retry import RetryingSource
 from mailarchive.state import JobLock, SqliteCheckpoints
 from mailarchive.users import DirectoryMap
 from mailarchive.users.csv import CsvDirectory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from mailarchive._cli._toml import Table
@@ -40,15 +40,12 @@ if TYPE_CHECKING:
     from mailarchive.attribution import Attribution, Unknown
     from mailarchive.vault import Vault
 
-SECRET_SECONDS = 60
-"""How long a command may take to print a secret."""
-
 
 @frozen
 class Job:
     """Everything that a TOML file says, ready to be run."""
 
-    source: Source
+    source: Source | Intake
     decoder: Decoder
     users: DirectoryMap
     attribution: Attribution
@@ -61,6 +58,11 @@ class Job:
 
     def archiver(self, vault: Vault, **settings: Any) -> Archiver:
         """Return the archiver into an open vault, with these settings beside the file's."""
+        if isinstance(self.source, Intake):
+            raise ConfigurationError(
+                '[source] kind = "smtp" receives: there is nothing to run',
+                suggestions=["start it with: mailarchive receive ARCHIVE.TOML"],
+            )
         return Archiver(
             self.source,
             vault,
@@ -70,6 +72,20 @@ class Job:
             unknown=self.unknown,
             removal=self.removal,
             state=self.state,
+            quarantine=self.quarantine,
+            **settings,
+        )
+
+    def receiver(self, vault: Vault, **settings: Any) -> Receiver:
+        """Return the receiver into an open vault, with these settings beside the file's."""
+        assert isinstance(self.source, Intake), "its caller has looked"
+        return Receiver(
+            self.source,
+            vault,
+            self.users,
+            decoder=self.decoder,
+            attribution=self.attribution,
+            unknown=self.unknown,
             quarantine=self.quarantine,
             **settings,
         )
@@ -93,7 +109,8 @@ def build(top: Table, here: Path) -> Job:
     decoder_table = top.table("decoder")
     journal = decoder_table.choice("kind", ("journal", "ordinary"), "journal") == "journal"
     decoder = _decoder(decoder_table, journal=journal)
-    source = _source(top.table("source"), here, journal=journal)
+    source_table = top.table("source")
+    source = _source(source_table, here, journal=journal)
     users_table = top.table("users")
     attribution = _attribution(users_table, source, journal=journal)
     unknown = _unknown(users_table)
@@ -101,10 +118,16 @@ def build(top: Table, here: Path) -> Job:
     users_table.done()
     removal_table = top.table("removal")
     remove = removal_table.choice("when", ("never", "archived"), "never") == "archived"
+    if remove and isinstance(source, Intake):
+        raise removal_table.wrong("what is received is nowhere to be removed", "leave when out")
+    if not remove and "remove_to" in source_table:
+        raise removal_table.wrong(
+            "remove_to is set, and nothing is removed", 'set when = "archived", or drop remove_to'
+        )
     removal_table.done()
     top.done()
     return Job(
-        source=RetryingSource(source),
+        source=source if isinstance(source, Intake) else RetryingSource(source),
         decoder=decoder,
         users=users,
         attribution=attribution,
@@ -148,7 +171,7 @@ def _policy(table: Table) -> Policy:
     return policy
 
 
-def _attribution(table: Table, source: Source, *, journal: bool) -> Attribution:
+def _attribution(table: Table, source: Source | Intake, *, journal: bool) -> Attribution:
     """A journal names the participants; a mailbox belongs to whoever has it."""
     choices: dict[str, Attribution] = {
         "participants": all_participants,
@@ -179,11 +202,24 @@ def _unknown(table: Table) -> Unknown:
             )
 
 
-def _source(table: Table, here: Path, *, journal: bool) -> Source:
-    kind = table.choice("kind", ("imap", "maildir", "eml", "mbox"), "imap")
-    source = _imap(table, here, journal=journal) if kind == "imap" else _files(kind, table, here)
+def _source(table: Table, here: Path, *, journal: bool) -> Source | Intake:
+    kind = table.choice("kind", ("imap", "smtp", "maildir", "eml", "mbox"), "imap")
+    source = _of_kind(kind, table, here, journal=journal)
     table.done()
     return source
+
+
+def _of_kind(kind: str, table: Table, here: Path, *, journal: bool) -> Source | Intake:
+    """Each kind loads what it needs, and no other's."""
+    if kind == "imap":
+        from mailarchive._cli._imap import imap
+
+        return imap(table, here, journal=journal)
+    if kind == "smtp":
+        from mailarchive._cli._smtp import smtp
+
+        return smtp(table, here)
+    return _files(kind, table, here)
 
 
 def _files(kind: str, table: Table, here: Path) -> Source:
@@ -197,91 +233,3 @@ def _files(kind: str, table: Table, here: Path) -> Source:
         return Mbox(path, variant=MboxVariant(variant), name=name, mailbox=mailbox)
     folder = Maildir if kind == "maildir" else EmlFolder
     return folder(path, name=name, mailbox=mailbox)
-
-
-def _imap(table: Table, here: Path, *, journal: bool) -> Source:
-    from mailarchive.auth import OAuth, Password
-    from mailarchive.sources.imap import FolderChoice, ImapSource
-
-    user = table.need("user", str)
-    if "token" in table:
-        auth: OAuth | Password = OAuth(user, secret(table, "token", here))
-    else:
-        auth = Password(user, secret(table, "password", here))
-    names = table.texts("folders")
-    if names is not None:
-        folders = FolderChoice.only(*names)
-    else:
-        folders = FolderChoice.everything() if journal else FolderChoice()
-    ca_file = table.get("ca_file", str)
-    return ImapSource(
-        table.need("host", str),
-        auth=auth,
-        mailbox=table.get("mailbox", str),
-        port=table.get("port", int),
-        security=table.choice("security", ("ssl", "starttls", "plain"), "ssl"),
-        allow_plaintext=bool(table.get("allow_plaintext", bool)),
-        ca_file=None if ca_file is None else here / ca_file,
-        folders=folders,
-        name=table.get("name", str),
-    )
-
-
-def secret(table: Table, key: str, here: Path) -> Callable[[], str]:
-    """Return a callable that reads the secret when it is needed; inline is refused."""
-    match table.raw(key):
-        case {"file": str(name), **rest} if not rest:
-            return _FromFile(here / name, key)
-        case {"command": [str(), *_] as words, **rest} if not rest and all(
-            isinstance(word, str) for word in words
-        ):
-            return _FromCommand(tuple(words), here, key)
-        case _:
-            raise table.wrong(
-                f"{key} must name a file or a command, and is never written here",
-                f'write {key} = {{ file = "..." }} or {key} = {{ command = ["...", "..."] }}',
-            )
-
-
-@frozen
-class _FromFile:
-    """A secret in a file; a line end after it does not count."""
-
-    path: Path = field(repr=False)
-    what: str
-
-    def __call__(self) -> str:
-        try:
-            return self.path.read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise AuthenticationFailed(
-                f"the file of the {self.what} cannot be read: {type(error).__name__}",
-                suggestions=[f"check {self.what}.file, and who may read it"],
-            ) from None
-
-
-@frozen
-class _FromCommand:
-    """A secret that a command prints; its first line is the secret."""
-
-    words: tuple[str, ...] = field(repr=False)
-    here: Path = field(repr=False)
-    what: str
-
-    def __call__(self) -> str:
-        try:
-            done = subprocess.run(  # noqa: S603 - the operator's own command, without a shell
-                self.words,
-                cwd=self.here,
-                capture_output=True,
-                check=True,
-                stdin=subprocess.DEVNULL,
-                text=True,
-                timeout=SECRET_SECONDS,
-            )
-        except (OSError, subprocess.SubprocessError, UnicodeDecodeError) as error:
-            raise AuthenticationFailed(
-                f"the command of the {self.what} failed: {type(error).__name__}",
-                suggestions=[f"run {self.what}.command by hand"],
-            ) from None
-        return done.stdout.partition("\n")[0].rstrip("\r")

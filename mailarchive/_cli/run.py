@@ -34,12 +34,12 @@ def run(
     job = config.load(path)
     job.users.refresh()  # a list of users that cannot be read is said also when nothing is new
     progress = None if quiet else Progress()
+    vault = Vault(job.vault)
+    plan = job.archiver(vault, observer=progress, dry_run=dry_run, retry_now=retry_now)
     with contextlib.ExitStack() as stack:
-        vault = Vault(job.vault)
         if not dry_run:
             stack.enter_context(job.lock)
             stack.enter_context(vault)
-        plan = job.archiver(vault, observer=progress, dry_run=dry_run, retry_now=retry_now)
         report = follow(plan, progress)
     print(_verdict(job, report))
     bad = fail_on_quarantine and report.quarantined

@@ -20,6 +20,10 @@ def _texts(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _purposes(roles: Iterable[FolderRole]) -> frozenset[FolderRole]:
+    return frozenset(roles)
+
+
 @frozen
 class FolderChoice:
     """Which folders of a mailbox are archived; the default leaves out Drafts, Junk and Trash.
@@ -38,7 +42,7 @@ class FolderChoice:
     roles: frozenset[FolderRole] | None = None
     """Where set, only folders for one of these purposes are taken."""
 
-    without_roles: frozenset[FolderRole] = field(default=_LEFT_OUT, converter=frozenset)
+    without_roles: frozenset[FolderRole] = field(default=_LEFT_OUT, converter=_purposes)
     """Purposes whose folders, and the folders below them, are left out."""
 
     shared: bool = False

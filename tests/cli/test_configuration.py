@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailarchive import UserId
-from mailarchive._cli import _toml, config, main
+from mailarchive._cli import _secret, _toml, config, main
 from mailarchive.archiver import Removal
 from mailarchive.attribution import (
     CatchAll,
@@ -169,7 +169,7 @@ def test_unowned_mail_can_be_quarantined(tmp_path: Path) -> None:
 
 def secret(value: str, here: Path) -> str:
     """Read the secret that a table names."""
-    return config.secret(_toml.parse(f"password = {value}", "t"), "password", here)()
+    return _secret.secret(_toml.parse(f"password = {value}", "t"), "password", here)()
 
 
 def test_a_secret_comes_from_a_file(tmp_path: Path) -> None:

@@ -1,0 +1,98 @@
+"""`mailarchive receive` and `mailarchive new-address`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from mailarchive._cli import OK, config
+from mailarchive._cli._text import columns, size
+from mailarchive._cli.progress import Progress
+from mailarchive.abc import Intake
+from mailarchive.errors import ConfigurationError
+from mailarchive.events import BatchPutOff, RunStarted
+from mailarchive.vault import Vault
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mailarchive.events import Event
+    from mailarchive.receiver import Received, Receiver
+
+STOPS = (signal.SIGTERM, signal.SIGINT)
+"""Either lets the messages under way be answered first; a second one does not."""
+
+
+def receive(path: Path, *, quiet: bool = False) -> int:
+    """Receive, as the TOML file says, until a signal."""
+    job = config.load(path)
+    intake = job.source
+    if not isinstance(intake, Intake):
+        raise ConfigurationError(
+            f'{path.name}: [source] is read and does not receive: its kind is not "smtp"',
+            suggestions=["run it with: mailarchive run ARCHIVE.TOML"],
+        )
+    job.users.refresh()  # a list of users that cannot be read is said before anything comes
+    progress = Progress()
+
+    def tell(event: Event) -> None:
+        if isinstance(event, RunStarted):
+            print(f"Listening on port {getattr(intake, 'port', '')}.", file=sys.stderr)
+        elif isinstance(event, BatchPutOff):
+            words = f"{event.messages} put off ({event.code}); they come again"
+            print(words, file=sys.stderr)
+        elif not quiet:
+            progress(event)
+
+    with Vault(job.vault) as vault:
+        receiver = job.receiver(vault, observer=tell)
+        with _Signals(receiver):
+            done = receiver.run()
+    progress.close()
+    print(_render(done))
+    return OK
+
+
+class _Signals:
+    """While it lasts, a signal stops the receiver in good order; only where signals come."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {each: signal.signal(each, self._stop) for each in STOPS}
+
+    def __exit__(self, *exc: object) -> None:
+        for each, handler in self._before.items():
+            signal.signal(each, handler)
+
+    def _stop(self, number: int, frame: object) -> None:
+        del frame
+        signal.signal(number, self._before[signal.Signals(number)])
+        self._receiver.stop()
+
+
+def _render(done: Received) -> str:
+    rows = [
+        (f"{done.arrived:,}", "messages arrived"),
+        (f"{done.stored:,}", f"newly archived ({size(done.size)})"),
+        (f"{done.present:,}", "in the archive already"),
+        (f"{done.unowned:,}", "of nobody known (an auditor sees them)"),
+        (f"{done.quarantined:,}", "quarantined, whole and apart"),
+        (f"{done.unexpected:,}", "no journal report"),
+        (f"{done.put_off:,}", "put off: their senders keep them and come again"),
+    ]
+    shown = [row for row in rows if row[0] != "0"] or [("0", "messages arrived")]
+    return str(columns((number.rjust(9), words) for number, words in shown))
+
+
+def new_address(domain: str) -> int:
+    """Print an address that nobody guesses."""
+    from mailarchive.sources.smtp import new_address as make
+
+    print(make(domain))
+    return OK
