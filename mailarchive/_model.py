@@ -11,10 +11,10 @@ import re
 import struct
 import unicodedata
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, NewType, TypeAlias
+from typing import TYPE_CHECKING, Any, NewType, TypeAlias
 
 from attrs import field, frozen
-from attrs.validators import and_, instance_of, max_len, min_len
+from attrs.validators import instance_of
 from typing_extensions import override
 
 if TYPE_CHECKING:
@@ -26,11 +26,25 @@ UserId = NewType("UserId", str)
 """Whom the archive knows a person as; chosen by the directory, never read from a mail."""
 
 
+_SHA256 = 32
+
+
+def _is_digest(digest: Digest, attribute: object, value: Any) -> None:
+    """Refuse anything else; many are made of each message, so this asks but once."""
+    del digest, attribute
+    if not isinstance(value, bytes):
+        msg = "a digest is made of bytes"
+        raise TypeError(msg)
+    if len(value) != _SHA256:
+        msg = "a SHA-256 has 32 bytes"
+        raise ValueError(msg)
+
+
 @frozen(repr=False, order=True)
 class Digest:
     """The SHA-256 of some bytes."""
 
-    value: bytes = field(validator=and_(instance_of(bytes), min_len(32), max_len(32)))
+    value: bytes = field(validator=_is_digest)
 
     @classmethod
     def of(cls, buffer: bytes | memoryview) -> Self:
@@ -50,6 +64,11 @@ class Digest:
     def hex(self) -> str:
         """The 64 hexadecimal digits alone, as `sha256sum` prints them."""
         return self.value.hex()
+
+    @override
+    def __hash__(self) -> int:
+        """Return the hash of the bytes."""
+        return hash(self.value)
 
     @override
     def __str__(self) -> str:
@@ -133,6 +152,11 @@ class Address:
     def domain(self) -> str:
         """The part behind the `@` in normal form; empty where there is none."""
         return self.normal.rpartition("@")[2] if "@" in self.normal else ""
+
+    @override
+    def __hash__(self) -> int:
+        """Return the hash of the normal form: equal addresses share it."""
+        return hash(self.normal)
 
     @override
     def __str__(self) -> str:

@@ -27,6 +27,7 @@ _DATE: Final = Names("Date")
 _FORK: Final = Names("Message-ID", "Date", "From", "Subject", "To", "Cc")
 _FORK_FIELDS: Final = (b"date", b"from", b"subject", b"to", b"cc")
 _FORK_VERSION: Final = b"mailarchive/fork/1"
+_NOTHING: Final = (b"",)
 _ROLES: Final = ((b"to", Role.TO), (b"cc", Role.CC), (b"bcc", Role.BCC))
 
 _MOMENT: Final = re.compile(
@@ -51,22 +52,22 @@ def envelope(content: bytes) -> Envelope:
     The sender is that of `Sender:`, or else the first of `From:`; `on_behalf_of` is the
     first of `From:` that is somebody else.  Groups are opened; names are dropped.
     """
-    block = Block(content, _ENVELOPE)
-    authors = _addresses(block.values(b"from"))
-    senders = _addresses(block.values(b"sender"))
+    fields = Block(content, _ENVELOPE).grouped()
+    authors = _addresses(fields.get(b"from", ()))
+    senders = _addresses(fields.get(b"sender", ()))
     sender = next(chain(senders, authors), None)
     recipients = (
         Recipient(address, role)
         for name, role in _ROLES
-        for address in _addresses(block.values(name))
+        for address in _addresses(fields.get(name, ()))
     )
     return Envelope(
         sender=sender,
         on_behalf_of=next((author for author in authors if author != sender), None),
         recipients=tuple(recipients),
-        subject=decode_header(block.value(b"subject")) if b"subject" in block else None,
-        message_id=decode_text(block.value(b"message-id"))[0] or None,
-        date=_moment(block.value(b"date")),
+        subject=decode_header(fields[b"subject"][0]) if b"subject" in fields else None,
+        message_id=decode_text(fields.get(b"message-id", _NOTHING)[0])[0] or None,
+        date=_moment(fields.get(b"date", _NOTHING)[0]),
         origin=Origin.HEADERS,
     )
 
@@ -74,16 +75,26 @@ def envelope(content: bytes) -> Envelope:
 def addresses(content: bytes, names: Iterable[str]) -> tuple[Address, ...]:
     """Return the addresses in the named header fields, in the order of the names."""
     wanted = [name.lower() for name in names if name]
-    block = Block(content, _names(tuple(wanted)))
-    found = (_addresses(block.values(name.encode())) for name in wanted)
+    fields = Block(content, _names(tuple(wanted))).grouped()
+    found = (_addresses(fields.get(name.encode(), ())) for name in wanted)
     return tuple(chain.from_iterable(found))
 
 
 def _addresses(values: Iterable[bytes]) -> tuple[Address, ...]:
+    found = (_known(value) if len(value) <= _SHORT else _parsed(value) for value in values)
+    return tuple(chain.from_iterable(found))
+
+
+def _parsed(value: bytes) -> tuple[Address, ...]:
     """Parse before decoding words: what an encoded word hides must not become syntax."""
-    return tuple(
-        Address.parse(spec) for value in values for spec in mailboxes(decode_text(value)[0])
-    )
+    return tuple(Address.parse(spec) for spec in mailboxes(decode_text(value)[0]))
+
+
+_SHORT: Final = 1_000
+"""Bytes of a list of addresses that is worth remembering."""
+
+_known = lru_cache(maxsize=2_000)(_parsed)
+"""People write to the same people, and each list is looked at more than once."""
 
 
 def date(content: bytes) -> datetime | None:
@@ -130,12 +141,13 @@ def fork_key(content: bytes) -> Digest:
     Without a Message-ID nothing tells forks from copies: the key is of the whole content.
     """
     block = Block(content, _FORK)
-    message_id = squash(block.value(b"message-id"))
+    values = block.grouped()
+    message_id = squash(values.get(b"message-id", _NOTHING)[0])
     if not message_id:
         return Digest.of(content)
     body = memoryview(content)[len(content) if block.body is None else block.body :]
     fields = (
-        b"\n".join(b" ".join(value.split()) for value in block.values(name))
+        b"\n".join(b" ".join(value.split()) for value in values.get(name, ()))
         for name in _FORK_FIELDS
     )
     parts = [_FORK_VERSION, message_id, *fields, hashlib.sha256(body).digest()]

@@ -79,6 +79,13 @@ class Block:
         """Return the unfolded value of each field of that name, in lower case, in order."""
         return [unfold(value) for each, value in self.fields if each.lower() == name]
 
+    def grouped(self) -> dict[bytes, list[bytes]]:
+        """Return the unfolded values by name in lower case, in the order they stand."""
+        found: dict[bytes, list[bytes]] = {}
+        for name, value in self.fields:
+            found.setdefault(name.lower(), []).append(unfold(value))
+        return found
+
     def unfolded(self) -> list[tuple[bytes, bytes]]:
         """Return all the fields in the order they stand, name in lower case, value unfolded."""
         return [(name.lower(), unfold(value)) for name, value in self.fields]

@@ -48,12 +48,17 @@ class ViewKeys:
         """Take the vault's id and the user as `user_bytes` has it."""
         parts = (b"mailarchive/view/1", vault.encode("ascii"), user)
         self._start = hashlib.sha256(b"".join(len(p).to_bytes(8, "big") + p for p in parts))
+        self._known: dict[bytes, str] = {}
 
     def of(self, fork: Digest) -> str:
         """Return the key of the message with this fork key."""
-        whole = self._start.copy()
-        whole.update(len(fork.value).to_bytes(8, "big") + fork.value)
-        return base64.urlsafe_b64encode(whole.digest()[:24]).decode("ascii")
+        known = self._known.get(fork.value)
+        if known is None:
+            whole = self._start.copy()
+            whole.update(len(fork.value).to_bytes(8, "big") + fork.value)
+            known = base64.urlsafe_b64encode(whole.digest()[:24]).decode("ascii")
+            self._known[fork.value] = known
+        return known
 
 
 @frozen

@@ -90,17 +90,12 @@ class StoredObject:
         """The name of the member."""
         return _tar.MESSAGE.format(self.stored.hex)
 
-    def dump(self) -> Json:
-        """Return the object as a tree for JSON."""
-        return {
-            "kind": "object",
-            "stored": self.stored.hex,
-            "stored_size": self.stored_size,
-            "raw": self.raw.hex,
-            "size": self.size,
-            "offset": self.offset,
-            "suite": "zstd",
-        }
+    def line(self) -> bytes:
+        """Return the object's line; nothing in it needs an escape."""
+        return (
+            f'{{"kind":"object","offset":{self.offset},"raw":"{self.raw.hex}","size":{self.size},'
+            f'"stored":"{self.stored.hex}","stored_size":{self.stored_size},"suite":"zstd"}}\n'
+        ).encode("ascii")
 
 
 @frozen
@@ -242,9 +237,9 @@ def _content(line: bytes) -> Record | Fact:
 
 def write(head: Head, objects: Iterable[StoredObject], contents: Iterable[Record | Fact]) -> bytes:
     """Return the bytes of a manifest."""
-    trees = [head.dump(), *(each.dump() for each in objects)]
-    trees += [each.dump() if isinstance(each, Fact) else _record.dump(each) for each in contents]
-    return b"".join(map(_line, trees))
+    trees = (each.dump() if isinstance(each, Fact) else _record.dump(each) for each in contents)
+    lines = [_line(head.dump()), *(each.line() for each in objects), *map(_line, trees)]
+    return b"".join(lines)
 
 
 _ENCODER = json.JSONEncoder(ensure_ascii=True, sort_keys=True, separators=(",", ":"))

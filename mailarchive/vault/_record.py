@@ -180,59 +180,63 @@ def dump(record: Record) -> Json:
         "id": record.id.hex,
         "raw": record.raw.hex,
         "size": record.size,
-        "content": None if record.content is None else record.content.hex,
-        "originals": [_dump_original(each) for each in record.originals],
-        "message_id": record.envelope.message_id,
-        "owners": [_dump_owner(owner) for owner in record.ownership.owners],
-        "unresolved": _dump_set(record.ownership.unresolved),
         "source": copy.source,
         "source_folder": copy.folder,
         "source_key": copy.key,
-        "revision": copy.revision,
         "folder": folder.key,
-        "role": folder.role.value if folder.role is not None else None,
         "fork": record.fork_key.hex,
-        "flags": sorted(record.flags),
-        "fidelity": record.provenance.fidelity.value,
-        "defects": list(record.provenance.defects),
-        "delivery": _evidence.dump(record.provenance.delivery),
+        "fidelity": record.provenance.fidelity,
     }
-    return _without_empty(tree)
+    _add(
+        tree,
+        content=None if record.content is None else record.content.hex,
+        originals=[_dump_original(each) for each in record.originals],
+        message_id=record.envelope.message_id,
+        owners=[_dump_owner(owner) for owner in record.ownership.owners],
+        unresolved=_dump_set(record.ownership.unresolved),
+        revision=copy.revision,
+        role=folder.role,
+        flags=sorted(record.flags),
+        defects=list(record.provenance.defects),
+        delivery=_evidence.dump(record.provenance.delivery),
+    )
+    return tree
 
 
 def _dump_summary(record: Record) -> Json:
     envelope = record.envelope
-    tree: Json = {
-        "content_size": record.content_size,
-        "sender": _dump_optional(envelope.sender),
-        "on_behalf_of": _dump_optional(envelope.on_behalf_of),
-        "recipients": [
+    tree: Json = {"origin": envelope.origin}
+    _add(
+        tree,
+        content_size=record.content_size,
+        sender=_dump_optional(envelope.sender),
+        on_behalf_of=_dump_optional(envelope.on_behalf_of),
+        recipients=[
             _dump_recipient(recipient, seen)
             for recipient, seen in zip(envelope.recipients, record.shown, strict=True)
         ],
-        "subject": envelope.subject,
-        "date": _dump_time(envelope.date),
-        "origin": envelope.origin.value,
-        "private": record.private,
-        "path": list(record.folder.path),
-        "received_at": _dump_time(record.received_at),
-        "is_report": record.provenance.is_report,
-    }
-    return _without_empty(tree)
+        subject=envelope.subject,
+        date=_dump_time(envelope.date),
+        private=record.private,
+        path=list(record.folder.path),
+        received_at=_dump_time(record.received_at),
+        is_report=record.provenance.is_report,
+    )
+    return tree
 
 
-def _without_empty(tree: Json) -> Json:
-    return {
-        name: value
-        for name, value in tree.items()
-        if value is not None and value is not False and value != []
-    }
+def _add(tree: Json, **values: Any) -> None:
+    """Add what is not empty; zero and the empty text say something."""
+    for name, value in values.items():
+        if value or value == "" or (value == 0 and value is not False):
+            tree[name] = value
+
+
+_SMTP = AddressKind.SMTP
 
 
 def _dump_address(address: Address) -> Any:
-    if address.kind is AddressKind.SMTP:
-        return address.spec
-    return {address.kind.value: address.spec}
+    return address.spec if address.kind is _SMTP else {address.kind: address.spec}
 
 
 def _dump_optional(address: Address | None) -> Any:
@@ -240,16 +244,18 @@ def _dump_optional(address: Address | None) -> Any:
 
 
 def _dump_set(addresses: Iterable[Address]) -> list[Any]:
-    ordered = sorted(addresses, key=lambda each: (each.normal, each.kind, each.spec))
+    ordered = list(addresses)
+    if len(ordered) > 1:
+        ordered.sort(key=lambda each: (each.normal, each.kind, each.spec))
     return [_dump_address(each) for each in ordered]
 
 
 def _dump_recipient(recipient: Recipient, seen: Role | None) -> Json:
-    tree: Json = {"address": _dump_address(recipient.address), "role": recipient.role.value}
+    tree: Json = {"address": _dump_address(recipient.address), "role": recipient.role}
     if recipient.history:
         tree["history"] = [[each.word, _dump_address(each.address)] for each in recipient.history]
     if seen is not None:
-        tree["shown"] = seen.value
+        tree["shown"] = seen
     return tree
 
 

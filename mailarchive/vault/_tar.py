@@ -27,6 +27,9 @@ _TIME = b"07033241600\0"
 _BEFORE_SIZE = b"0000644\0" + b"0000000\0" + b"0000000\0"
 _TAIL = b"ustar\0" + b"00" + bytes(64) + b"0000000\0" + b"0000000\0" + bytes(155 + 12)
 
+_REST = b"0" + bytes(100) + _TAIL
+_SUM_OF_REST = sum(_REST)
+
 
 def is_pack(name: str) -> bool:
     """Whether a pack can have this name; nothing else is ever opened as one."""
@@ -39,10 +42,8 @@ def header(name: str, size: int) -> bytes:
         msg = "a member of a tar archive holds less than 8 GiB"
         raise ValueError(msg)
     start = name.encode("ascii").ljust(100, b"\0") + _BEFORE_SIZE + b"%011o\0" % size + _TIME
-    rest = b"0" + bytes(100) + _TAIL
     # The checksum counts its own field as eight blanks.
-    total = sum(start) + 8 * 32 + sum(rest)
-    return start + b"%06o\0 " % total + rest
+    return start + b"%06o\0 " % (sum(start) + 8 * 32 + _SUM_OF_REST) + _REST
 
 
 def parse(block: bytes) -> tuple[str, int] | None:

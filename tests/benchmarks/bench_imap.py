@@ -1,17 +1,28 @@
-"""Reading a mailbox from a loopback Dovecot, beside mbsync: pairs in one run.
+"""A mailbox on a loopback Dovecot, read and archived beside mbsync: pairs in one run.
 
     python tests/benchmarks/bench_imap.py --count 2000 --rounds 3
+    python tests/benchmarks/bench_imap.py --count 20000 --rounds 3 --maildir /var/tmp/corpus
+    python tests/benchmarks/bench_imap.py --latency 25
+    python tests/benchmarks/bench_imap.py --tls
+    python tests/benchmarks/bench_imap.py --again
 
 Each contender is a process of its own, whose wall time, CPU time and peak memory are taken
-from the kernel; contenders take turns, and the medians and the ratios to `mbsync` without
-fsync are printed.  `--latency 25` puts so many milliseconds each way between client and
-server; `--tls` uses TLS on both sides; `--again` measures a second run with nothing new.
+from the kernel.  Contenders take turns, so that what disturbs one disturbs all; printed are
+medians, and the medians of the ratios within each turn.  Under the table stands a row for
+each target.
+
+`vault` is the whole path with default settings: listed, read, decoded, attributed, hashed,
+deduplicated, compressed, durable, read back, indexed, with a checkpoint.  `memory` reads and
+drops.  `floor` counts the octets of one FETCH.  `--latency` puts so many milliseconds each
+way between client and server, `--again` measures a second run with nothing new.
+`--maildir` keeps the corpus there, so that the next run need not make it.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import shutil
 import socket
@@ -23,35 +34,62 @@ import threading
 import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from typing_extensions import override
 
 from mailarchive.auth import Password
 from mailarchive.sources.imap import FolderChoice, ImapSource
-from mailarchive.testing._raw_imap import RawImap
 from mailarchive.testing.dovecot import USERS, dovecot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from mailarchive.testing.dovecot import Dovecot
 
 USER = "alice@example.com"
 BASE = "mbsync"
+SYNCED = f"{BASE}+fsync"
+USUAL = ("floor", BASE, "memory", "vault", SYNCED)
+MEMORY = 128.0
+"""MiB that a run may take, beside two and a half times the largest message."""
 
 
 class Cost(NamedTuple):
-    """What a process took."""
+    """What a process took, and what it said of itself."""
 
     wall: float
     cpu: float
     memory: float
+    said: dict[str, Any]
 
 
 # -- the contenders, each in a process of its own ------------------------------------------
 
 
-def source(port: int, ca_file: str) -> ImapSource:
+class Watched(ImapSource):
+    """A source that notes what happened after its login."""
+
+    def said(self) -> dict[str, float]:
+        """Seconds and round trips after the login."""
+        return {"seconds": self.seconds, "commands": self.commands}
+
+    @override
+    def _open(self) -> None:
+        super()._open()
+        self._before = self._line.session().commands
+        self._began = time.perf_counter()
+
+    @override
+    def _close(self) -> None:
+        self.seconds = time.perf_counter() - self._began
+        self.commands = self._line.session().commands - self._before
+        super()._close()
+
+
+def source(port: int, ca_file: str) -> Watched:
     """The mailbox, over TLS where there is a certificate to trust."""
-    return ImapSource(
+    return Watched(
         "127.0.0.1",
         port=port,
         auth=Password(USER, USERS[USER]),
@@ -62,42 +100,44 @@ def source(port: int, ca_file: str) -> ImapSource:
     )
 
 
-def read_into_memory(port: int, ca_file: str, work: Path) -> int:
+def read_into_memory(port: int, ca_file: str, work: Path) -> dict[str, float]:
     """List and read everything, and keep nothing but the token."""
-    place, count = work / "token", 0
+    place = work / "token"
     token = place.read_text() if place.exists() else None
     with source(port, ca_file) as mailbox:
         (inbox,) = mailbox.folders()
         for page in mailbox.scan(inbox, token):
-            count += sum(1 for _ in mailbox.fetch(page.refs))
+            for _ in mailbox.fetch(page.refs):
+                pass
             token = page.token
     place.write_text(token or "")
-    return count
+    return mailbox.said()
 
 
-def read_into_vault(port: int, ca_file: str, work: Path) -> int:
-    """The whole path: hashed, decoded, owned, compressed, durable, with a checkpoint."""
+def read_into_vault(port: int, ca_file: str, work: Path) -> dict[str, float]:
+    """The whole path, with every setting as it comes."""
     from mailarchive.archiver import Archiver
     from mailarchive.quarantine import QuarantineFolder
     from mailarchive.state import SqliteCheckpoints
-    from mailarchive.users import StaticMap
+    from mailarchive.users import PatternMap
     from mailarchive.vault import Vault
 
-    with Vault(work / "vault", read_back=False) as vault:
+    mailbox = source(port, ca_file)
+    with Vault(work / "vault") as vault:
         archiver = Archiver(
-            source(port, ca_file),
+            mailbox,
             vault,
-            StaticMap({}),
+            PatternMap({"*@example.com": "{local}"}),
             state=SqliteCheckpoints(work / "state.db"),
             quarantine=QuarantineFolder(work / "quarantine"),
         )
         report = archiver.run()
     if report.archived != report.listed:
         raise SystemExit(f"{report.listed - report.archived} messages were not archived")
-    return report.archived
+    return mailbox.said()
 
 
-def count_bytes(port: int, ca_file: str, work: Path) -> int:
+def count_bytes(port: int, ca_file: str, work: Path) -> dict[str, float]:
     """The floor: one command, and its answer counted."""
     del ca_file, work
     with socket.create_connection(("127.0.0.1", port), 60) as sock:
@@ -108,10 +148,10 @@ def count_bytes(port: int, ca_file: str, work: Path) -> int:
             size = sock.recv_into(buffer)
             tail = (tail + buffer[:size])[-200:]
             count += size
-        return count
+        return {"octets": count}
 
 
-CONTENDERS: dict[str, Callable[[int, str, Path], int]] = {
+CONTENDERS: dict[str, Callable[[int, str, Path], dict[str, float]]] = {
     "memory": read_into_memory,
     "vault": read_into_vault,
     "floor": count_bytes,
@@ -152,26 +192,95 @@ SyncState *
     return ["mbsync", "-q", "-c", str(work / "mbsyncrc"), "all"]
 
 
+def offlineimap(port: int, ca_file: str, work: Path) -> list[str]:
+    """The command line of offlineimap3, without its fsync."""
+    work.mkdir(parents=True, exist_ok=True)
+    tls = f"ssl = yes\nsslcacertfile = {ca_file}" if ca_file else "ssl = no\nstarttls = no"
+    (work / "rc").write_text(
+        f"""[general]
+accounts = all
+metadata = {work}/state
+fsync = False
+[Account all]
+localrepository = near
+remoterepository = far
+[Repository near]
+type = Maildir
+localfolders = {work}/near
+[Repository far]
+type = IMAP
+readonly = True
+remotehost = {"localhost" if ca_file else "127.0.0.1"}
+remoteport = {port}
+remoteuser = {USER}
+remotepass = {USERS[USER]}
+auth_mechanisms = LOGIN
+folderfilter = lambda name: name == "INBOX"
+{tls}
+"""
+    )
+    return ["offlineimap", "-o", "-u", "quiet", "-c", str(work / "rc")]
+
+
+def getmail(port: int, ca_file: str, work: Path) -> list[str]:
+    """The command line of getmail6."""
+    for part in ("cur", "new", "tmp"):
+        (work / "near" / part).mkdir(parents=True, exist_ok=True)
+    kind, tls = ("SimpleIMAPSSL", f"ca_certs = {ca_file}") if ca_file else ("SimpleIMAP", "")
+    (work / "getmailrc").write_text(
+        f"""[retriever]
+type = {kind}Retriever
+server = {"localhost" if ca_file else "127.0.0.1"}
+port = {port}
+username = {USER}
+password = {USERS[USER]}
+mailboxes = ("INBOX",)
+{tls}
+[destination]
+type = Maildir
+path = {work}/near/
+[options]
+read_all = false
+delete = false
+verbose = 0
+"""
+    )
+    return ["getmail", "--getmaildir", str(work), "--rcfile", "getmailrc", "--quiet"]
+
+
+PEERS: dict[str, Callable[[int, str, Path], list[str]]] = {
+    BASE: lambda port, ca_file, work: mbsync(port, ca_file, work, sync=False),
+    SYNCED: lambda port, ca_file, work: mbsync(port, ca_file, work, sync=True),
+    "offlineimap": offlineimap,
+    "getmail": getmail,
+}
+
+
 def command(name: str, port: int, ca_file: str, work: Path) -> list[str]:
     """The command line of a contender."""
-    if name.startswith(BASE):
-        return mbsync(port, ca_file, work, sync=name.endswith("+fsync"))
+    if name in PEERS:
+        return PEERS[name](port, ca_file, work)
     return [sys.executable, __file__, "--be", name, str(port), ca_file, str(work)]
 
 
 def measure(name: str, port: int, ca_file: str, work: Path) -> Cost:
     """Run a contender and return what it took."""
+    words = command(name, port, ca_file, work)
+    os.sync()
     began = time.perf_counter()
-    process = subprocess.Popen(command(name, port, ca_file, work), stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{name} failed")
-    cpu = usage.ru_utime + usage.ru_stime
-    return Cost(time.perf_counter() - began, cpu, usage.ru_maxrss / 1024)
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(words, stdout=said, stderr=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise SystemExit(f"{name} failed")
+        said.seek(0)
+        told = json.loads(said.read()) if name in CONTENDERS else {}
+    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, told)
 
 
-# -- the way between ---------------------------------------------------------------------
+# -- the server, and the way to it -----------------------------------------------------------
 
 
 @contextmanager
@@ -198,23 +307,101 @@ def delayed(port: int, seconds: float) -> Iterator[int]:
     thread.join()
 
 
-def fill(port: int, count: int) -> int:
-    """Put the corpus into the inbox; return its octets."""
-    sys.path.insert(0, str(Path(__file__).parents[1]))
-    from benchmarks.corpus import messages
+def fill(server: Dovecot, count: int, corpus: Path) -> list[int]:
+    """Put the corpus where Dovecot finds it; return the sizes of its messages."""
+    here = Path(__file__).parent
+    if not corpus.exists():
+        # In a process of its own: a child begins with its parent's peak of memory.
+        making = [sys.executable, str(here / "corpus.py"), "--count", str(count)]
+        subprocess.run([*making, "--maildir", str(corpus)], check=True)
+    files = sorted(corpus.glob("cur/*"))
+    if len(files) < count:
+        raise SystemExit(f"{corpus} holds only {len(files)} messages: choose another folder")
+    home = server.folder / "home" / USER
+    inbox = home / "Maildir" / "cur"
+    for part in ("cur", "new", "tmp"):
+        (inbox.parent / part).mkdir(parents=True, exist_ok=True)
+    for file in files[:count]:
+        shutil.copy2(file, inbox)
+    if os.getuid() == 0:
+        subprocess.run(["chown", "-R", "dovecot:", str(home)], check=True)
+    return [file.stat().st_size for file in files[:count]]
 
-    total = 0
 
-    def counted() -> Iterator[bytes]:
-        nonlocal total
-        for raw in messages(count):
-            total += len(raw)
-            yield raw
+# -- the run ------------------------------------------------------------------------------
 
-    with RawImap("127.0.0.1", port) as connection:
-        connection.log_in(USER, USERS[USER])
-        connection.append("INBOX", counted())
-    return total
+
+def compete(options: argparse.Namespace) -> None:
+    """Let the contenders take turns."""
+    names = [name for name in options.only if not (options.tls and name == "floor")]
+    costs: dict[str, list[Cost]] = {name: [] for name in names}
+    with ExitStack() as stack:
+        root = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=options.folder)))
+        server = stack.enter_context(dovecot(names=["localhost"]))
+        sizes = fill(server, options.count, options.maildir or root / "corpus")
+        port = server.imaps_port if options.tls else server.imap_port
+        ca_file = str(server.ca_file) if options.tls else ""
+        if options.latency:
+            port = stack.enter_context(delayed(port, options.latency / 1000))
+        warming = root / "warm"
+        warming.mkdir()
+        measure("memory", port, ca_file, warming)  # Dovecot's index, the page cache
+        for turn in range(options.rounds):
+            for name, found in costs.items():
+                work = root / f"{turn}-{name}"
+                cost = measure(name, port, ca_file, work)
+                found.append(measure(name, port, ca_file, work) if options.again else cost)
+                shutil.rmtree(work, ignore_errors=True)
+    print(table(costs, sizes))
+    print("\n".join(targets(costs, sizes, options)))
+
+
+def ratio(costs: dict[str, list[Cost]], name: str, to: str) -> float:
+    """How many times as long one took as the other: the median of the turns."""
+    pairs = zip(costs[name], costs[to], strict=True)
+    return statistics.median(ours.wall / theirs.wall for ours, theirs in pairs)
+
+
+def table(costs: dict[str, list[Cost]], sizes: list[int]) -> str:
+    """The medians, a line each, and how each compares with the first peer."""
+    count, octets = len(sizes), sum(sizes)
+    base = BASE if BASE in costs else next(iter(costs))
+    turns = len(costs[base])
+    lines = [f"{count:,} messages, {octets / 1e6:,.1f} MB, median of {turns}; x of {base}"]
+    for name, found in costs.items():
+        wall = statistics.median(cost.wall for cost in found)
+        cpu = statistics.median(cost.cpu for cost in found)
+        memory = max(cost.memory for cost in found)
+        lines.append(
+            f"{name:>14}  {wall:7.2f} s  {count / wall:7,.0f}/s  {octets / wall / 1e6:6.0f} MB/s"
+            f"  cpu {cpu:6.2f} s  {memory:5.0f} MiB  {ratio(costs, name, base):5.2f} x"
+        )
+    return "\n".join(lines)
+
+
+def targets(
+    costs: dict[str, list[Cost]], sizes: list[int], options: argparse.Namespace
+) -> Iterator[str]:
+    """A row for each target: what was measured, what was wanted, and whether it is met."""
+    if "vault" not in costs:
+        return
+    ours = costs["vault"]
+    if options.again:
+        trips = max(cost.said["commands"] for cost in ours)
+        seconds = statistics.median(cost.said["seconds"] for cost in ours)
+        yield row("round trips of one folder, beside NAMESPACE and LIST", trips - 2, 1)
+        yield row("second run, seconds after the login", seconds, 0.2)
+        return
+    for peer, most in ((BASE, 1.0), (SYNCED, 0.5)):
+        if peer in costs:
+            yield row(f"wall time of vault / {peer}", ratio(costs, "vault", peer), most)
+    peak = max(cost.memory for cost in ours)
+    yield row("peak memory, MiB", peak, MEMORY + 2.5 * max(sizes) / (1 << 20))
+
+
+def row(what: str, found: float, most: float) -> str:
+    """One target."""
+    return f"{'met' if found <= most else 'MISSED':>7}  {what}: {found:.2f}, at most {most:.2f}"
 
 
 def main() -> None:
@@ -225,59 +412,17 @@ def main() -> None:
     parser.add_argument("--latency", type=float, default=0.0, metavar="MILLISECONDS")
     parser.add_argument("--tls", action="store_true")
     parser.add_argument("--again", action="store_true", help="a second run with nothing new")
-    parser.add_argument(
-        "--only", nargs="*", default=["floor", BASE, "memory", "vault", f"{BASE}+fsync"]
-    )
+    parser.add_argument("--only", nargs="*", default=USUAL, choices=[*CONTENDERS, *PEERS])
+    parser.add_argument("--maildir", type=Path, help="a corpus to use, or to make and keep")
+    parser.add_argument("--folder", help="on the disk to measure; a temporary folder")
     parser.add_argument("--be", nargs=4, help=argparse.SUPPRESS)
-    parser.add_argument("--fill", nargs=2, type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.fill:
-        print(fill(*options.fill))
-        return
     if options.be:
         name, port, ca_file, work = options.be
         Path(work).mkdir(parents=True, exist_ok=True)
-        print(CONTENDERS[name](int(port), ca_file, Path(work)))
+        print(json.dumps(CONTENDERS[name](int(port), ca_file, Path(work))))
         return
     compete(options)
-
-
-def compete(options: argparse.Namespace) -> None:
-    """Let the contenders take turns."""
-    names = [name for name in options.only if not (options.tls and name == "floor")]
-    costs: dict[str, list[Cost]] = {name: [] for name in names}
-    with ExitStack() as stack:
-        server = stack.enter_context(dovecot(names=["localhost"]))
-        # In a process of its own: a child begins with its parent's peak of memory.
-        filling = [sys.executable, __file__, "--fill", str(server.imap_port), str(options.count)]
-        octets = int(subprocess.run(filling, check=True, capture_output=True).stdout)
-        port = server.imaps_port if options.tls else server.imap_port
-        ca_file = str(server.ca_file) if options.tls else ""
-        if options.latency:
-            port = stack.enter_context(delayed(port, options.latency / 1000))
-        root = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        for turn in range(options.rounds):
-            for name, found in costs.items():
-                work = root / f"{turn}-{name}"
-                cost = measure(name, port, ca_file, work)
-                found.append(measure(name, port, ca_file, work) if options.again else cost)
-                shutil.rmtree(work, ignore_errors=True)
-    print(table(costs, options.count, octets))
-
-
-def table(costs: dict[str, list[Cost]], count: int, octets: int) -> str:
-    """The medians, a line each."""
-    lines = [f"{count:,} messages, {octets / 1e6:,.1f} MB, median of {len(costs[BASE])}"]
-    base = statistics.median(cost.wall for cost in costs[BASE])
-    for name, found in costs.items():
-        wall = statistics.median(cost.wall for cost in found)
-        cpu = statistics.median(cost.cpu for cost in found)
-        memory = max(cost.memory for cost in found)
-        lines.append(
-            f"{name:>14}  {wall:7.2f} s  {count / wall:7,.0f}/s  {octets / wall / 1e6:6.0f} MB/s"
-            f"  cpu {cpu:6.2f} s  {memory:5.0f} MiB  {wall / base:5.2f} x"
-        )
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

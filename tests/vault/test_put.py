@@ -14,7 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.vaults import entries, entry, everything, journaled, mail, receipts, to
 
-from mailarchive import Digest, Durability, Fidelity, Receipt, Rejected, Span, Stored, UserId
+from mailarchive import (
+    Digest,
+    Digested,
+    Durability,
+    Fidelity,
+    Receipt,
+    Rejected,
+    Span,
+    Stored,
+    UserId,
+)
 from mailarchive.errors import SinkCorrupt, SinkError, SinkNotWritable
 from mailarchive.vault import Vault
 
@@ -188,6 +198,12 @@ def test_both_kinds_of_original_come_back_to_the_byte(vault: Vault) -> None:
 
 REFUSED = {
     "another digest": evolve(entry(mail(1)), raw_digest=Digest.of(b"other")),
+    "another digest beside the right one": evolve(
+        entry(mail(1), digested=Digested(mail(1))), raw_digest=Digest.of(b"other")
+    ),
+    "the digest of other bytes": entry(
+        mail(1), digested=Digested(b"other"), raw_digest=Digest.of(b"other")
+    ),
     "a span behind the end": entry(mail(2), originals=(Span(3, 1 << 40),)),
     "a span the wrong way round": entry(mail(3), originals=(Span(9, 5),)),
     "a negative span": entry(mail(4), originals=(Span(-3, 5),)),

@@ -9,6 +9,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 from support.vaults import Clock, entries, entry, journaled, mail, to
@@ -386,11 +387,11 @@ def test_a_manifest_with_a_wrong_offset_is_named(
 ) -> None:
     """An object that is not where the manifest says is found, and never read as another."""
     with monkeypatch.context() as patch:
-        honest = _manifest.StoredObject.dump
+        honest = _manifest.StoredObject.line
         patch.setattr(
             _manifest.StoredObject,
-            "dump",
-            lambda self: {**honest(self), "offset": 1024 - honest(self)["offset"]},
+            "line",
+            lambda self: honest(evolve(self, offset=1024 - self.offset)),
         )
         open_vault().put_many(entries(2))
 
