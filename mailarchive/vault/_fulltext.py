@@ -36,7 +36,7 @@ _WORDS: Final = (
     "CREATE VIRTUAL TABLE {} USING fts5"
     "(text, content='', columnsize=0, tokenize='unicode61 remove_diacritics 2')"
 )
-_MATCHING: Final = "SELECT rowid FROM {} WHERE text MATCH ?"
+_MATCHING: Final = "SELECT rowid AS n FROM {} WHERE text MATCH ?"
 _ABOUT: Final = "SELECT version, vault, n, entry FROM {}.about"
 _IDEOGRAPH: Final = re.compile(
     "([\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
@@ -111,7 +111,7 @@ class FullText:
         """
         query = match(words)
         if query is None:
-            return "SELECT NULL WHERE 0", ()
+            return "SELECT NULL AS n WHERE 0", ()
         self.catch_up()
         tables = [*(["fulltext.words"] if self._attached else []), *self._temporary()]
         parts = [_MATCHING.format(each) for each in tables]

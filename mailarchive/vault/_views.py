@@ -170,8 +170,13 @@ class View:
         copies, of_copies = _of_copies(filters)
         if filters.get("words"):
             found, words = self._fulltext.entries(filters["words"] or "")
-            copies.append(f"o.entry IN ({found})")
-            of_copies += words
+            # What was found decides the order of the search: messages are many, and each
+            # question to the full text is dear.
+            clauses.append(
+                f"m.head IN (SELECT o.head FROM ({found}) f CROSS JOIN owner o"  # noqa: S608 - only constants
+                f" ON o.entry = f.n AND o.user = {_USER})"
+            )
+            values += [*words, user_bytes(self._user)]
         if copies:
             clauses.append(
                 "EXISTS (SELECT 1 FROM owner o JOIN entry e ON e.n = o.entry"  # noqa: S608 - only constants
