@@ -1,0 +1,132 @@
+"""Writing files so that what was acknowledged is there, whole, after a loss of power.
+
+A file is written beside, synced, renamed, and then its folder is synced.  A sync that
+failed is never repeated for the same bytes: the file is given up, and a put of the same
+entry writes another one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import sys
+import threading
+from typing import TYPE_CHECKING, final
+
+from mailarchive._model import Digest, Durability, Fidelity
+from mailarchive.errors import SinkCorrupt, SinkError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+    from pathlib import Path
+
+    from mailarchive._model import ArchiveEntry, Receipt
+
+DURABILITY = Durability.MEDIA if sys.platform == "linux" else Durability.PROCESS
+"""What a file survives that was written so; elsewhere it has not been tried."""
+
+_BESIDE = "mailarchive-"
+
+
+@final
+class Alone:
+    """One writer at a time, among the threads and the processes of this machine."""
+
+    def __init__(self, path: Path) -> None:
+        """Lock the file `path`, which is made where it is missing."""
+        self._thread = threading.Lock()
+        self.handle: int = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self.handle)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Wait until nobody else writes, and keep others waiting."""
+        with self._thread:
+            fcntl.flock(self.handle, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.flock(self.handle, fcntl.LOCK_UN)
+
+
+def write_beside(folder: Path, data: bytes, when: datetime | None) -> Path:
+    """Write a file of a name of its own in `folder`, make it durable, and return its path.
+
+    Its time of change becomes `when`.  What could not be written whole is not left there.
+    """
+    path = folder / f"{_BESIDE}{secrets.token_hex(16)}"
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        write_all(handle, data)
+        if when is not None:
+            stamp = when.timestamp()
+            os.utime(handle, (stamp, stamp))
+        os.fsync(handle)
+    except BaseException:
+        with contextlib.suppress(OSError):  # the first error is the one to tell
+            path.unlink()
+        raise
+    finally:
+        os.close(handle)
+    return path
+
+
+def write_all(handle: int, data: bytes) -> None:
+    """Write all of `data` where the file stands."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(handle, rest) :]
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a writer left behind that died; to be called while nobody else writes."""
+    for path in folder.glob(f"{_BESIDE}*"):
+        path.unlink(missing_ok=True)
+
+
+def closed(name: str) -> SinkError:
+    """Return the error for the use of a sink that is not open."""
+    return SinkError(f"sink {name} is not open", suggestions=["use it inside its with block"])
+
+
+def strange(name: str) -> SinkCorrupt:
+    """Return the error for a receipt that nothing here belongs to."""
+    return SinkCorrupt(
+        f"sink {name} holds nothing that belongs to this receipt",
+        suggestions=["is this the archive that gave it? restore what is missing from a copy"],
+    )
+
+
+def checked(name: str, found: bytes, receipt: Receipt) -> bytes:
+    """Return what was found, which must be what the receipt is of."""
+    if Digest.of(found) != receipt.stored_digest:
+        raise damaged(name)
+    return found
+
+
+def digest_of_present(name: str, found: bytes, entry: ArchiveEntry) -> Digest:
+    """Return the digest of what is there for an entry; raises where it is not what was put.
+
+    Of a rendered item other bytes may be there, those of its first rendering.
+    """
+    digest = Digest.of(found)
+    if digest != entry.raw_digest and entry.provenance.fidelity is Fidelity.WIRE:
+        raise damaged(name)
+    return digest
+
+
+def damaged(name: str) -> SinkCorrupt:
+    """Return the error for a file that is not what was put there."""
+    return SinkCorrupt(
+        f"sink {name}: a file is not what was stored in it",
+        suggestions=[
+            "restore it from a copy of the archive",
+            "or move it away: what the source still has is stored anew",
+        ],
+    )

@@ -1,0 +1,290 @@
+"""An mbox, one file for all mail, in the variant that can be undone: mboxrd.
+
+Each message has a From_ line of this sink, that says which entry it is of::
+
+    From <entry>.<digest>.<size>.<stored>@mailarchive.invalid Thu Nov 26 09:00:00 2026
+
+the entry's id and the SHA-256 of its bytes in hexadecimal, how many bytes there are, and
+how many of them stand in the file, where each line `From `, `>From `, `>>From ` and so on
+has one `>` more.  Behind them stand a line end, where the message has none at its end, and
+an empty line.  No mail can hold such a From_ line, since it would be quoted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from attrs import define, field, frozen
+from typing_extensions import override
+
+from mailarchive._durable import make_folder, sync_folder
+from mailarchive._model import Digest, Receipt, SinkCapabilities, Stored
+from mailarchive.abc import Sink
+from mailarchive.errors import SinkCorrupt
+from mailarchive.sinks import _files_disk as disk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mailarchive._model import ArchiveEntry
+
+_LINE: Final = (
+    rb"From ([0-9a-f]{64})\.([0-9a-f]{64})\.([0-9]{1,18})\.([0-9]{1,18})@mailarchive\.invalid"
+    rb" [A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8} [0-9]{4}\n"
+)
+_FROM: Final = re.compile(_LINE)
+_NEXT: Final = re.compile(rb"\n" + _LINE)
+_LONGEST_FROM: Final = 256
+_TO_QUOTE: Final = re.compile(rb"^(?=>*From )", re.MULTILINE)
+_QUOTED: Final = re.compile(rb"^>(?=>*From )", re.MULTILINE)
+_PIECE: Final = 1 << 20
+_DAYS: Final = "MonTueWedThuFriSatSun"
+_MONTHS: Final = "JanFebMarAprMayJunJulAugSepOctNovDec"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class MboxFile(Sink):
+    """One file with every entry in it, quoted as mboxrd so that each byte can be read back.
+
+    Programs that read mbox files can read it; one that writes to it, to mark or delete a
+    message, breaks it.  The file is locked (`flock`) while it is written.  A message that was
+    torn by a crash, and so never acknowledged, is cut off by whoever opens the file next.
+    Threads may share the sink, and processes of one machine the file.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        name: str = "mbox",
+        clock: Callable[[], datetime] = _now,
+    ) -> None:
+        """Use the file `path`, which is made where it is missing; raises nothing yet.
+
+        `clock` gives the date of a message that has none from its source.
+        """
+        self.name: str = name
+        self.capabilities: SinkCapabilities = SinkCapabilities(
+            reads=True, durability=disk.DURABILITY, concurrent_puts=True
+        )
+        self._path = Path(path)
+        self._clock = clock
+        self._file: _File | None = None
+        self._alone: disk.Alone | None = None
+
+    @override
+    def _open(self) -> None:
+        make_folder(self._path.absolute().parent)
+        self._alone = disk.Alone(self._path)
+        self._file = _File(self.name, self._alone.handle)
+        with self._alone.writing():
+            self._file.catch_up()
+            sync_folder(self._path.absolute().parent)
+
+    @override
+    def _close(self) -> None:
+        alone, self._alone, self._file = self._alone, None, None
+        if alone is not None:
+            alone.close()
+
+    def _opened(self) -> tuple[disk.Alone, _File]:
+        if self._alone is None or self._file is None:
+            raise disk.closed(self.name)
+        return self._alone, self._file
+
+    @override
+    def _put(self, entry: ArchiveEntry) -> Receipt:
+        (receipt,) = self._put_many((entry,))
+        return receipt
+
+    @override
+    def _put_many(self, entries: Sequence[ArchiveEntry]) -> list[Receipt]:
+        alone, file = self._opened()
+        with alone.writing():
+            file.catch_up()
+            present = {entry.id: file.present(entry) for entry in entries}
+            new = [entry for entry in entries if present[entry.id] is None]
+            file.append([(e, e.received_at or self._clock()) for e in new])
+        return [self._receipt(entry, present[entry.id]) for entry in entries]
+
+    @override
+    def _read(self, receipt: Receipt) -> bytes:
+        alone, file = self._opened()
+        with alone.writing():
+            file.catch_up()
+            found = file.read(receipt.entry_id.hex)
+        if found is None or receipt.location != receipt.entry_id.hex:
+            raise disk.strange(self.name)
+        return disk.checked(self.name, found, receipt)
+
+    def _receipt(self, entry: ArchiveEntry, present: Digest | None) -> Receipt:
+        return Receipt(
+            self.name,
+            entry.id,
+            entry.raw_digest if present is None else present,
+            entry.id.hex,
+            Stored.STORED if present is None else Stored.PRESENT,
+            self.capabilities.durability,
+        )
+
+
+@frozen
+class _Place:
+    """Where the quoted bytes of a message stand, and what they are when they are not quoted."""
+
+    start: int
+    stored: int
+    digest: Digest
+    size: int
+
+    @property
+    def end(self) -> int:
+        """Where the message ends."""
+        return self.start + self.stored
+
+
+@define
+class _File:
+    """The open mbox, and where each entry is in it; used by whoever holds the lock."""
+
+    name: str
+    handle: int
+    _places: dict[str, _Place] = field(factory=dict)
+    _end: int = 0
+    _ours: set[str] = field(factory=set)
+    """Entries that this very object has written and synced."""
+
+    def catch_up(self) -> None:
+        """Find what was added behind what is known, and cut off what was torn."""
+        size = os.fstat(self.handle).st_size
+        if size < self._end:
+            raise self._changed()
+        at = self._end
+        while at < size:
+            found = _FROM.match(os.pread(self.handle, _LONGEST_FROM, at))
+            if found is not None and at + found.end() + int(found[4]) > size:
+                os.ftruncate(self.handle, at)  # it was never acknowledged
+                size = at
+            elif found is not None:
+                at = self._next(self._known(at, found), size)
+            elif at == 0:
+                raise self._changed()
+            else:
+                at = self._next(at, size)
+        self._end = size
+
+    def _known(self, at: int, found: re.Match[bytes]) -> int:
+        """Know the message whose From_ line was found, and return where it ends."""
+        digits, digest = found[1].decode(), Digest(bytes.fromhex(found[2].decode()))
+        place = _Place(at + found.end(), int(found[4]), digest, int(found[3]))
+        self._places[digits] = place
+        self._ours.discard(digits)
+        return place.end
+
+    def _next(self, at: int, size: int) -> int:
+        """Where the next From_ line of ours begins, behind `at`, or the end of the file."""
+        length = _LONGEST_FROM  # it is near, but for what was torn
+        while at < size:
+            found = _NEXT.search(_pread(self.handle, length + _LONGEST_FROM, at))
+            if found is not None:
+                return at + found.start() + 1
+            at, length = at + length, _PIECE
+        return size
+
+    def present(self, entry: ArchiveEntry) -> Digest | None:
+        """Return the digest of what is there for an entry, `None` where nothing sound is.
+
+        What another writer added is read first: after a loss of power a file may be as long
+        as it was, and have nothing in it.
+        """
+        digits = entry.id.hex
+        place = self._places.get(digits)
+        if place is None or (digits not in self._ours and self._at(place) is None):
+            return None
+        return place.digest
+
+    def read(self, digits: str) -> bytes | None:
+        """Return the bytes of an entry, `None` where there are none; raises `SinkCorrupt`."""
+        place = self._places.get(digits)
+        if place is None:
+            return None
+        raw = self._at(place)
+        if raw is None:
+            raise disk.damaged(self.name)
+        return raw
+
+    def _at(self, place: _Place) -> bytes | None:
+        raw = _QUOTED.sub(b"", _pread(self.handle, place.stored, place.start))
+        return raw if len(raw) == place.size and Digest.of(raw) == place.digest else None
+
+    def append(self, entries: Sequence[tuple[ArchiveEntry, datetime]]) -> None:
+        """Write messages behind the last one and make them durable; raises `OSError`.
+
+        Where that fails the file is cut to what it was: what was not synced may never
+        have reached the medium, and must not be taken for what is there.
+        """
+        if not entries:
+            return
+        places: dict[str, _Place] = {}
+        pieces = [self._gap()]
+        at = self._end + len(pieces[0])
+        for entry, when in entries:
+            head, body = _record(entry, when)
+            places[entry.id.hex] = _Place(
+                at + len(head), len(body), entry.raw_digest, len(entry.raw)
+            )
+            ending = b"\n" if body.endswith(b"\n") else b"\n\n"
+            pieces += head, body, ending
+            at += len(head) + len(body) + len(ending)
+        try:
+            os.lseek(self.handle, self._end, os.SEEK_SET)
+            disk.write_all(self.handle, b"".join(pieces))
+            os.fsync(self.handle)
+        except BaseException:
+            with contextlib.suppress(OSError):  # the first error is the one to tell
+                os.ftruncate(self.handle, self._end)
+            raise
+        self._places |= places
+        self._ours |= places.keys()
+        self._end = at
+
+    def _gap(self) -> bytes:
+        """What makes the end of the file the beginning of a From_ line, after a torn message."""
+        last = os.pread(self.handle, 2, max(0, self._end - 2))
+        return b"" if not self._end or last == b"\n\n" else b"\n\n"
+
+    def _changed(self) -> SinkCorrupt:
+        return SinkCorrupt(
+            f"sink {self.name}: the file holds what this sink did not write, or lacks something",
+            suggestions=["name another file; programs may read this one, and not write to it"],
+        )
+
+
+def _record(entry: ArchiveEntry, when: datetime) -> tuple[bytes, bytes]:
+    """Return the From_ line of an entry, and its bytes as they stand in the file."""
+    body = _TO_QUOTE.sub(b">", entry.raw) if b"From " in entry.raw else entry.raw
+    who = f"{entry.id.hex}.{entry.raw_digest.hex}.{len(entry.raw)}.{len(body)}"
+    return f"From {who}@mailarchive.invalid {_date(when)}\n".encode(), body
+
+
+def _date(when: datetime) -> str:
+    """Write a date as `asctime` does, in UTC and in English whatever the locale is."""
+    utc = when.astimezone(UTC)
+    day, month = _DAYS[3 * utc.weekday() :][:3], _MONTHS[3 * (utc.month - 1) :][:3]
+    return f"{day} {month} {utc.day:2} {utc:%H:%M:%S} {utc.year:04}"
+
+
+def _pread(handle: int, size: int, at: int) -> bytes:
+    pieces = []
+    while size > 0 and (piece := os.pread(handle, size, at)):
+        pieces.append(piece)
+        size, at = size - len(piece), at + len(piece)
+    return b"".join(pieces)
