@@ -27,6 +27,7 @@ The tree says *where* it happened::
     │   └── AlreadyRunning          another run of the same job holds the lock
     ├── ConfigurationError          a setting is missing, unknown, broken or contradicts another
     └── Unsupported                 this part cannot do that, and says so before it starts
+        └── Withheld                this user may not read it, and somebody else may
 
 and `Transient` says *what to do*: only an error of that class is tried again.
 A `DecodeError` concerns one message, which then goes to the quarantine; everything
@@ -70,6 +71,7 @@ __all__ = [
     "Throttled",
     "Transient",
     "Unsupported",
+    "Withheld",
 ]
 
 
@@ -261,3 +263,9 @@ class Unsupported(MailArchiveError):
     """This combination cannot work; said before anything is touched."""
 
     code = "unsupported"
+
+
+class Withheld(Unsupported):
+    """This user may not read it, since it could name others who were blind-copied."""
+
+    code = "withheld"

@@ -15,12 +15,21 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from mailarchive._model import Address, Digest, Envelope, Origin, Recipient, Role
-from mailarchive._rfc5322 import Block, Names, decode_header, decode_text, mailboxes, spans, squash
+from mailarchive._rfc5322 import (
+    Block,
+    Names,
+    cut,
+    decode_header,
+    decode_text,
+    header_start,
+    mailboxes,
+    squash,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-__all__ = ["addresses", "date", "envelope", "fork_key", "without"]
+__all__ = ["addresses", "date", "envelope", "fork_key", "is_plain", "without"]
 
 _ENVELOPE: Final = Names("Sender", "From", "To", "Cc", "Bcc", "Subject", "Message-ID", "Date")
 _DATE: Final = Names("Date")
@@ -42,6 +51,12 @@ _MONTHS: Final = {
 }
 _ZONES: Final = {b"est": -5, b"edt": -4, b"cst": -6, b"cdt": -5, b"mst": -7, b"mdt": -6}
 _ZONES.update({b"pst": -8, b"pdt": -7})
+_FIRST_FIELD: Final = re.compile(rb"[!-9;-~]+[ \t]*:")
+_TNEF_WORDS: Final = (b"ms-tnef", b"winmail.dat")
+_TNEF_PART: Final = re.compile(
+    rb"(?:\A|[\r\n])content-(?:type|disposition)[ \t]*:(?:[^\r\n]|[\r\n]++[ \t])*?"
+    rb"(?:ms-tnef|winmail\.dat)"
+)
 _CENTURY: Final = 50
 """Two-digit years from here on are of the last century (RFC 5322, section 4.3)."""
 
@@ -157,19 +172,28 @@ def fork_key(content: bytes) -> Digest:
 def without(content: bytes, names: Collection[str]) -> bytes:
     """Return the message without the named header fields, every other byte as it was.
 
-    Only the top header block is looked at.  Where there is nothing to cut, the same
-    object comes back.
+    Only the top header block is looked at, but every line of it that any reader would take
+    for such a field: behind a bare CR or an empty first line, with a NUL or a fold in its
+    name.  Cutting again finds nothing more.  Where there is nothing to cut, the same object
+    comes back.
     """
-    wanted = tuple(sorted(name.lower() for name in names if name))
-    places = spans(content, _names(wanted)) if wanted else []
-    if not places:
-        return content
-    kept = []
-    end = 0
-    for start, stop in places:
-        kept.append(content[end:start])
-        end = stop
-    return b"".join([*kept, content[end:]])
+    wanted = frozenset(name.lower().encode() for name in names if name)
+    return cut(content, wanted) if wanted else content
+
+
+def is_plain(content: bytes) -> bool:
+    """Return whether all that a mail program shows as the header is where `without` cuts.
+
+    It is not where the content is no message, such as a `.msg` file, TNEF, or a text in
+    UTF-16, nor where TNEF (MS-OXTNEF) stands in for the body: that carries the properties
+    of the message once more, a table of recipients among them.
+    """
+    if _FIRST_FIELD.match(content, header_start(content)) is None:
+        return not content.strip()
+    lowered = content.lower()
+    if not any(word in lowered for word in _TNEF_WORDS):
+        return True
+    return _TNEF_PART.search(lowered) is None
 
 
 @lru_cache(maxsize=64)

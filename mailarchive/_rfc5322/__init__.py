@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from mailarchive._rfc5322._addresses import mailboxes
 from mailarchive._rfc5322._charsets import decode_text
-from mailarchive._rfc5322._fields import Block, Names, header_end, spans, squash, unfold
+from mailarchive._rfc5322._cut import cut, header_start
+from mailarchive._rfc5322._fields import Block, Names, header_end, squash, unfold
 from mailarchive._rfc5322._words import base64_lenient, decode_header
 
 __all__ = [
     "Block",
     "Names",
     "base64_lenient",
+    "cut",
     "decode_header",
     "decode_text",
     "header_end",
+    "header_start",
     "mailboxes",
-    "spans",
     "squash",
     "unfold",
 ]

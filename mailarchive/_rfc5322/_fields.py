@@ -119,17 +119,6 @@ def header_end(
     return end, None
 
 
-def spans(raw: bytes, names: Names) -> list[tuple[int, int]]:
-    """Return where each of the named fields of a message begins and ends, in order."""
-    stop, _ = header_end(raw, 0, len(raw))
-    found = [match.span() for match in names.further.finditer(raw, 0, stop)]
-    places = [(start + 1, end + 1) for start, end in found]
-    first = names.first.match(raw, 0, stop)
-    if first is not None:
-        places.insert(0, (0, first.end() + 1))
-    return [(start, min(end, stop)) for start, end in places]
-
-
 def unfold(value: bytes) -> bytes:
     """Return a field's value as one line, without the blanks around it."""
     value = value.strip(_SPACE)

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
+from mailarchive._model import Role
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from mailarchive._model import Envelope, Owner, Recipient, Role
-    from mailarchive.vault._record import Record
+    from mailarchive._model import Envelope, Owner, Recipient
+    from mailarchive.vault._record import Record, Summary
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -49,6 +51,30 @@ def recipients_for(
             # A report may say more of this line than the message does: how it got there.
             known.append(evolve(recipient, role=role, history=()))
     return tuple(known)
+
+
+def hidden(envelope: Envelope, shown: Iterable[Role | None]) -> frozenset[int]:
+    """Return the positions of the recipient lines that may be of blind copies.
+
+    None is that the message shows, that the journal says stood in To or Cc, or that a list
+    led to which the message shows.
+    """
+    lines = tuple(zip(envelope.recipients, shown, strict=True))
+    public = {recipient.address for recipient, role in lines if role is not None}
+    return frozenset(
+        position
+        for position, (recipient, role) in enumerate(lines)
+        if role is None
+        and recipient.role not in {Role.TO, Role.CC}
+        and public.isdisjoint(each.address for each in recipient.history)
+    )
+
+
+def is_withheld(record: Record | Summary, own: Collection[int], *, sender: bool) -> bool:
+    """Whether an owner may not read the message, as it could name others that are hidden."""
+    if sender or not record.opaque:
+        return False
+    return record.private > 0 or not hidden(record.envelope, record.shown) <= frozenset(own)
 
 
 def folder_is_known(record: Record) -> bool:

@@ -121,8 +121,11 @@ class Reading:
         return self.stored(first.digest)
 
     def public(self, record: Record) -> bytes | None:
-        """Return the message as every owner may read it; raises as `content` does."""
-        content = self.content(record)
+        """Return the message as every owner may read it; raises as `content` does.
+
+        `None` also where there is somebody who may not read it at all.
+        """
+        content = None if record.opaque else self.content(record)
         return None if content is None else headers.without(content, PRIVATE_HEADERS)
 
 

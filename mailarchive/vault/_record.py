@@ -34,6 +34,7 @@ from mailarchive._model import (
     Span,
     UserId,
 )
+from mailarchive.vault import _knowledge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -48,11 +49,14 @@ PRIVATE_HEADERS = (
     "Resent-Bcc",
     "X-MS-Exchange-Organization-BCC",
     "X-MS-Exchange-Organization-OriginalEnvelopeRecipients",
+    "X-MS-Exchange-CrossPremises-BCC",
+    "X-MS-Exchange-CrossPremises-OriginalEnvelopeRecipients",
 )
 """Header fields that name blind-copied recipients, and so are for the sender alone.
 
 RFC 5322, 3.6.3 and 3.6.6, lets a sending client keep `Bcc` in the sender's copy; Exchange
-writes the other two into the original that it journals.
+writes the others into the original that it journals, under the second prefix where a
+message went between its own machines and Exchange Online.
 """
 
 
@@ -69,10 +73,11 @@ class Record:
     """Everything that is known about an entry except its bytes.
 
     `shown` says for each recipient in turn whether the message's own To or Cc shows the
-    address to everybody.  `private` says that the message holds header fields for the
-    sender alone.  `content_size` is that of the message people read, and `None` where the
-    entry is a report without one; `content` is its digest where it is a part of the record,
-    and so has no other.
+    address to everybody.  `private` is how many bytes the header fields take that are for
+    the sender alone; `opaque` says that there is somebody or something to hide and the
+    message is none whose header can be cut.  `content_size` is that of the message people
+    read, and `None` where the entry is a report without one; `content` is its digest where
+    it is a part of the record, and so has no other.
     """
 
     id: Digest
@@ -83,7 +88,8 @@ class Record:
     originals: tuple[Span | StoredOriginal, ...] = field(repr=False)
     envelope: Envelope
     shown: tuple[Role | None, ...] = field(repr=False)
-    private: bool
+    private: int
+    opaque: bool
     ownership: Ownership
     copy: Copy
     folder: Folder
@@ -112,7 +118,8 @@ class Summary:
 
     envelope: Envelope
     shown: tuple[Role | None, ...] = field(repr=False)
-    private: bool
+    private: int
+    opaque: bool
     is_report: bool
     folder: tuple[str, ...] = field(repr=False)
     received_at: datetime | None
@@ -133,6 +140,10 @@ def record_of(entry: ArchiveEntry, stored: Mapping[int, StoredOriginal]) -> Reco
     """Return the record of an entry; `stored` are its originals that are no spans."""
     content = readable(entry)
     message = b"" if content is None else content
+    public = headers.without(message, PRIVATE_HEADERS)
+    shown = _shown(public, entry.envelope.recipients)
+    private = len(message) - len(public)
+    told = private > 0 or bool(_knowledge.hidden(entry.envelope, shown))
     return Record(
         id=entry.id,
         raw=entry.raw_digest,
@@ -144,8 +155,9 @@ def record_of(entry: ArchiveEntry, stored: Mapping[int, StoredOriginal]) -> Reco
             for position, each in enumerate(entry.originals)
         ),
         envelope=entry.envelope,
-        shown=_shown(message, entry.envelope.recipients),
-        private=headers.without(message, PRIVATE_HEADERS) != message,
+        shown=shown,
+        private=private,
+        opaque=told and not headers.is_plain(message),
         ownership=entry.ownership,
         copy=entry.copy,
         folder=entry.folder,
@@ -217,7 +229,8 @@ def _dump_summary(record: Record) -> Json:
         ],
         subject=envelope.subject,
         date=_dump_time(envelope.date),
-        private=record.private,
+        private=record.private or None,
+        opaque=record.opaque,
         path=list(record.folder.path),
         received_at=_dump_time(record.received_at),
         is_report=record.provenance.is_report,
@@ -291,7 +304,8 @@ def load(tree: Json) -> Record:
         originals=tuple(_load_original(each) for each in tree.get("originals", ())),
         envelope=envelope,
         shown=shown,
-        private=bool(tree.get("private", False)),
+        private=count(tree.get("private", 0)),
+        opaque=bool(tree.get("opaque", False)),
         ownership=Ownership(
             tuple(_load_owner(each) for each in tree.get("owners", ())),
             frozenset(_load_address(each) for each in tree.get("unresolved", ())),
@@ -325,7 +339,8 @@ def load_summary(tree: Json) -> Summary:
     return Summary(
         envelope=envelope,
         shown=shown,
-        private=bool(tree.get("private", False)),
+        private=count(tree.get("private", 0)),
+        opaque=bool(tree.get("opaque", False)),
         is_report=bool(tree.get("is_report", False)),
         folder=tuple(tree.get("path", ())),
         received_at=_load_time(tree.get("received_at")),

@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING, TypedDict
 from attrs import field, frozen
 from typing_extensions import Unpack
 
+from mailarchive import headers
 from mailarchive._model import Address, Recipient, UserId
-from mailarchive.errors import SinkError, Unsupported
+from mailarchive.errors import SinkError, Unsupported, Withheld
 from mailarchive.vault import _knowledge, _leaf, _record
 from mailarchive.vault._apply import one_spelling, user_bytes
 from mailarchive.vault._errors import index_disagrees
 from mailarchive.vault._manifest import BAD_JSON
+from mailarchive.vault._record import PRIVATE_HEADERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
     from typing import Any
 
+    from mailarchive._model import Owner
     from mailarchive.vault._fulltext import FullText
     from mailarchive.vault._index import Line
     from mailarchive.vault._note import LogCheckpoint
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from mailarchive.vault.proofs import InclusionProof
 
 _PAGE = 200
+_AS_AUDITOR = "open the vault as an auditor, with a reason"
 _MOST_COPIES = 100
 """Copies of one message that a list looks at; all of them can be read."""
 
@@ -43,6 +47,23 @@ class _Copy:
     own: frozenset[int]
     summary: Summary
 
+    @property
+    def withheld(self) -> bool:
+        """Whether the user may not read it."""
+        return _knowledge.is_withheld(self.summary, self.own, sender=self.sender)
+
+    @property
+    def redacted(self) -> bool:
+        """Whether the user may not read all of it."""
+        return self.withheld or (self.summary.private > 0 and not self.sender)
+
+    @property
+    def size(self) -> int:
+        """How many bytes the user may read."""
+        whole = self.summary.content_size or 0
+        cut = 0 if self.sender else self.summary.private
+        return 0 if self.withheld else whole - cut
+
 
 @frozen
 class ViewedMessage:
@@ -52,8 +73,9 @@ class ViewedMessage:
     `on_behalf_of` and `recipients` are what this user may know; the sender knows all.
     `date` is what the message says, `received_at` what the source said.  `folders` are
     the names of folders it was found in, as far as they are this user's.  `size` is in
-    bytes and of the whole message, also where `redacted` says that `content` leaves header
-    fields out.  `copies` counts the different forks of the message that the user owns.
+    bytes, and of what `content` gives.  `copies` counts the different forks of the message
+    that the user owns.  `redacted` says that something is kept from this user in at least
+    one of them: header fields, or the whole of a copy that is `withheld`.
     """
 
     key: str
@@ -67,6 +89,7 @@ class ViewedMessage:
     size: int
     copies: int
     redacted: bool
+    withheld: bool
     _view: View = field(repr=False, eq=False, alias="view")
 
     def content(self, copy: int = 0) -> bytes:
@@ -74,15 +97,17 @@ class ViewedMessage:
 
         For the sender these are the exact bytes.  For anybody else the header fields of
         `PRIVATE_HEADERS` are cut out, and every other byte is exact.  Raises `SinkCorrupt`,
-        `SinkError`; `Unsupported` where this report holds no message.
+        `SinkError`; `Unsupported` where this report holds no message, and `Withheld` where
+        the message is none whose header can be cut, such as a `.msg` file, and somebody
+        else may have been blind-copied.
         """
         return self._view._content(self.key, copy)  # noqa: SLF001 - a message is a part of its view
 
     def report(self, copy: int = 0) -> bytes:
         """Return the journal report, which names every recipient; for the sender alone.
 
-        Raises `Unsupported` for anybody else, and where the message was not journaled;
-        `SinkCorrupt`, `SinkError`.
+        Raises `Withheld` for anybody else, `Unsupported` where the message was not
+        journaled; `SinkCorrupt`, `SinkError`.
         """
         return self._view._report(self.key, copy)  # noqa: SLF001 - a message is a part of its view
 
@@ -235,7 +260,7 @@ class View:
         behind = self._behind(head)
         if not behind:
             raise index_disagrees("a message without an entry")
-        first = behind[0]
+        first, counted = behind[0], [each for each in behind if each.counts]
         envelope = first.summary.envelope
         return ViewedMessage(
             key=key,
@@ -246,9 +271,10 @@ class View:
             date=envelope.date,
             received_at=first.summary.received_at,
             folders=_known_folders(behind),
-            size=first.summary.content_size or 0,
+            size=first.size,
             copies=copies,
-            redacted=first.summary.private and not first.sender,
+            redacted=any(each.redacted for each in counted),
+            withheld=any(each.withheld for each in counted),
             view=self,
         )
 
@@ -296,30 +322,36 @@ class View:
             raise index_disagrees("an entry of no batch")
         return lines[0]
 
-    def _entry(self, key: str, copy: int) -> tuple[Record, bool]:
-        """The entry of a copy as its manifest has it, and whether this user sent it."""
+    def _entry(self, key: str, copy: int) -> tuple[Record, Owner]:
+        """The entry of a copy as its manifest has it, and this user as its owner."""
         record = self._reading.record(self._line(key, copy))
         owner = record.owner_named(self._user)
         if owner is None:
             raise index_disagrees("the user does not own this entry")
-        return record, record.is_sender(owner)
+        return record, owner
 
     def _content(self, key: str, copy: int) -> bytes:
-        record, sender = self._entry(key, copy)
-        content = self._reading.content(record) if sender else self._reading.public(record)
+        record, owner = self._entry(key, copy)
+        sender = record.is_sender(owner)
+        own = _knowledge.own_lines(record.envelope, owner)
+        if _knowledge.is_withheld(record, own, sender=sender):
+            raise Withheld(
+                "this message may name others who were blind-copied, and cannot be cut",
+                suggestions=[_AS_AUDITOR],
+            )
+        content = self._reading.content(record)
         if content is None:
             raise Unsupported(
                 "this report holds no message",
                 suggestions=["the sender can read the report, and an auditor everything"],
             )
-        return content
+        return content if sender else headers.without(content, PRIVATE_HEADERS)
 
     def _report(self, key: str, copy: int) -> bytes:
-        record, sender = self._entry(key, copy)
-        if not sender:
-            raise Unsupported(
-                "the report is for the sender of the message alone",
-                suggestions=["open the vault as an auditor, with a reason"],
+        record, owner = self._entry(key, copy)
+        if not record.is_sender(owner):
+            raise Withheld(
+                "the report is for the sender of the message alone", suggestions=[_AS_AUDITOR]
             )
         if not record.provenance.is_report:
             raise Unsupported("this message was not journaled, so that there is no report of it")

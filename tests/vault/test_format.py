@@ -89,7 +89,8 @@ def records(draw: st.DrawFn) -> Record:
             origin=draw(st.sampled_from(Origin)),
         ),
         shown=tuple(role for _, role in people),
-        private=draw(st.booleans()),
+        private=draw(st.integers(0, 10_000)),
+        opaque=draw(st.booleans()),
         ownership=Ownership(tuple(draw(owners)), draw(st.frozensets(addresses, max_size=2))),
         copy=draw(st.builds(Copy, text, text, text, st.none() | text)),
         folder=draw(
