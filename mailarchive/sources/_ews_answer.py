@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mailarchive.sources._ews_limits import EwsLimits
 
 _DEEPEST = 64
+_NO_SOAP = "the answer is no SOAP, so perhaps a portal stands before the server"
 _REFERENCE = re.compile(rb"&#(?:x0*([0-9A-Fa-f]{1,6})|0*([0-9]{1,7}));")
 _LONGEST_REFERENCE = 16
 _SPACES = frozenset({0x9, 0xA, 0xD})
@@ -163,10 +164,10 @@ def replies(pieces: Iterable[bytes], limits: EwsLimits) -> Iterator[Node]:
         parser.close()
     except etree.XMLSyntaxError:
         if target.root not in {None, "Envelope"}:
-            raise Damaged("the answer is no SOAP") from None
+            raise Damaged(_NO_SOAP) from None
         raise Damaged("the answer is cut, or no XML") from None
     if target.root != "Envelope":
-        raise Damaged("the answer is no SOAP")
+        raise Damaged(_NO_SOAP)
 
 
 def _drained(target: _Target) -> Iterator[Node]:

@@ -137,7 +137,7 @@ class EwsSource(Source):
         self._access = _access(access)
         self._whose = whose
         self._choice, self._contents = folders or FolderChoice(), contents or Contents()
-        self._disposal = Disposal(disposal)
+        self._disposal = _disposal(disposal)
         self._limits = limits or EwsLimits()
         place = Place(self.name, host)
         tokens = _tokens(auth)
@@ -248,6 +248,16 @@ def _access(access: Access | str) -> Access:
         raise ConfigurationError(
             "access is none of own, delegate and impersonation",
             suggestions=["say what the login is to the mailbox"],
+        ) from None
+
+
+def _disposal(disposal: Disposal | str) -> Disposal:
+    try:
+        return Disposal(disposal)
+    except ValueError:
+        raise ConfigurationError(
+            "disposal is none of " + ", ".join(Disposal),
+            suggestions=["leave it out: removed items then go to Deleted Items"],
         ) from None
 
 

@@ -9,29 +9,29 @@ logins by password, by NTLM or by an access token, impersonation and delegates::
         EwsSource(server.url, auth=Password("alice@example.com", "secret"), ...)
 
 A `Fault` sees each call first and may answer it in its own way; `mailarchive.testing.ews_faults`
-has those that Exchange is known for.  It listens on loopback, in clear text.
+has those that Exchange is known for.  It listens on loopback, in clear text unless it is
+given a TLS context.
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
-import http.server
 import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 from attrs import define, field, frozen
-from typing_extensions import override
 
 from mailarchive.testing._ews_answers import OPERATIONS, Caller, Denied, World, message
+from mailarchive.testing._ews_http import Handler, Hangup, Http
 from mailarchive.testing._ews_shapes import TYPES, text_of
 from mailarchive.testing._ews_store import EwsFolder, EwsItem, EwsMailbox
 
 if TYPE_CHECKING:
-    import socket
+    import ssl
     from collections.abc import Iterator, Mapping
 
 __all__ = [
@@ -61,11 +61,6 @@ _NAMESPACES = (
     'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
 )
 _CONTENT_TYPE = "text/xml; charset=utf-8"
-_LARGEST_REQUEST = 64 << 20
-
-
-class Hangup(Exception):  # what a fault does
-    """Raised by a fault to close the connection at once."""
 
 
 class _Fault(Exception):
@@ -104,7 +99,7 @@ class Call:
     body: ET.Element[str] = field(repr=False)
     header: ET.Element[str] | None = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
-    _handler: _Handler = field(alias="handler", repr=False)
+    _handler: Handler = field(alias="handler", repr=False)
 
     @property
     def ids(self) -> list[str]:
@@ -193,8 +188,9 @@ def fault_xml(code: str, text: str, values: Mapping[str, str] | None = None) -> 
 class EwsServer:
     """The server: a context manager that listens on a random loopback port.
 
-    `calls` are the operations in the order they came.  With `record` each request and its
-    answer are kept in `transcript`.  `fault` may be replaced at any time.
+    `calls` are the operations in the order they came, `refused_logins` a count.  With
+    `record` each request and its answer are kept in `transcript`.  `fault` may be replaced
+    at any time.
     """
 
     host: str = "127.0.0.1"
@@ -205,6 +201,7 @@ class EwsServer:
         *,
         record: bool = False,
         ntlm: bool = False,
+        tls: ssl.SSLContext | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Take what goes wrong, and the time by which tokens expire.
@@ -221,18 +218,22 @@ class EwsServer:
         self.logins: dict[str, _Login] = {}
         self.tokens: dict[str, _Token] = {}
         self.calls: list[str] = []
+        self.refused_logins: int = 0
         self.transcript: list[tuple[bytes, bytes]] = []
         self.record: bool = record
         self._lock = threading.Lock()
-        self._http = _Http((self.host, 0), _Handler)
+        self._http = Http((self.host, 0), Handler)
         self._http.owner = self
+        self._scheme = "http" if tls is None else "https"
+        if tls is not None:
+            self._http.socket = tls.wrap_socket(self._http.socket, server_side=True)
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,))
         self.port: int = self._http.server_address[1]
 
     @property
     def url(self) -> str:
         """The endpoint."""
-        return f"http://{self.host}:{self.port}/EWS/Exchange.asmx"
+        return f"{self._scheme}://{self.host}:{self.port}/EWS/Exchange.asmx"
 
     def add_mailbox(self, address: str, *, password: str | None = None) -> EwsMailbox:
         """Make a mailbox with its folders, and a user of the same name who owns it."""
@@ -293,7 +294,7 @@ class EwsServer:
             self.calls.append(operation)
             return len(self.calls)
 
-    def serve(self, handler: _Handler, user: str, request: bytes) -> None:
+    def serve(self, handler: Handler, user: str, request: bytes) -> None:
         """Answer one request."""
         envelope = ET.fromstring(request)  # noqa: S314  # from a test, on loopback
         body = envelope.find(f"{SOAP}Body")
@@ -319,7 +320,7 @@ class EwsServer:
             handler.reply(500, content, {"Content-Type": _CONTENT_TYPE})
             self._note(request, content)
 
-    def _stream(self, handler: _Handler, call: Call) -> None:
+    def _stream(self, handler: Handler, call: Call) -> None:
         parts = call.parts()
         first = next(parts) + next(parts)  # an operation that is refused has not begun
         kept = [first]
@@ -335,151 +336,3 @@ class EwsServer:
     def _note(self, request: bytes, answer: bytes) -> None:
         if self.record:
             self.transcript.append((request, answer))
-
-
-class _Http(http.server.ThreadingHTTPServer):
-    """Threads for connections, all of which are joined in the end."""
-
-    daemon_threads = False
-    block_on_close = True
-    owner: EwsServer
-
-    def __init__(self, *arguments: object) -> None:
-        self._open: set[socket.socket] = set()
-        super().__init__(*arguments)  # type: ignore[arg-type]  # passed on as they came
-
-    @override
-    def process_request(self, request: object, client_address: object) -> None:
-        self._open.add(cast("socket.socket", request))
-        super().process_request(request, client_address)  # type: ignore[arg-type]  # as above
-
-    @override
-    def shutdown_request(self, request: object) -> None:
-        self._open.discard(cast("socket.socket", request))
-        super().shutdown_request(request)  # type: ignore[arg-type]  # as above
-
-    @override
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that went away is no news; anything else is."""
-        import sys
-
-        if not isinstance(sys.exception(), OSError):
-            super().handle_error(request, client_address)  # type: ignore[arg-type]  # as above
-
-    def hang_up(self) -> None:
-        """Close what is still open, so that its thread ends."""
-        for each in tuple(self._open):
-            with contextlib.suppress(OSError):
-                each.shutdown(2)
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    """One connection."""
-
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    server: _Http
-    user: str | None = None
-    """Whom NTLM proved, for as long as the connection lasts."""
-
-    @override
-    def setup(self) -> None:
-        super().setup()
-        self._ntlm: object | None = None
-
-    @override
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
-
-    def do_GET(self) -> None:
-        """Say whether the login is right, which is what some clients begin with."""
-        if self._user() is None:
-            self._challenge()
-        else:
-            self.reply(200, b"", {"Content-Type": "text/html"})
-
-    def do_POST(self) -> None:
-        """Serve a call."""
-        owner = self.server.owner
-        request = self._request()
-        user = self._user()
-        if user is None:
-            self._challenge()
-            return
-        try:
-            owner.serve(self, user, request)
-        except Hangup:
-            self.close_connection = True
-            self.connection.close()
-        except ET.ParseError:
-            self.reply(400, b"", {})
-
-    def _request(self) -> bytes:
-        if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
-            parts = []
-            while size := int(self.rfile.readline(), 16):
-                parts.append(self.rfile.read(size))
-                self.rfile.readline()
-            self.rfile.readline()
-            return b"".join(parts)
-        return self.rfile.read(min(int(self.headers.get("Content-Length", "0")), _LARGEST_REQUEST))
-
-    def _user(self) -> str | None:
-        authorization = self.headers.get("Authorization", "")
-        if self.server.owner.ntlm and authorization.startswith(("NTLM ", "Negotiate ")):
-            return self._by_ntlm(authorization.partition(" ")[2])
-        return self.user or self.server.owner.who(authorization)
-
-    def _by_ntlm(self, token: str) -> str | None:
-        """Go one step of NTLM; what is to be sent back stands in `self._ntlm_answer`."""
-        import spnego
-
-        if self._ntlm is None:
-            self._ntlm = spnego.server(protocol="ntlm")
-        context = cast("spnego.ContextProxy", self._ntlm)
-        try:
-            answer = context.step(base64.b64decode(token))
-        except spnego.exceptions.SpnegoError:
-            self._ntlm = None
-            return None
-        if context.complete:
-            self.user = (context.client_principal or "").lower()
-            return self.user
-        self._answer = b"" if answer is None else answer
-        return None
-
-    _answer: bytes = b""
-
-    def _challenge(self) -> None:
-        self.send_response(401)
-        answer, self._answer = self._answer, b""
-        if answer:
-            self.send_header("WWW-Authenticate", f"NTLM {base64.b64encode(answer).decode()}")
-        else:
-            if self.server.owner.ntlm:
-                self.send_header("WWW-Authenticate", "NTLM")
-            self.send_header("WWW-Authenticate", 'Basic realm="loopback"')
-            self.send_header("WWW-Authenticate", "Bearer")
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def reply(self, status: int, content: bytes, headers: Mapping[str, str]) -> None:
-        """Answer with all of it."""
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def begin(self, headers: Mapping[str, str]) -> None:
-        """Begin an answer that comes in pieces."""
-        self.send_response(200)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
-
-    def piece(self, data: bytes) -> None:
-        """Send a piece; an empty one is the end."""
-        self.wfile.write(b"%X\r\n%b\r\n" % (len(data), data))

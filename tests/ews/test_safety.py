@@ -7,6 +7,7 @@ one with garbage in it, or nothing, and calls it a success.
 from __future__ import annotations
 
 import base64
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -82,10 +83,10 @@ def test_xml_cut_in_the_last_item_harms_only_that_item(desk: Desk) -> None:
     desk.server.fault = faults.on("GetItem", faults.times(1, cut))
     with desk.source() as source:
         items = read(source)
-    asked = [request.count(b"<t:ItemId ") for request, _ in desk.server.transcript[-3:]]
+    (again,) = [asked for asked, _ in desk.server.transcript if b"IncludeMimeContent" in asked]
 
     assert raws(items) == sorted(whole)
-    assert asked[0] == 1, "the three that came whole were asked for again"
+    assert again.count(b"<t:ItemId ") == 1, "those that came whole were asked for again"
 
 
 @pytest.mark.parametrize(
@@ -148,13 +149,13 @@ def test_one_item_that_cannot_be_had_harms_no_other(
     """Its code is the reason, and says whether it is worth asking again."""
     whole = desk.deliver(6)
     victim = desk.mailbox.deliver(b"Subject: victim\r\n\r\n")
-    whole += desk.deliver(6)[:0]
+    desk.mailbox.deliver(whole[0])
     desk.server.fault = faults.poison(victim, code)
     with desk.source() as source:
         items = read(source)
     (unavailable,) = [item for item in items if isinstance(item, Unavailable)]
 
-    assert raws(items) == sorted([*whole, *whole])
+    assert raws(items) == sorted([*whole, whole[0]])
     assert code in unavailable.reason
     assert unavailable.permanent is permanent
     assert unavailable.ref.key == victim.id
@@ -259,10 +260,8 @@ def test_no_bytes_break_the_reader(junk: bytes, step: int) -> None:
     envelope = b"<s:Envelope xmlns:s='s'><s:Body>%b</s:Body></s:Envelope>" % junk
     for text in (junk, envelope):
         pieces = (text[at : at + step] for at in range(0, len(text), step))
-        try:
+        with suppress(Damaged):
             list(replies(pieces, EwsLimits()))
-        except Damaged as error:
-            assert error.reason
 
 
 def test_control_characters_in_a_name_do_no_harm(desk: Desk) -> None:
