@@ -49,11 +49,13 @@ class Http(http.server.ThreadingHTTPServer):
 
     @override
     def process_request(self, request: object, client_address: object) -> None:
+        """Take note of a connection, and serve it."""
         self._open.add(cast("socket.socket", request))
         super().process_request(request, client_address)  # type: ignore[arg-type]  # as above
 
     @override
     def shutdown_request(self, request: object) -> None:
+        """End a connection."""
         self._open.discard(cast("socket.socket", request))
         super().shutdown_request(request)  # type: ignore[arg-type]  # as above
 
@@ -83,6 +85,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     @override
     def setup(self) -> None:
+        """Begin with nobody logged in."""
         super().setup()
         self._ntlm: object | None = None
 

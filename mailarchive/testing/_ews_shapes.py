@@ -251,6 +251,7 @@ def _is_tasks(folder: EwsFolder) -> bool:
 
 
 def folder_value(folder: EwsFolder, prop: Extended) -> str | None:
+    """Return the value of a folder's property by its tag; `None` where it has none."""
     values = {
         0x10F4: str(folder.hidden).lower(),
         0x3613: folder.folder_class,
