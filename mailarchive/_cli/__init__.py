@@ -61,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_receive(commands)
     _add_new_address(commands)
+    _add_reattribute(commands)
     _add_retries(commands)
     _add_verify(commands)
     _add_show(commands)
@@ -145,6 +146,20 @@ def _add_new_address(commands: Commands) -> None:
     add = commands.add_parser("new-address", help="print an address that nobody guesses")
     add.add_argument("domain", metavar="DOMAIN")
     add.set_defaults(command=_new_address)
+
+
+def _reattribute(arguments: argparse.Namespace) -> int:
+    from mailarchive._cli.run import reattribute
+
+    return reattribute(arguments.config)
+
+
+def _add_reattribute(commands: Commands) -> None:
+    add = commands.add_parser(
+        "reattribute", help="give mail of nobody to the users that the TOML file names by now"
+    )
+    add.add_argument("config", type=Path, metavar="ARCHIVE.TOML")
+    add.set_defaults(command=_reattribute)
 
 
 def _retries(arguments: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mailarchive import archiver
 from mailarchive._cli import FAILED, OK, config
-from mailarchive._cli._text import columns, safe
+from mailarchive._cli._text import columns, counted, safe
 from mailarchive._cli.progress import Progress, render
 from mailarchive._model import Copy
 from mailarchive.errors import StateError
@@ -71,6 +71,16 @@ def _verdict(job: Job, report: RunReport) -> str:
         name = safe(job.vault.name)
         return f"All is accounted for. See what is quarantined: mailarchive quarantine {name}"
     return "All is accounted for."
+
+
+def reattribute(path: Path) -> int:
+    """Give mail to those whom the list of users names by now."""
+    job = config.load(path)
+    job.users.refresh()
+    with Vault(job.vault, create=False) as vault:
+        given = vault.reattribute(job.users)
+    print(f"{counted(given, 'message')} got an owner." if given else "Nobody new owns anything.")
+    return OK
 
 
 def retries(path: Path, id_: str | None = None) -> int:

@@ -9,23 +9,27 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
+from mailarchive._model import Digest
 from mailarchive.vault import _knowledge, _schema
-from mailarchive.vault._manifest import Fact
+from mailarchive.vault._grants import Grant, Granted
+from mailarchive.vault._manifest import GRANTED, Fact
 from mailarchive.vault._record import StoredOriginal
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator
     from typing import Any
 
-    from mailarchive._model import Address, Digest, Owner
+    from mailarchive._model import Address, Owner
     from mailarchive.vault._manifest import Manifest
     from mailarchive.vault._record import Record
 
+_ID = re.compile("[0-9a-f]{64}")
 _dump = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -117,19 +121,15 @@ class Applying:
                 if it.stored not in lost
             ],
         )
-        self._db.executemany(
-            "INSERT INTO fact (kind, batch, line) VALUES (?, ?, ?)",
-            [
-                (user_bytes(content.kind).decode("utf-8", "replace"), batch, line)
-                for line, content in contents
-                if isinstance(content, Fact)
-            ],
-        )
+        facts = [(line, content) for line, content in contents if isinstance(content, Fact)]
         records = self._new(
             (line, content) for line, content in contents if not isinstance(content, Fact)
         )
-        self._learn([record for _, record in records])
-        self._write(self._rows(records, batch or 0, _knowledge.moment(head.at)))
+        granted = self._granted(Grant.load(it) for _, it in facts if it.kind == GRANTED)
+        self._learn([*(record for _, record in records), *granted])
+        self._write(self._rows(records, granted, batch or 0, _knowledge.moment(head.at)))
+        self._write_granted(granted)
+        self._write_facts(facts, batch or 0)
 
     # -- what there is already ------------------------------------------------------------
 
@@ -142,7 +142,27 @@ class Applying:
             del distinct[known]
         return list(distinct.values())
 
-    def _learn(self, records: list[Record]) -> None:
+    def _granted(self, grants: Iterable[Grant]) -> list[Granted]:
+        """What was granted of entries that are there, to users who had not got them yet."""
+        found = []
+        for grant in grants:
+            rows = self._db.execute(
+                "SELECT n, raw, owners, summary FROM entry WHERE id = ?", (grant.entry.value,)
+            ).fetchall()
+            for n, raw, owners, summary in rows:
+                there = self._db.execute(
+                    "SELECT u.id FROM owner o JOIN user u ON u.n = o.user WHERE o.entry = ?", (n,)
+                )
+                known = {name for (name,) in there}
+                new = [owner for owner in grant.owners if user_bytes(owner.user) not in known]
+                found.append(
+                    Granted.of(
+                        grant, new, n, Digest(raw), owners=owners, summary=json.loads(summary)
+                    )
+                )
+        return found
+
+    def _learn(self, records: list[Record | Granted]) -> None:
         """Ask for everything at once that the rows of these entries depend on."""
         self._learn_users([owner.user for record in records for owner in record.ownership.owners])
         raws = {record.raw.value for record in records}
@@ -174,7 +194,13 @@ class Applying:
 
     # -- what follows from it -------------------------------------------------------------
 
-    def _rows(self, records: list[tuple[int, Record]], batch: int, archived: int) -> _Rows:
+    def _rows(
+        self,
+        records: list[tuple[int, Record]],
+        granted: list[Granted],
+        batch: int,
+        archived: int,
+    ) -> _Rows:
         rows = _Rows()
         for n, (line, record) in enumerate(records, self._last("entry") + 1):
             rows.entries.append((n, batch, line, *_entry(record)))
@@ -184,18 +210,25 @@ class Applying:
                 if isinstance(part, StoredOriginal)
             ]
             at = _knowledge.sorting_time(record, archived)
-            folder = _knowledge.folder_is_known(record)
             again = record.raw.value in self._again
             self._again.add(record.raw.value)
-            for owner in record.ownership.owners:
-                user = self._users[owner.user]
-                head, copy = self._place(record, user, at, n, again=again)
-                of_owner = (record.is_sender(owner), folder, *_own(record, owner))
-                rows.owners.append((user.n, head, n, copy, *of_owner))
+            folder = _knowledge.folder_is_known(record.ownership.owners)
+            rows.owners += self._owners(record, n, at, again=again, folder=folder)
+        for it in granted:
+            rows.owners += self._owners(it, it.n, it.at, again=True, folder=it.folder)
         return rows
 
+    def _owners(
+        self, record: Record | Granted, n: int, at: int, *, again: bool, folder: bool
+    ) -> Iterator[tuple[Any, ...]]:
+        for owner in record.ownership.owners:
+            user = self._users[owner.user]
+            head, copy = self._place(record, user, at, n, again=again)
+            sender = not owner.addresses.isdisjoint(record.envelope.senders)
+            yield (user.n, head, n, copy, sender, folder, *_own(record, owner))
+
     def _place(
-        self, record: Record, user: _User, at: int, n: int, *, again: bool
+        self, record: Record | Granted, user: _User, at: int, n: int, *, again: bool
     ) -> tuple[int, bool]:
         """The message that an entry is behind, and whether it is another copy of it."""
         mine = user.n, record.raw.value
@@ -223,8 +256,8 @@ class Applying:
     def _write(self, rows: _Rows) -> None:
         write = self._db.executemany
         write(
-            "INSERT INTO entry (n, batch, line, id, raw, owners, sender, behalf, folder,"
-            " summary, shown, hidden) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO entry (n, batch, line, id, raw, owners, unresolved, sender, behalf,"
+            " folder, summary, shown, hidden) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             rows.entries,
         )
         write("INSERT INTO part (entry, raw) VALUES (?, ?)", rows.parts)
@@ -243,6 +276,23 @@ class Applying:
                 (it.copies, it.user, it.at, it.head)
                 for it in self._messages.values()
                 if it.copies and not it.is_new
+            ],
+        )
+
+    def _write_granted(self, granted: Iterable[Granted]) -> None:
+        self._db.executemany(
+            "UPDATE entry SET owners = owners + ?, unresolved = max(unresolved - ?, 0)"
+            " WHERE n = ?",
+            [(len(it.ownership.owners), it.resolved, it.n) for it in granted],
+        )
+
+    def _write_facts(self, facts: Iterable[tuple[int, Fact]], batch: int) -> None:
+        self._db.executemany(
+            "INSERT INTO fact (kind, entry, batch, line)"
+            " VALUES (?, (SELECT n FROM entry WHERE id = ?), ?, ?)",
+            [
+                (user_bytes(it.kind).decode("utf-8", "replace"), _about(it), batch, line)
+                for line, it in facts
             ],
         )
 
@@ -265,6 +315,7 @@ def _entry(record: Record) -> tuple[Any, ...]:
         record.id.value,
         record.raw.value,
         len(record.ownership.owners),
+        len(record.ownership.unresolved),
         envelope.sender and user_bytes(envelope.sender.normal),
         envelope.on_behalf_of and user_bytes(envelope.on_behalf_of.normal),
         user_bytes(record.folder.name),
@@ -274,7 +325,13 @@ def _entry(record: Record) -> tuple[Any, ...]:
     )
 
 
-def _own(record: Record, owner: Owner) -> tuple[str, bytes]:
+def _about(fact: Fact) -> bytes | None:
+    """The id of the entry that a fact is about, if it is about one."""
+    entry = fact.body.get("entry")
+    return bytes.fromhex(entry) if isinstance(entry, str) and _ID.match(entry) else None
+
+
+def _own(record: Record | Granted, owner: Owner) -> tuple[str, bytes]:
     """The owner's own recipient lines, and what can be found by them alone."""
     own = _knowledge.own_lines(record.envelope, owner)
     hidden = [record.envelope.recipients[n].address.spec for n in own if record.shown[n] is None]

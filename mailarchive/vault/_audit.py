@@ -167,7 +167,7 @@ class Auditor:
             raw_digest=record.raw,
             size=record.size,
             envelope=record.envelope,
-            ownership=record.ownership,
+            ownership=self._reading.ownership(line),
             copy=record.copy,
             folder=record.folder,
             fork_key=record.fork_key,

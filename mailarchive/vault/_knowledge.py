@@ -77,13 +77,12 @@ def is_withheld(record: Record | Summary, own: Collection[int], *, sender: bool)
     return record.private > 0 or not hidden(record.envelope, record.shown) <= frozenset(own)
 
 
-def folder_is_known(record: Record) -> bool:
+def folder_is_known(owners: Iterable[Owner]) -> bool:
     """Whether the owners may know the folder that the message was found in.
 
     Where different addresses made them owners, the mailbox is that of one of them, or of
     a journal, and its folders are no business of the others.
     """
-    owners = record.ownership.owners
     return len({owner.addresses for owner in owners}) <= 1
 
 
@@ -101,7 +100,7 @@ def moment(time: datetime) -> int:
     return (aware - _EPOCH) // timedelta(microseconds=1)
 
 
-def sorting_time(record: Record, archived: int) -> int:
+def sorting_time(record: Record | Summary, archived: int) -> int:
     """Return by what time a message is listed, in microseconds since 1970.
 
     Its own date, but no later than its arrival, since no message is newer than that;

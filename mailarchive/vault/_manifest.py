@@ -31,6 +31,8 @@ POISONED = "poisoned"
 _POISONED_KIND = b'"kind":"poisoned"'
 READING = "reading"
 """A fact: an auditor opened the archive, who, why and when."""
+GRANTED = "granted"
+"""A fact: an entry belongs to further users; see `mailarchive.vault._grants`."""
 
 _HALF = b"\\ud"
 

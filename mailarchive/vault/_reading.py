@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from mailarchive import headers
-from mailarchive._model import Span
+from mailarchive._model import Ownership, Span
 from mailarchive.errors import SinkCorrupt
 from mailarchive.vault import _disk, _place, _tar
 from mailarchive.vault._errors import index_disagrees, os_errors
-from mailarchive.vault._manifest import BAD_JSON, Fact
+from mailarchive.vault._grants import Grant
+from mailarchive.vault._manifest import BAD_JSON, GRANTED, Fact
 from mailarchive.vault._record import PRIVATE_HEADERS
 
 if TYPE_CHECKING:
@@ -78,6 +80,24 @@ class Reading:
         except BAD_JSON as error:
             raise index_disagrees("no fact stands on that line") from error
         return found
+
+    def ownership(self, line: Line) -> Ownership:
+        """Return whose the entry on a line is, by the entry and by what was granted since.
+
+        Raises `SinkCorrupt`, `SinkError`.
+        """
+        first = self.record(line).ownership
+        lines = self.index.lines(
+            "t.entry = ? AND t.kind = ? ORDER BY t.n", (line.n, GRANTED), table="fact"
+        )
+        try:
+            later = [owner for each in lines for owner in Grant.load(self.fact(each)).owners]
+        except BAD_JSON as error:
+            raise index_disagrees("a grant that cannot be read") from error
+        if not later:
+            return first
+        known = frozenset(chain(*(owner.addresses for owner in later)))
+        return Ownership((*first.owners, *later), first.unresolved - known)
 
     def stored(self, digest: Digest) -> bytes:
         """Return the bytes with this digest, compared with it; raises `SinkCorrupt`."""

@@ -204,7 +204,7 @@ def dump(record: Record) -> Json:
         content=None if record.content is None else record.content.hex,
         originals=[_dump_original(each) for each in record.originals],
         message_id=record.envelope.message_id,
-        owners=[_dump_owner(owner) for owner in record.ownership.owners],
+        owners=[dump_owner(owner) for owner in record.ownership.owners],
         unresolved=_dump_set(record.ownership.unresolved),
         revision=copy.revision,
         role=folder.role,
@@ -272,7 +272,8 @@ def _dump_recipient(recipient: Recipient, seen: Role | None) -> Json:
     return tree
 
 
-def _dump_owner(owner: Owner) -> Json:
+def dump_owner(owner: Owner) -> Json:
+    """Return an owner as a tree for JSON."""
     return {"user": owner.user, "addresses": _dump_set(owner.addresses)}
 
 
@@ -307,7 +308,7 @@ def load(tree: Json) -> Record:
         private=count(tree.get("private", 0)),
         opaque=bool(tree.get("opaque", False)),
         ownership=Ownership(
-            tuple(_load_owner(each) for each in tree.get("owners", ())),
+            tuple(load_owner(each) for each in tree.get("owners", ())),
             frozenset(_load_address(each) for each in tree.get("unresolved", ())),
         ),
         copy=Copy(
@@ -422,7 +423,8 @@ def _load_recipient(tree: Json) -> tuple[Recipient, Role | None]:
     return recipient, None if seen is None else _word(seen, Role.UNKNOWN)
 
 
-def _load_owner(tree: Json) -> Owner:
+def load_owner(tree: Json) -> Owner:
+    """Return the owner that `dump_owner` wrote; raises one of `BAD_JSON`."""
     return Owner(UserId(str(tree["user"])), frozenset(map(_load_address, tree["addresses"])))
 
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from typing import Any
 
-VERSION = 2
+VERSION = 3
 """Told from the format of the vault: another version of the index is made anew."""
 
 _STATEMENTS = (
@@ -30,10 +30,11 @@ _STATEMENTS = (
     """CREATE TABLE entry (
         n INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, raw BLOB NOT NULL,
         batch INTEGER NOT NULL, line INTEGER NOT NULL, owners INTEGER NOT NULL,
-        sender BLOB, behalf BLOB, folder BLOB NOT NULL,
+        unresolved INTEGER NOT NULL, sender BLOB, behalf BLOB, folder BLOB NOT NULL,
         summary TEXT NOT NULL, shown BLOB NOT NULL, hidden BLOB NOT NULL)""",
     "CREATE INDEX entry_raw ON entry (raw)",
     "CREATE INDEX entry_unowned ON entry (n) WHERE owners = 0",
+    "CREATE INDEX entry_unresolved ON entry (n) WHERE unresolved > 0",
     # The originals that are no part of an entry's raw bytes.
     "CREATE TABLE part (n INTEGER PRIMARY KEY, entry INTEGER NOT NULL, raw BLOB NOT NULL)",
     "CREATE TABLE user (n INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE)",
@@ -51,9 +52,11 @@ _STATEMENTS = (
         PRIMARY KEY (user, at, head)) WITHOUT ROWID""",
     # A key is of one user's view alone.
     "CREATE UNIQUE INDEX message_key ON message (key)",
+    # `entry` is the one that a fact is about, where it is about one that is there.
     """CREATE TABLE fact (
-        n INTEGER PRIMARY KEY, kind TEXT NOT NULL,
+        n INTEGER PRIMARY KEY, kind TEXT NOT NULL, entry INTEGER,
         batch INTEGER NOT NULL, line INTEGER NOT NULL)""",
+    "CREATE INDEX fact_entry ON fact (entry) WHERE entry IS NOT NULL",
 )
 
 CONTENTS = {

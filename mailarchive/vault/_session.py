@@ -163,12 +163,12 @@ class Session:
                 self._writer.append(Draft(self._objects(some, packed), records))
         return frozenset(each.record.id for each in new)
 
-    def state(self, fact: Fact) -> None:
-        """Append a fact, durable when it returns."""
+    def state(self, *facts: Fact) -> None:
+        """Append facts, durable when it returns."""
         self.refuse_read_only()
         with self.place.writing():
             self._recovery.adopt(look_around=False)
-            self._writer.append(Draft(contents=(fact,)))
+            self._writer.append(Draft(contents=facts))
 
     def rebuild(self) -> None:
         """Make the index anew from the packs alone."""

@@ -29,6 +29,7 @@ from mailarchive.vault import _zstd
 from mailarchive.vault._audit import Auditor, reading_fact
 from mailarchive.vault._disk import Disk
 from mailarchive.vault._errors import closed, os_errors
+from mailarchive.vault._grants import grants
 from mailarchive.vault._packing import Prepared
 from mailarchive.vault._reading import location
 from mailarchive.vault._session import Session, Settings
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
     from mailarchive._durable import Fuse
     from mailarchive._model import ArchiveEntry, Digest, UserId
+    from mailarchive.abc import UserMap
     from mailarchive.vault._index import Found
     from mailarchive.vault._note import LogCheckpoint
     from mailarchive.vault._seal import Seal
@@ -204,6 +206,24 @@ class Vault(Sink):
         with os_errors("putting an auditor's reading on record"):
             session.state(fact)
         return Auditor(session.reading)
+
+    def reattribute(self, users: UserMap) -> int:
+        """Give mail to those whom the user map knows by now, and return how many got an owner.
+
+        Asked for are the addresses of each entry that belonged to nobody when it was
+        archived; a user who is found owns the entry from now on, beside those who do
+        already.  Each grant is a fact on the medium.  Again it changes nothing.  Raises
+        `DirectoryError`, and whatever a put raises.
+        """
+        session = self._opened()
+        session.refuse_read_only()
+        given = 0
+        with os_errors("giving mail to its owners"):
+            for facts in grants(session.reading, users, self._settings.clock()):
+                if facts:
+                    session.state(*facts)
+                given += len(facts)
+        return given
 
     def verify(
         self,

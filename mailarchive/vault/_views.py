@@ -9,7 +9,7 @@ from attrs import field, frozen
 from typing_extensions import Unpack
 
 from mailarchive import headers
-from mailarchive._model import Address, Recipient, UserId
+from mailarchive._model import Address, Owner, Recipient, UserId
 from mailarchive.errors import SinkError, Unsupported, Withheld
 from mailarchive.vault import _knowledge, _leaf, _record
 from mailarchive.vault._apply import one_spelling, user_bytes
@@ -324,11 +324,17 @@ class View:
 
     def _entry(self, key: str, copy: int) -> tuple[Record, Owner]:
         """The entry of a copy as its manifest has it, and this user as its owner."""
-        record = self._reading.record(self._line(key, copy))
-        owner = record.owner_named(self._user)
+        line = self._line(key, copy)
+        record = self._reading.record(line)
+        owner = record.owner_named(self._user) or self._granted(line)
         if owner is None:
             raise index_disagrees("the user does not own this entry")
         return record, owner
+
+    def _granted(self, line: Line) -> Owner | None:
+        """This user as an owner of whom the entry itself knows nothing yet."""
+        owners = self._reading.ownership(line).owners
+        return next((owner for owner in owners if owner.user == self._user), None)
 
     def _content(self, key: str, copy: int) -> bytes:
         record, owner = self._entry(key, copy)
