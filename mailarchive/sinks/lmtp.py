@@ -1,0 +1,240 @@
+"""Handing mail over to another archiver, or to any mail store, by LMTP (RFC 2033).
+
+A sink that cannot be read back: whoever takes the mail has it from then on.  So it cannot
+be combined with removal, and its receipts promise what the other side is known to keep.
+"""
+
+from __future__ import annotations
+
+import re
+import smtplib
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from typing_extensions import override
+
+from mailarchive._model import Digest, Durability, Receipt, Rejected, SinkCapabilities, Stored
+from mailarchive.abc import Sink
+from mailarchive.errors import ConfigurationError, SinkError, SinkUnavailable
+from mailarchive.sinks import _files_disk as disk
+from mailarchive.sinks._ledger import Ledger
+
+if TYPE_CHECKING:
+    import os
+    import ssl
+    from collections.abc import Callable, Sequence
+
+    from mailarchive._model import ArchiveEntry
+
+__all__ = ["LmtpSink"]
+
+Recipients: TypeAlias = "Sequence[str] | Callable[[ArchiveEntry], Sequence[str]]"
+
+_READY: Final = 354
+_CLOSING: Final = 421
+_TRANSIENT: Final = 400
+_PERMANENT: Final = 500
+_NO_UTF8: Final = 553
+"""What a server answers to an address with letters that it cannot take (RFC 6531, 3.5)."""
+_LINE_END: Final = re.compile(rb"\r\n|\r|\n")
+
+
+class LmtpSink(Sink):
+    """Hands each entry's raw bytes over to an LMTP server, and notes in a ledger to whom.
+
+    Where the server offers CHUNKING (RFC 3030) the bytes go as they are; else lines have to
+    end in CRLF on the way (RFC 5321, 2.3.8), and the server gets them so.  Each recipient is
+    answered by itself: one that is to be tried later makes the put a `SinkUnavailable`, and
+    the next put asks for that one alone; one that is refused for good makes the entry
+    `Rejected`.
+
+    The ledger makes a put of the same entry harmless.  Where the process dies between the
+    server's answer and the ledger's note, the entry is handed over twice, and never lost.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int = 24,
+        *,
+        recipients: Recipients,
+        ledger: str | os.PathLike[str],
+        sender: str = "",
+        durability: Durability = Durability.PROCESS,
+        tls: ssl.SSLContext | None = None,
+        timeout: float = 60.0,
+        name: str = "lmtp",
+    ) -> None:
+        """Hand over to the server at `host`, or at a Unix socket where that begins with `/`.
+
+        `recipients` are envelope addresses for every entry, or a function of the entry that
+        must give the same ones each time.  `ledger` is a file, made where it is missing,
+        that belongs to this archive alone.  `durability` is what is known of the other
+        side: an answer of 250 makes it responsible (RFC 5321, 4.2.5), and no more.  With
+        `tls` the connection is made safe by STARTTLS.  `timeout` is in seconds.
+
+        Raises `ConfigurationError` where there is no recipient.
+        """
+        if not callable(recipients) and (isinstance(recipients, str) or not recipients):
+            raise ConfigurationError(
+                f"sink {name} needs recipients, a list of addresses",
+                suggestions=['give recipients=["archive@example.com"], or a function'],
+            )
+        self.name: str = name
+        self.capabilities: SinkCapabilities = SinkCapabilities(durability=durability)
+        self._server = (host, port)
+        self._recipients = recipients
+        self._sender = sender
+        self._tls = tls
+        self._timeout = timeout
+        self._ledger_path = Path(ledger)
+        self._ledger: Ledger | None = None
+        self._client: smtplib.LMTP | None = None
+
+    @override
+    def _open(self) -> None:
+        self._ledger = Ledger(self._ledger_path)
+        self._connected()
+
+    @override
+    def _close(self) -> None:
+        ledger, self._ledger = self._ledger, None
+        self._hang_up()
+        if ledger is not None:
+            ledger.close()
+
+    @override
+    def _put(self, entry: ArchiveEntry) -> Receipt:
+        (answer,) = self._put_many((entry,))
+        if isinstance(answer, Rejected):
+            raise SinkError(f"sink {self.name} cannot keep this entry: {answer.reason}")
+        return answer
+
+    @override
+    def _put_many(self, entries: Sequence[ArchiveEntry]) -> list[Receipt | Rejected]:
+        if self._ledger is None:
+            raise disk.closed(self.name)
+        with self._ledger.committed():
+            return [self._handed(self._ledger, entry) for entry in entries]
+
+    def _handed(self, ledger: Ledger, entry: ArchiveEntry) -> Receipt | Rejected:
+        known = ledger.handed(entry.id)
+        everybody = {_named(each): each for each in self._for(entry)}
+        if not everybody:
+            return Rejected(entry.id, "nobody to hand it over to")
+        missing = {digest: each for digest, each in everybody.items() if digest not in known}
+        if missing:
+            codes = self._hand_over(entry.raw, list(missing.values()))
+            taken = [d for d, each in missing.items() if codes[each] < _TRANSIENT]
+            ledger.note(entry.id, taken, entry.raw_digest)
+            refused = sorted(code for code in codes.values() if code >= _TRANSIENT)
+            if refused and refused[0] < _PERMANENT:
+                raise self._later(f"the server answered {refused[0]}")
+            if refused:
+                return Rejected(entry.id, f"the other archive answered {refused[0]}")
+        return Receipt(
+            self.name,
+            entry.id,
+            next(iter(known.values()), entry.raw_digest),
+            f"lmtp/{entry.id.hex}",
+            Stored.STORED if missing else Stored.PRESENT,
+            self.capabilities.durability,
+        )
+
+    def _for(self, entry: ArchiveEntry) -> Sequence[str]:
+        return self._recipients(entry) if callable(self._recipients) else self._recipients
+
+    # -- the conversation -----------------------------------------------------------------
+
+    def _hand_over(self, raw: bytes, recipients: Sequence[str]) -> dict[str, int]:
+        """Return the server's answer for each recipient; raises `SinkUnavailable`."""
+        client = self._connected()
+        try:
+            codes = _transaction(client, self._sender, recipients, raw)
+        except (smtplib.SMTPException, OSError) as error:
+            self._hang_up()
+            raise self._later(f"the connection broke: {type(error).__name__}") from None
+        except BaseException:
+            self._hang_up()  # nobody knows where the conversation stands
+            raise
+        if _CLOSING in codes.values():
+            self._hang_up()
+        return codes
+
+    def _connected(self) -> smtplib.LMTP:
+        if self._client is not None:
+            return self._client
+        try:
+            client = self._client = smtplib.LMTP(*self._server, timeout=self._timeout)
+            client.ehlo_or_helo_if_needed()
+            if self._tls is not None:
+                client.starttls(context=self._tls)
+                client.ehlo_or_helo_if_needed()
+        except (smtplib.SMTPException, OSError) as error:
+            self._hang_up()
+            raise self._later(f"cannot connect: {type(error).__name__}") from None
+        return client
+
+    def _hang_up(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def _later(self, what: str) -> SinkUnavailable:
+        return SinkUnavailable(
+            f"sink {self.name}: {what}",
+            suggestions=["see that the LMTP server runs and takes mail, and run again"],
+        )
+
+
+def _named(recipient: str) -> Digest:
+    return Digest.of(recipient.encode("utf-8", "surrogatepass"))
+
+
+def _transaction(
+    client: smtplib.LMTP, sender: str, recipients: Sequence[str], raw: bytes
+) -> dict[str, int]:
+    """Hand one message over and return the code for each recipient."""
+    foreign = not all(each.isascii() for each in (sender, *recipients))
+    if foreign and not client.has_extn("smtputf8"):
+        return dict.fromkeys(recipients, _NO_UTF8)
+    code, _ = client.mail(sender, _options(client, raw, foreign=foreign))
+    if code >= _TRANSIENT:
+        client.rset()
+        return dict.fromkeys(recipients, code)
+    codes = {each: client.rcpt(each)[0] for each in recipients}
+    taken = [each for each, code in codes.items() if code < _TRANSIENT]
+    if not taken:
+        client.rset()
+        return codes
+    if client.has_extn("chunking"):
+        client.send(b"BDAT %d LAST\r\n" % len(raw))
+        client.send(raw)
+    else:
+        code, _ = client.docmd("DATA")
+        if code != _READY:
+            client.rset()
+            return codes | dict.fromkeys(taken, max(code, _TRANSIENT))
+        client.send(_as_lines(raw))
+    # RFC 2033, 4.2: one answer for each recipient that was taken, in their order.
+    return codes | {each: client.getreply()[0] for each in taken}
+
+
+def _options(client: smtplib.LMTP, raw: bytes, *, foreign: bool) -> list[str]:
+    options = []
+    if client.has_extn("size"):
+        options.append(f"SIZE={len(raw)}")
+    if client.has_extn("8bitmime") and not raw.isascii():
+        options.append("BODY=8BITMIME")
+    if foreign:
+        options.append("SMTPUTF8")
+    return options
+
+
+def _as_lines(raw: bytes) -> bytes:
+    """Return the bytes as DATA carries them: lines of CRLF, dots doubled, the end marked."""
+    lines = _LINE_END.sub(b"\r\n", raw)
+    if not lines.endswith(b"\r\n"):
+        lines += b"\r\n"
+    stuffed = lines.replace(b"\r\n.", b"\r\n..")
+    return (b"." if stuffed.startswith(b".") else b"") + stuffed + b".\r\n"
