@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from mailarchive._model import Folder, MessageRef, Page, SourceMessage
 from mailarchive.abc import Source
-from mailarchive.errors import CheckpointInvalid, ConfigurationError, SourceError
+from mailarchive.errors import CheckpointInvalid, ConfigurationError, MailboxNotFound, SourceError
 from mailarchive.sources._files_disk import (
     TOP,
     NoFile,
@@ -117,6 +117,11 @@ class Mbox(Source):
     @override
     def _scan(self, folder: Folder, after: str | None) -> Iterator[Page]:
         file = self._opened()
+        if folder.key != TOP:
+            raise MailboxNotFound(
+                f"source {self.name}: an mbox is one folder, and this is another one",
+                suggestions=["scan what folders() gives"],
+            )
         entries = self._new_entries(after)
         token = after
         while some := tuple(islice(entries, self._page_size)):

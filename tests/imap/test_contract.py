@@ -9,7 +9,7 @@ from support.imap import PlainMailbox, read_all
 from support.imap_worlds import OnAScript, OnServer
 
 from mailarchive.sources.imap import FolderChoice
-from mailarchive.testing import source_contract
+from mailarchive.testing import source_laws
 from mailarchive.testing.imap_server import ImapServer
 from mailarchive.testing.source_contract import SourceContract
 
@@ -54,8 +54,8 @@ def test_every_law_is_a_test_of_the_contract() -> None:
     """A law that nobody runs would be none."""
     tests = {name.removeprefix("test_") for name in vars(SourceContract) if "test_" in name}
 
-    assert [law.__name__ for law in source_contract.LAWS if law.__name__ not in tests] == []
-    assert len(tests) == len(source_contract.LAWS)
+    assert [law.__name__ for law in source_laws.LAWS if law.__name__ not in tests] == []
+    assert len(tests) == len(source_laws.LAWS)
 
 
 def test_what_another_user_shares_on_cyrus_is_left_alone_unless_asked_for(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import pytest
+from support.mbox import stored, written
 from typing_extensions import override
 
 from mailarchive.sources.files import EmlFolder, Maildir, Mbox, MboxVariant
@@ -89,15 +89,16 @@ class MaildirWorld(EmlWorld):
 class MboxWorld(EmlWorld):
     """An mbox to which mail is added."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, variant: MboxVariant) -> None:
         """Make an empty file."""
         super().__init__(place)
+        self.variant = variant
         self.file.touch()
 
     @override
     def source(self) -> Source:
         """Over the file, in the variant that is written here."""
-        return Mbox(self.file, variant=MboxVariant.MBOXRD, page_size=PAGE)
+        return Mbox(self.file, variant=self.variant, page_size=PAGE)
 
     @property
     def file(self) -> Path:
@@ -106,11 +107,14 @@ class MboxWorld(EmlWorld):
 
     @override
     def deliver(self, raws: Sequence[bytes]) -> None:
-        """Behind what is there, quoted so that it comes back to the byte."""
+        """Behind what is there, as a writer of the variant does."""
         with self.file.open("ab") as file:
-            for raw in raws:
-                quoted = re.sub(rb"(?m)^(>*From )", rb">\1", raw)
-                file.write(b"From a@example.com Thu Jan  4 00:00:00 2024\n" + quoted + b"\n")
+            file.write(written(list(raws), self.variant))
+
+    @override
+    def stored(self, raw: bytes) -> bytes:
+        """What a writer puts into the message stays; only mboxrd can take it out again."""
+        return raw if self.variant is MboxVariant.MBOXRD else stored(raw, self.variant)
 
     @override
     def lose(self, ref: MessageRef) -> None:
@@ -142,10 +146,11 @@ class TestMaildir(SourceContract):
         return MaildirWorld(tmp_path)
 
 
+@pytest.mark.parametrize("variant", list(MboxVariant), scope="class")
 class TestMbox(SourceContract):
-    """An mbox is a source."""
+    """An mbox is a source, whoever wrote it."""
 
     @pytest.fixture
-    def world(self, tmp_path: Path) -> SourceWorld:
+    def world(self, tmp_path: Path, variant: MboxVariant) -> SourceWorld:
         """Return an empty mbox."""
-        return MboxWorld(tmp_path)
+        return MboxWorld(tmp_path, variant)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.file_sources import lesser_user, read
+from support.mbox import FROM, quoted, stored, with_length, written
 
 from mailarchive import MessageRef, SourceMessage, Unavailable
 from mailarchive.errors import (
@@ -28,34 +29,6 @@ from mailarchive.sources.files import Mbox, MboxVariant
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-FROM = b"From a@b Thu Jan  4 00:00:00 2024\n"
-
-
-def quoted(raw: bytes) -> bytes:
-    """Quote as a writer of mboxo and mboxcl does."""
-    return re.sub(rb"(?m)^From ", b">From ", raw)
-
-
-def with_length(raw: bytes) -> bytes:
-    """Add the length of the body to the headers."""
-    end = re.search(rb"\A\r?\n|\n\r?\n", raw)
-    body = raw[end.end() :] if end else b""
-    return b"Content-Length: %d\n" % len(body) + raw
-
-
-def stored(raw: bytes, variant: MboxVariant) -> bytes:
-    """Return a message as a writer of the variant puts it between From_ line and empty line."""
-    if variant is MboxVariant.MBOXRD:
-        return re.sub(rb"(?m)^(>*From )", rb">\1", raw)
-    if variant is MboxVariant.MBOXO:
-        return quoted(raw)
-    return with_length(quoted(raw) if variant is MboxVariant.MBOXCL else raw)
-
-
-def written(raws: list[bytes], variant: MboxVariant = MboxVariant.MBOXO) -> bytes:
-    """Return an mbox as a writer of the variant makes it."""
-    return b"".join(FROM + stored(raw, variant) + b"\n" for raw in raws)
 
 
 def file_with(place: Path, content: bytes) -> Path:
