@@ -19,11 +19,21 @@ from mailarchive.errors import (
     SourceUnavailable,
     Throttled,
 )
-from mailarchive.testing._imap_answers import fetched
+from mailarchive.testing.imap_lies import (
+    Poison,
+    expiring,
+    flooding,
+    honest_bodies,
+    is_body_fetch,
+    many_folders,
+    poisoned,
+    renumbered,
+    throttled,
+)
 from mailarchive.testing.imap_server import CAPABILITIES, Command, Hangup, ImapServer, Talk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from mailarchive.sources.imap import ImapSource
     from mailarchive.testing.imap_server import Lie
@@ -32,16 +42,9 @@ RAWS = [b"Subject: number %d\r\n\r\n%s\r\n" % (n, b"x" * n * 10) for n in range(
 IMPATIENT = evolve(QUICK, read_timeout=0.15)
 
 
-def is_body_fetch(command: Command) -> bool:
-    """Whether whole messages are asked for."""
-    return command.name == "UID FETCH" and b"BODY.PEEK[]" in command.arguments
-
-
 def asked(talk: Talk, command: Command) -> list[bytes]:
     """The honest answer, one response for each message."""
-    text, _, items = command.arguments.partition(b" ")
-    assert talk.selected is not None
-    return [fetched(place, item, items) for place, item in talk.selected.chosen(text)]
+    return [response for _, response in honest_bodies(talk, command)]
 
 
 def read(source: ImapSource) -> dict[int, SourceMessage | Unavailable]:
@@ -199,106 +202,10 @@ def test_a_size_is_an_estimate(size: int) -> None:
     assert is_whole(read_from(lie))
 
 
-def refuse_poison(talk: Talk, command: Command) -> bool:
-    """NO to every batch with the seventh message in it, which is told as far as it goes."""
-    for response in asked(talk, command):
-        if b"UID 7 " in response:
-            talk.no(command, b"[SERVERBUG] some text")
-            return True
-        talk.send(response)
-    talk.ok(command)
-    return True
-
-
-def withhold_poison(talk: Talk, command: Command) -> bool:
-    """OK, and nothing of the seventh message."""
-    for response in asked(talk, command):
-        if b"UID 7 " not in response:
-            talk.send(response)
-    talk.ok(command)
-    return True
-
-
-def nil_poison(talk: Talk, command: Command) -> bool:
-    """NIL in place of the seventh message."""
-    for response in asked(talk, command):
-        talk.send(b"* 7 FETCH (UID 7 BODY[] NIL)\r\n" if b"UID 7 " in response else response)
-    talk.ok(command)
-    return True
-
-
-def empty_poison(talk: Talk, command: Command) -> bool:
-    """Nothing at all as the seventh message, which has a size."""
-    for response in asked(talk, command):
-        talk.send(b'* 7 FETCH (UID 7 BODY[] "")\r\n' if b"UID 7 " in response else response)
-    talk.ok(command)
-    return True
-
-
-def hang_up_on_poison(talk: Talk, command: Command) -> bool:
-    """The server falls over each time it comes to the seventh message."""
-    for response in asked(talk, command):
-        if b"UID 7 " in response:
-            talk.send(response[:60])
-            raise Hangup
-        talk.send(response)
-    talk.ok(command)
-    return True
-
-
-def stall_on_poison(talk: Talk, command: Command) -> bool:
-    """The seventh message never ends."""
-    for response in asked(talk, command):
-        if b"UID 7 " in response:
-            talk.send(response[:-20])
-            talk.stall()
-        talk.send(response)
-    talk.ok(command)
-    return True
-
-
-def placeholder_for_poison(talk: Talk, command: Command) -> bool:
-    """Exchange's own notice in place of the seventh message."""
-    notice = (
-        b"From: Microsoft Exchange Server\r\n"
-        b"Subject: Retrieval using the IMAP4 protocol failed for the following message: 7\r\n"
-        b"\r\nThe server couldn't retrieve the following message:\r\n"
-    )
-    for response in asked(talk, command):
-        poison = b"* 7 FETCH (UID 7 BODY[] {%d}\r\n%s)\r\n" % (len(notice), notice)
-        talk.send(poison if b"UID 7 " in response else response)
-    talk.ok(command)
-    return True
-
-
-def garble_poison(talk: Talk, command: Command) -> bool:
-    """No IMAP where the seventh message should be."""
-    for response in asked(talk, command):
-        talk.send(b"* 7 FETCH (UID 7 ((((\r\n" if b"UID 7 " in response else response)
-    talk.ok(command)
-    return True
-
-
-@pytest.mark.parametrize(
-    "behave",
-    [
-        refuse_poison,
-        withhold_poison,
-        nil_poison,
-        empty_poison,
-        hang_up_on_poison,
-        stall_on_poison,
-        placeholder_for_poison,
-        garble_poison,
-    ],
-)
-def test_a_poisonous_message_stops_nobody_else(behave: Callable[[Talk, Command], bool]) -> None:
+@pytest.mark.parametrize("how", list(Poison))
+def test_a_poisonous_message_stops_nobody_else(how: Poison) -> None:
     """It alone is unavailable, with its reason, and may be asked for again."""
-
-    def lie(talk: Talk, command: Command) -> bool:
-        return is_body_fetch(command) and behave(talk, command)
-
-    found = read_from(lie)
+    found = read_from(poisoned(7, how))
 
     assert is_whole(found, frozenset({7}))
     poison = found[7]
@@ -395,15 +302,7 @@ def test_an_expired_token_is_replaced_under_way() -> None:
         used.append(next(tokens))
         return used[-1]
 
-    def expire(talk: Talk, command: Command) -> bool:
-        if not is_body_fetch(command) or talk.number > 1:
-            return False
-        for response in asked(talk, command)[:4]:
-            talk.send(response)
-        talk.send(b"* BYE Session invalidated - AccessTokenExpired\r\n")
-        raise Hangup
-
-    with ImapServer({"INBOX": RAWS}, expire) as server:
+    with ImapServer({"INBOX": RAWS}, expiring(4)) as server:
         auth = OAuth("alice@example.com", token)
         with scripted(server, auth=auth) as source:
             found = read(source)
@@ -416,17 +315,9 @@ def test_an_expired_token_is_replaced_under_way() -> None:
 def test_a_pause_that_is_asked_for_is_kept_exactly(when: str) -> None:
     """To the millisecond, and then the work goes on where it was."""
     waits: list[float] = []
-    throttled: list[bool] = []
-
-    def throttle(talk: Talk, command: Command) -> bool:
-        if command.name != when or throttled:
-            return False
-        throttled.append(True)
-        talk.bad(command, b"Request is throttled. Suggested Backoff Time: 1234 milliseconds")
-        return True
 
     with (
-        ImapServer({"INBOX": RAWS}, throttle) as server,
+        ImapServer({"INBOX": RAWS}, throttled(1_234, at=when)) as server,
         scripted(server, sleep=waits.append) as source,
     ):
         found = read(source)
@@ -437,15 +328,8 @@ def test_a_pause_that_is_asked_for_is_kept_exactly(when: str) -> None:
 
 def test_a_pause_that_is_too_long_is_the_callers() -> None:
     """The error says how long."""
-
-    def throttle(talk: Talk, command: Command) -> bool:
-        if not is_body_fetch(command):
-            return False
-        talk.bad(command, b"Request is throttled. Suggested Backoff Time: 3600000 milliseconds")
-        return True
-
     with (
-        ImapServer({"INBOX": RAWS}, throttle) as server,
+        ImapServer({"INBOX": RAWS}, throttled(3_600_000)) as server,
         scripted(server) as source,
         pytest.raises(Throttled) as caught,
     ):
@@ -509,19 +393,12 @@ def test_a_flood_is_given_up_in_bounded_time_and_memory(what: str) -> None:
     """However much comes, and of whatever kind, it ends in one of our errors."""
     name, data = FLOODS[what]
 
-    def flood(talk: Talk, command: Command) -> bool:
-        if command.name != name:
-            return False
-        if name == "UID SEARCH":
-            talk.send(b"* SEARCH")
-        talk.flood(data)
-        return True
-
+    lie = flooding(name, data, first=[b"* SEARCH"] if name == "UID SEARCH" else [])
     limits = evolve(QUICK, folders=500, messages=10_000, reconnects=1)
     tracemalloc.start()
     try:
         with (
-            ImapServer({"INBOX": RAWS}, flood) as server,
+            ImapServer({"INBOX": RAWS}, lie) as server,
             pytest.raises(SourceError),
             scripted(server, limits=limits) as source,
         ):
@@ -531,6 +408,29 @@ def test_a_flood_is_given_up_in_bounded_time_and_memory(what: str) -> None:
         tracemalloc.stop()
 
     assert peak < 16 << 20
+
+
+def test_a_million_folders_are_too_many() -> None:
+    """They are counted while they come, and the limit says so."""
+    with (
+        ImapServer({"INBOX": RAWS}, many_folders(1_000_000)) as server,
+        scripted(server, limits=evolve(QUICK, folders=2_000, reconnects=0)) as source,
+        pytest.raises(SourceError) as told,
+    ):
+        source.folders()
+
+    assert "limit" in str(told.value)
+    assert told.value.suggestions
+
+
+def test_a_folder_that_is_numbered_anew_under_the_reader_loses_nothing() -> None:
+    """What was listed is not taken for gone: the folder is listed again."""
+    server = ImapServer({"INBOX": RAWS}, renumbered(2, at="EXAMINE"))
+    with server, scripted(server) as source:
+        found = read(source)
+
+    assert is_whole(found)
+    assert {item.ref.key.split(".")[0] for item in found.values()} == {"2"}
 
 
 def test_bodies_without_end_are_given_up() -> None:
@@ -664,7 +564,7 @@ def test_a_message_that_cannot_be_read_again_stays_and_the_others_go() -> None:
     poisonous: list[bool] = []
 
     def poison(talk: Talk, command: Command) -> bool:
-        return bool(poisonous) and is_body_fetch(command) and hang_up_on_poison(talk, command)
+        return bool(poisonous) and poisoned(7, Poison.HANGUP)(talk, command)
 
     with ImapServer({"INBOX": RAWS}, poison) as server, scripted(server) as source:
         found = read(source)
