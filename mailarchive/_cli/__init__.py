@@ -7,11 +7,13 @@ command or its configuration is wrong.
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mailarchive._cli._out import Output, guarded
 from mailarchive._cli._text import safe
 from mailarchive.errors import (
     ConfigurationError,
@@ -28,20 +30,38 @@ OK, FAILED, WRONG, STOPPED = 0, 1, 2, 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; every error is one line."""
-    arguments = parser().parse_args(argv)
+    with guarded() as out:
+        try:
+            arguments = parser().parse_args(argv)
+        except SystemExit as end:
+            raise SystemExit(_printed(out, int(end.code or OK))) from None
+        return _printed(out, _perform(arguments))
+
+
+def _perform(arguments: argparse.Namespace) -> int:
     try:
         return int(arguments.command(arguments))
     except (ConfigurationError, DirectoryError, Unsupported) as error:
         return _say(error, WRONG)
     except MailArchiveError as error:
         return _say(error, FAILED)
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; say nothing into the closed pipe.
-        sys.stdout = None
-        return OK
+    except OSError as error:
+        symbol = errno.errorcode.get(error.errno or 0, type(error).__name__)
+        print(f"mailarchive: the system refused ({symbol}); is there room?", file=sys.stderr)
+        return FAILED
     except KeyboardInterrupt:
         print("mailarchive: stopped; run it again to go on where it was", file=sys.stderr)
         return STOPPED
+
+
+def _printed(out: Output, status: int) -> int:
+    """Whoever stopped reading changes nothing; a full disk makes a success none."""
+    out.flush()
+    if out.error is None or isinstance(out.error, BrokenPipeError):
+        return status
+    symbol = errno.errorcode.get(out.error.errno or 0, type(out.error).__name__)
+    print(f"mailarchive: the output could not be written ({symbol})", file=sys.stderr)
+    return status or FAILED
 
 
 def _say(error: MailArchiveError, status: int) -> int:
@@ -204,6 +224,7 @@ def _show(arguments: argparse.Namespace) -> int:
         filters={"text": arguments.text, "words": arguments.words},
         limit=arguments.limit,
         message=arguments.message,
+        copy=arguments.copy,
     )
 
 
@@ -215,6 +236,9 @@ def _add_show(commands: Commands) -> None:
     add.add_argument("--words", help="only messages that hold all these words, anywhere in them")
     add.add_argument("--limit", type=int, default=50, help="how many at most (default: 50)")
     add.add_argument("--message", metavar="KEY", help="print this message, byte for byte")
+    add.add_argument(
+        "--copy", type=int, default=1, metavar="N", help="which of its copies (default: 1)"
+    )
     add.set_defaults(command=_show)
 
 

@@ -60,7 +60,7 @@ class ViewKeys:
         if known is None:
             whole = self._start.copy()
             whole.update(len(fork.value).to_bytes(8, "big") + fork.value)
-            known = base64.urlsafe_b64encode(whole.digest()[:24]).decode("ascii")
+            known = base64.b32encode(whole.digest()[:20]).decode("ascii").lower()
             self._known[fork.value] = known
         return known
 

@@ -110,17 +110,74 @@ def test_an_auditor_sees_all_and_is_put_on_record(
     assert ("Ann", "a test") in [(each.actor, each.reason) for each in readings]
 
 
-def test_export_writes_each_message_once(
+def test_export_writes_each_fork_of_each_message_once(
     demo: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    """Every file is what the view gives; a second export writes nothing."""
+    """Every file is what the view gives, copies with other bytes too; again writes nothing."""
     words = ("export", "acme.vault", "--user", "alice", "--to", "out/deep")
-    run(capfdbinary, *words)
+    printed = run(capfdbinary, *words)
     with Vault(demo / "acme.vault", read_only=True) as vault:
-        expected = sorted(each.content() for each in vault.view(UserId("alice")).messages())
-    assert sorted(file.read_bytes() for file in (demo / "out" / "deep").iterdir()) == expected
+        seen = list(vault.view(UserId("alice")).messages())
+        expected = {each.content(n) for each in seen for n in range(each.copies)}
+    files = [file.read_bytes() for file in (demo / "out" / "deep").iterdir()]
+    assert sorted(files) == sorted(expected)
+    assert len(files) > len(seen)
+    said = f"{len(seen)} messages: {len(files)} files written, 0 were there.\n"
+    assert printed.decode() == said
 
-    assert run(capfdbinary, *words).startswith(b"0 messages of")
+    again = run(capfdbinary, *words).decode()
+    assert again == f"{len(seen)} messages: 0 files written, {len(files)} were there.\n"
+
+
+def test_every_copy_of_a_message_can_be_printed(
+    demo: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """`--copy` counts from one to what the list says, and no further."""
+    with Vault(demo / "acme.vault", read_only=True) as vault:
+        (seen,) = vault.view(UserId("alice")).messages(text="two ways")
+        copies = [seen.content(n) for n in range(2)]
+    words = ("show", "acme.vault", "--user", "alice", "--message", seen.key)
+
+    assert copies[0] != copies[1]
+    assert [run(capfdbinary, *words, "--copy", str(n)) for n in (1, 2)] == copies
+    assert run(capfdbinary, *words) == copies[0]
+    for number in ("0", "3", "-1"):
+        run(capfdbinary, *words, "--copy", number, status=1)
+
+
+def test_export_goes_on_after_a_damaged_message(
+    demo: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """The others are written, the damage is said, and the status is no success."""
+    (pack,) = (demo / "acme.vault").rglob("*.tar")
+    data = bytearray(pack.read_bytes())
+    data[data.index(b"b/") + 600] ^= 0xFF
+    pack.chmod(0o600)
+    pack.write_bytes(data)
+
+    damaged = 0
+    for user in ("alice", "bob", "carol", "dave", "erin"):
+        capfdbinary.readouterr()
+        status = main(["export", "acme.vault", "--user", user, "--to", user])
+        printed = capfdbinary.readouterr().out.decode()
+        assert status == ("damaged" in printed)
+        assert len(list((demo / user).iterdir())) > 20
+        damaged += status
+    assert damaged
+
+
+def test_an_auditor_reads_any_entry_whole(
+    demo: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """By the beginning of its id, as the list shows it; what names none is an error."""
+    who = ("--auditor", "Ann", "--reason", "a test")
+    with Vault(demo / "acme.vault") as vault:
+        entry = next(vault.auditor("me", "comparing").unowned())
+        content = entry.content()
+
+    assert run(capfdbinary, "show", "acme.vault", *who, "--message", entry.id.hex[:12]) == content
+    for beginning in ("", "xyz", "f" * 64):
+        run(capfdbinary, "show", "acme.vault", *who, "--message", beginning, status=1)
 
 
 def test_export_to_a_file_is_our_error(

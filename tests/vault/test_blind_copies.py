@@ -205,7 +205,7 @@ def test_no_report_gives_a_blind_copy_away(vault: Vault, defect: DefectCode | No
     assert b"dave" in _one(vault, ALICE).content()
 
 
-@pytest.mark.parametrize("command", ["show"])
+@pytest.mark.parametrize("command", ["show", "export"])
 def test_no_command_gives_a_withheld_message_away(
     tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], command: str
 ) -> None:
