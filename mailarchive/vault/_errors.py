@@ -123,5 +123,7 @@ def log_damage(file: str, words: str) -> SinkCorrupt:
     """Return the error for a file of the log that is not what it must be."""
     return SinkCorrupt(
         f"the log's file {file} {words}",
-        suggestions=["verify the vault at the level log; sealing it makes the log's tiles anew"],
+        suggestions=[
+            "verify the vault at the level log; rebuilding it makes the log's tiles anew"
+        ],
     )

@@ -96,6 +96,16 @@ class Sealing:
         self._save(signed)
         return Seal(signed, tree.size - (known.size if known is not None else 0))
 
+    def remake(self) -> None:
+        """Make the tiles of what is sealed anew from the packs.
+
+        Raises `HistoryChanged` where the packs are not what was sealed, `SinkCorrupt`, `OSError`.
+        """
+        known = self._log.newest()
+        if known is not None:
+            self._anew([known])
+            self._log.settle()
+
     # -- the tree -------------------------------------------------------------------------
 
     def _taken_up(self, known: LogCheckpoint | None) -> tuple[Tree, _End] | None:
@@ -118,18 +128,35 @@ class Sealing:
         return (tree, _End(last, manifest.digest)) if logged == ours else None
 
     def _anew(self, known: Sequence[LogCheckpoint]) -> tuple[Tree, _End]:
-        """The whole tree from the packs; raises where it does not begin with what is known."""
-        tree, end = Tree(), _End()
-        for manifest in self._behind(end):
-            for leaf in _readable(manifest):
-                self._keep(tree.add(leaf))
-                if any(each.size == tree.size and each.root != tree.root() for each in known):
-                    raise _altered(tree.size)
-            end = _End(manifest.head.sequence, manifest.digest)
+        """The whole tree from the packs; raises where it does not begin with what is known.
+
+        Then no tile is written: those that are there tell what is wrong.
+        """
+        reached = 0
+        for tree, _, _ in self._growing():
+            there = [each for each in known if each.size == tree.size]
+            if any(each.root != tree.root() for each in there):
+                raise _altered(tree.size)
+            reached = tree.size
         missing = max((each.size for each in known), default=0)
-        if missing > tree.size:
-            raise _taken_back(missing, tree.size)
+        if missing > reached:
+            raise _taken_back(missing, reached)
+        tree, end = Tree(), _End()
+        sizes = {each.size for each in known}
+        for grown in self._growing():
+            tree, end, tiles = grown
+            self._keep(tiles)
+            for path, data in tree.partial() if tree.size in sizes else ():
+                self._log.write(path, data)
         return tree, end
+
+    def _growing(self) -> Iterator[tuple[Tree, _End, list[tuple[Path, bytes]]]]:
+        """The tree from the packs after each leaf, its last batch, and the tiles made full."""
+        tree = Tree()
+        for manifest in self._behind(_End()):
+            end = _End(manifest.head.sequence, manifest.digest)
+            for leaf in _readable(manifest):
+                yield tree, end, tree.add(leaf)
 
     def _behind(self, end: _End) -> Iterator[Manifest]:
         """The batches behind the last one that is sealed, each of which names the one before."""

@@ -20,7 +20,8 @@ from mailarchive.vault._prove import Proving
 from mailarchive.vault._reading import Reading
 from mailarchive.vault._recovery import Recovery, apply, survey, that_count
 from mailarchive.vault._seal import Sealing
-from mailarchive.vault._verify import Verification
+from mailarchive.vault._verify import Level, Verification
+from mailarchive.vault._verify_log import LogCheck
 from mailarchive.vault._writer import Draft, Writer
 
 if TYPE_CHECKING:
@@ -30,9 +31,10 @@ if TYPE_CHECKING:
 
     from mailarchive._model import Digest
     from mailarchive.vault._manifest import Fact
+    from mailarchive.vault._note import LogCheckpoint, VerifierKey
     from mailarchive.vault._packing import Prepared
     from mailarchive.vault._seal import Seal
-    from mailarchive.vault._verify import Level, VerifyReport
+    from mailarchive.vault._verify import Looking, VerifyReport
     from mailarchive.vault._writer import Packed
     from mailarchive.vault.anchors import Anchor
     from mailarchive.vault.signing import Signer
@@ -175,6 +177,13 @@ class Session:
         self.refuse_read_only()
         with self.place.writing():
             self._recovery.rebuild()
+        log = LogFolder.open(self.place.volume(), self._disk)
+        if log is not None:
+            with log, log.sealing():
+                self._sealing(log).remake()
+
+    def _sealing(self, log: LogFolder) -> Sealing:
+        return Sealing(self.packs, self.index, log, self.place.identity.origin)
 
     def seal(self, signer: Signer, anchors: Sequence[Anchor]) -> Seal:
         """Give places in the log to what has none, and have a signer sign for all of it."""
@@ -184,13 +193,26 @@ class Session:
         with opened as log, log.sealing():
             with self.place.writing():
                 self._recovery.adopt(look_around=True)
-            sealing = Sealing(self.packs, self.index, log, self.place.identity.origin)
+            sealing = self._sealing(log)
             made = sealing.run(signer)
             anchored = [sealing.anchor(made.checkpoint, each) for each in anchors]
         return evolve(made, anchored=tuple(anchored))
 
-    def verify(self, level: Level, on_progress: Callable[[int, int], None] | None) -> VerifyReport:
-        """Compare the packs, and the index on the disk as it is now; raises `OSError`."""
+    def verify(
+        self, looking: Looking, kept: Sequence[LogCheckpoint], key: VerifierKey | None
+    ) -> VerifyReport:
+        """Compare the packs, and index and log on the disk as they are now; raises `OSError`."""
+        with ExitStack() as stack:
+            if looking.level is Level.LOG:
+                # Before the index: what is sealed meanwhile may be more than it knows.
+                log = LogFolder.open(self.place.volume(), self._disk)
+                if log is not None:
+                    stack.enter_context(log)
+                check = LogCheck(log, self.place.identity.origin, kept, key)
+                looking = evolve(looking, log=check)
+            return self._verify(looking)
+
+    def _verify(self, looking: Looking) -> VerifyReport:
         index, damage = None, None
         try:
             index = self._committed()
@@ -199,7 +221,7 @@ class Session:
         except SinkCorrupt as error:
             damage = str(error)
         try:
-            return Verification(self.packs, index, level, on_progress, damage).run()
+            return Verification(self.packs, index, looking, damage).run()
         finally:
             if index is not None:
                 index.close()

@@ -209,6 +209,16 @@ class Tiles:
         at = start % WIDTH
         return _list_node(hashes[at : at + (1 << inner)])(inner, 0)
 
+    def is_sound(self, n: int) -> bool:
+        """Whether tile `n` of level 0, and each one above it, is what the next one says."""
+        level = 0
+        while self.width(level, n) == WIDTH:
+            root = _list_node(self.hashes(level, n))(HEIGHT, 0)
+            if self.hashes(level + 1, n // WIDTH)[n % WIDTH] != root:
+                return False
+            level, n = level + 1, n // WIDTH
+        return True
+
     def root(self) -> bytes:
         """Return the root that follows from the tiles."""
         return _merkle.root_of(self.size, self.node)

@@ -15,6 +15,7 @@ Laws, each with a test:
 from __future__ import annotations
 
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, final
@@ -33,19 +34,21 @@ from mailarchive.vault._grants import grants
 from mailarchive.vault._packing import Prepared
 from mailarchive.vault._reading import location
 from mailarchive.vault._session import Session, Settings
-from mailarchive.vault._verify import Level, VerifyReport
+from mailarchive.vault._turn import Turn
+from mailarchive.vault._verify import Level, Looking, VerifyReport
 from mailarchive.vault._views import View
 from mailarchive.vault.signing import FileSigner
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import timedelta
 
     from mailarchive._durable import Fuse
     from mailarchive._model import ArchiveEntry, Digest, UserId
     from mailarchive.abc import UserMap
     from mailarchive.vault._index import Found
-    from mailarchive.vault._note import LogCheckpoint
+    from mailarchive.vault._note import LogCheckpoint, VerifierKey
     from mailarchive.vault._seal import Seal
     from mailarchive.vault.anchors import Anchor
     from mailarchive.vault.proofs import ConsistencyProof
@@ -229,20 +232,38 @@ class Vault(Sink):
         self,
         level: Level | str = Level.QUICK,
         *,
+        checkpoints: Iterable[LogCheckpoint] = (),
+        key: VerifierKey | None = None,
+        budget: timedelta | None = None,
+        resume: str | None = None,
         on_progress: Callable[[int, int], None] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> VerifyReport:
         """Return what is not as it was put; writes nothing, and mends nothing.
 
         `quick` compares headers, manifests, their order and the index; `stored` every
-        stored byte with its digest; `content` unpacks every message too.  `on_progress` is
-        told bytes done and of how many.  Other processes may go on writing.  Raises
-        `SinkError`, and `ConfigurationError` for another level.
+        stored byte with its digest; `content` unpacks every message too; `log` compares,
+        beside what `stored` does, everything with the log and its checkpoints.
+
+        `checkpoints` are those that were kept elsewhere, and `key` is the one by which all
+        must be signed: both are for the level `log`.  Once `budget` is used up no further
+        stored bytes are looked at, and the report says in `resume` where another call goes
+        on; everything else is looked at in each call.  `on_progress` is told bytes done and
+        of how many.  Other processes may go on writing.
+
+        Raises `SinkError`, and `ConfigurationError` for settings that do not go together.
         """
-        session = self._opened()
+        session, kept = self._opened(), tuple(checkpoints)
         if level not in frozenset(Level):
             raise ConfigurationError(f"level must be one of {', '.join(Level)}")
+        if level != Level.LOG and (kept or key is not None):
+            raise ConfigurationError(
+                "a checkpoint and a key are compared at the level log alone",
+                suggestions=["verify at the level log"],
+            )
+        looking = Looking(Level(level), Turn(resume, budget, monotonic), on_progress=on_progress)
         with os_errors("verifying the vault"):
-            return session.verify(Level(level), on_progress)
+            return session.verify(looking, kept, key)
 
     def update_search(self, *, on_progress: Callable[[int], None] | None = None) -> int:
         """Bring the full text up to date and return how many messages it took in.
@@ -291,6 +312,10 @@ class Vault(Sink):
         return self._opened().proving.consistency(old, new)
 
     def rebuild(self) -> None:
-        """Make the index anew from the packs alone; raises `SinkError`."""
+        """Make the index, and the tiles of the log, anew from the packs alone.
+
+        Raises `HistoryChanged` where the packs are not what was sealed: the index is made
+        all the same, and the log stays as it is.  Raises `SinkError`.
+        """
         with os_errors("rebuilding the index"):
             self._opened().rebuild()

@@ -20,6 +20,7 @@ from mailarchive.vault._errors import Damage
 from mailarchive.vault._index import Index
 from mailarchive.vault._manifest import BAD_JSON, Fact
 from mailarchive.vault._recovery import Tail, Where, in_order, loaded, survey, that_count
+from mailarchive.vault._verify_log import LogCheck, unindexed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from mailarchive.vault._index import PackRow
     from mailarchive.vault._manifest import Manifest, StoredObject
     from mailarchive.vault._packs import Pack, Packs
+    from mailarchive.vault._turn import Turn
 
 
 _TORN = frozenset({"cut", "header", "digest", "trailer"})
@@ -34,7 +36,7 @@ _TORN = frozenset({"cut", "header", "digest", "trailer"})
 
 
 class Level(StrEnum):
-    """How closely to look; each level includes the ones before it."""
+    """How closely to look; `content` and `log` each include the two before them."""
 
     QUICK = "quick"
     """Every header and manifest, their places and order, and the index against them."""
@@ -42,6 +44,8 @@ class Level(StrEnum):
     """Every stored byte against the digest in its member's name."""
     CONTENT = "content"
     """Every message unpacked, and compared with the digest taken before it was put."""
+    LOG = "log"
+    """As `stored`, and everything against the log and its checkpoints; no key is needed."""
 
 
 @frozen
@@ -63,7 +67,9 @@ class VerifyReport:
     """What was looked at, and what was found.
 
     `size` is in bytes of packs.  `torn` counts packs that end in something a crash left
-    behind, which is no damage.
+    behind, which is no damage.  At the level `log`, `leaves` counts the lines of the log,
+    and `sealed` those that a checkpoint covers which holds.  `resume` says where to go on
+    when time was up before every stored byte was looked at.
     """
 
     level: Level
@@ -73,6 +79,9 @@ class VerifyReport:
     objects: int = 0
     size: int = 0
     torn: int = 0
+    leaves: int = 0
+    sealed: int = 0
+    resume: str | None = None
     findings: tuple[Finding, ...] = field(default=())
 
     @property
@@ -80,9 +89,25 @@ class VerifyReport:
         """Whether nothing was found."""
         return not self.findings
 
+    @property
+    def complete(self) -> bool:
+        """Whether, with the ones that it went on from, it has looked at everything."""
+        return self.resume is None
+
     def to_dict(self) -> dict[str, Any]:
-        """Return the report as plain values, for JSON; `ok` among them."""
-        return {"ok": self.ok, **asdict(self), "level": self.level.value}
+        """Return the report as plain values, for JSON; `ok` and `complete` among them."""
+        tree = {**asdict(self), "level": self.level.value}
+        return {"ok": self.ok, "complete": self.complete, **tree}
+
+
+@frozen
+class Looking:
+    """How one verification looks: how closely, at which bytes, and at which log."""
+
+    level: Level
+    turn: Turn
+    log: LogCheck | None = None
+    on_progress: Callable[[int, int], None] | None = None
 
 
 class Verification:
@@ -92,19 +117,20 @@ class Verification:
         self,
         packs: Packs,
         index: Index | None,
-        level: Level,
-        on_progress: Callable[[int, int], None] | None,
+        looking: Looking,
         damage: str | None = None,
     ) -> None:
-        """Look at `packs` as closely as `level` says; tell bytes done, and of how many.
+        """Look at `packs`; tell `looking.on_progress` bytes done, and of how many.
 
         `damage` is what is already known to be wrong with the index.
         """
         self._packs = packs
         self._index = index
-        self._level = level
-        self._on_progress = on_progress
-        self._report = VerifyReport(level)
+        self._level = looking.level
+        self._turn = looking.turn
+        self._log = looking.log
+        self._on_progress = looking.on_progress
+        self._report = VerifyReport(looking.level)
         self._findings: dict[Finding, None] = {}
         self._tails: list[Tail] = []
         self._hidden: list[Where] = []
@@ -124,7 +150,8 @@ class Verification:
         self._order(found)
         self._unhide(found)
         self._against_index(found)
-        return evolve(self._report, findings=tuple(self._findings))
+        self._against_log(found, rows)
+        return evolve(self._report, resume=self._turn.resume, findings=tuple(self._findings))
 
     def _rows(self) -> dict[str, PackRow] | None:
         if self._index is None:
@@ -205,7 +232,7 @@ class Verification:
             pack.check_layout(manifest)
         except Damage as damage:
             yield damage
-        if self._level is Level.QUICK:
+        if self._level is Level.QUICK or not self._turn.takes(pack.name, manifest.head.offset):
             return
         for stored in manifest.objects:
             try:
@@ -281,14 +308,33 @@ class Verification:
             with derived.transaction():
                 for _, manifest in loaded(self._packs, found):
                     if self._entries(manifest):
+                        if self._log is not None:
+                            self._log.take(manifest)
                         derived.apply(manifest, verified=False)
             self._missing_objects(derived)
             if self._index is not None:
                 self._compare(self._index, derived, {where.digest.value for where in found})
         except SinkCorrupt as error:
             self._find("index", None, None, str(error))
+            self._log = None  # it has not heard of every batch, and could accuse the others
         finally:
             derived.close()
+
+    def _against_log(self, found: list[Where], rows: dict[str, PackRow] | None) -> None:
+        """Judge what the batches led to, all of which have been handed over."""
+        if self._log is None:
+            return
+        log, judgement = self._log, self._log.finish()
+        if judgement.findings and rows is not None:
+            # What is sealed counts, whatever the index knows of it.
+            more = unindexed(self._packs, found, rows)
+            again = self._log.anew(self._packs, in_order([*more, Tail("", 0, 0, tuple(found))]))
+            if len(again.finish().findings) < len(judgement.findings):
+                log, judgement = again, again.finish()
+                self._find("index", None, None, "the index leaves out what was sealed: rebuild it")
+        for finding in judgement.findings:
+            self._find(*finding)
+        self._report = evolve(self._report, leaves=log.size, sealed=judgement.sealed)
 
     def _entries(self, manifest: Manifest) -> bool:
         """Look at the entries of a batch; return whether they can be read."""
