@@ -92,14 +92,37 @@ class AddressKind(StrEnum):
 _ATOM = re.compile(r"[\w!#$%&'*+/=?^`{|}~-]+(\.[\w!#$%&'*+/=?^`{|}~-]+)*\Z")
 
 
-def _normal_domain(domain: str) -> str:
+_LONGEST_LABEL = 63
+_LONGEST_DOMAIN = 255
+
+
+def normal_domain(domain: str) -> str:
+    """Return the form in which domains are compared: in lower case, and in ASCII.
+
+    Letters beyond ASCII are mapped as Unicode's UTS 46 says, non-transitional, so that `ß`
+    is no `ss`, and each label becomes its A-label (RFC 5890): `münchen.example` and
+    `xn--mnchen-3ya.example` are one domain.  Whether a label may be registered is not
+    asked; what is too long to be a name keeps its letters.
+    """
     domain = domain.rstrip(".").lower()
-    if domain.isascii():
+    if domain.isascii() or len(domain) > _LONGEST_DOMAIN:
         return domain
+    return ".".join(map(_a_label, _mapped(domain).split("."))).rstrip(".")
+
+
+def _mapped(domain: str) -> str:
+    import idna  # seldom needed, and its tables are large
+
     try:
-        return domain.encode("idna").decode("ascii")
-    except UnicodeError:
-        return domain
+        return idna.uts46_remap(domain, std3_rules=False, transitional=False)
+    except idna.IDNAError:
+        return domain  # a character that stands in no name is compared as it is
+
+
+def _a_label(label: str) -> str:
+    if label.isascii() or len(label) > _LONGEST_LABEL:
+        return label
+    return f"xn--{label.encode('punycode').decode('ascii')}"
 
 
 def _normal_smtp(spec: str) -> str:
@@ -108,7 +131,7 @@ def _normal_smtp(spec: str) -> str:
         return spec.lower()
     if len(local) > 1 and local[0] == local[-1] == '"' and _ATOM.match(local[1:-1]):
         local = local[1:-1]
-    return f"{local.lower()}@{_normal_domain(domain)}"
+    return f"{local.lower()}@{normal_domain(domain)}"
 
 
 def _normal_form(spec: str, kind: AddressKind) -> str:
@@ -128,7 +151,8 @@ class Address:
     """An address as it was written; equal to another where their normal forms are equal.
 
     Letters are compared without case, on both sides of the `@`: no directory in the
-    field tells `Bob@` from `bob@`.  A domain is compared in its ASCII form (RFC 5890).
+    field tells `Bob@` from `bob@`.  A domain is compared in its ASCII form, as mail systems
+    do: UTS 46, IDNA 2008 (RFC 5890).
     """
 
     spec: str = field(eq=False, validator=instance_of(str))

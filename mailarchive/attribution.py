@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from attrs import field, frozen
 from attrs.validators import min_len
 
-from mailarchive._model import Owner, Ownership
+from mailarchive._model import Owner, Ownership, normal_domain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -69,8 +69,8 @@ class HoldUnowned:
     """A message that nobody owns goes to the quarantine."""
 
 
-def _lowered(domains: frozenset[str]) -> frozenset[str]:
-    return frozenset(domain.lower().rstrip(".") for domain in domains)
+def _normal(domains: frozenset[str]) -> frozenset[str]:
+    return frozenset(map(normal_domain, domains))
 
 
 @frozen
@@ -81,7 +81,7 @@ class CreateUsers:
     """
 
     create: Callable[[Address], UserId] = field(repr=False)
-    domains: frozenset[str] = field(converter=_lowered, validator=min_len(1))
+    domains: frozenset[str] = field(converter=_normal, validator=min_len(1))
 
 
 Unknown: TypeAlias = KeepUnowned | CatchAll | HoldUnowned | CreateUsers
