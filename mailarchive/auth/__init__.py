@@ -21,7 +21,14 @@ from typing_extensions import override
 
 from mailarchive.auth._clouds import CHINA, GLOBAL, US_DOD, US_GOV, Cloud
 from mailarchive.auth._secrets import Secret, Unpicklable, ask, checked_name
-from mailarchive.auth._tokens import TokenProvider, any_scope, checked_token, scoped, token_for
+from mailarchive.auth._tokens import (
+    Scoped,
+    TokenProvider,
+    any_scope,
+    checked_token,
+    scoped,
+    token_for,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,7 +97,8 @@ class OAuthMechanism(StrEnum):
 class OAuth(Unpicklable):
     """A callable that returns an access token, asked on every connect.
 
-    A `TokenProvider` becomes one by `scoped`.
+    It is asked once more where a server refuses the token, and another one is tried.
+    A `TokenProvider` becomes such a callable by `scoped`.
 
     `username` is whom the token belongs to, and the mailbox unless the source names
     another.  `mechanism` is what the server offers unless it is given: XOAUTH2 first,
@@ -103,8 +111,14 @@ class OAuth(Unpicklable):
         default=None, kw_only=True, validator=optional(instance_of(OAuthMechanism))
     )
 
-    def access_token(self) -> str:
-        """Return a fresh token; raises `AuthenticationFailed` where none can be had."""
+    def access_token(self, *, refused: str | None = None) -> str:
+        """Return a token; raises `AuthenticationFailed` where none can be had.
+
+        A provider is told which one was `refused`, so that it gives no cached one again.
+        """
+        if refused is not None and isinstance(self.token, Scoped):
+            provider = self.token
+            return checked_token(lambda: provider(refused=refused))
         return checked_token(self.token)
 
     @override

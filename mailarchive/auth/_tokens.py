@@ -59,12 +59,15 @@ def token_for(provider: TokenProvider, scope: str, *, refused: str | None = None
 
 
 @frozen(repr=False)
-class _Scoped(Unpicklable):
+class Scoped(Unpicklable):
+    """What `scoped` returns."""
+
     _provider: TokenProvider
     _scope: str
 
-    def __call__(self) -> str:
-        return self._provider(self._scope)
+    def __call__(self, *, refused: str | None = None) -> str:
+        """Return the provider's token for the scope, and not the refused one."""
+        return self._provider(self._scope, refused=refused)
 
     @override
     def __repr__(self) -> str:
@@ -74,7 +77,7 @@ class _Scoped(Unpicklable):
 
 def scoped(provider: TokenProvider, scope: str) -> Callable[[], str]:
     """Return a callable that asks the provider for tokens of one scope: for `OAuth`."""
-    return _Scoped(provider, scope)
+    return Scoped(provider, scope)
 
 
 @frozen(repr=False)

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, assert_never
 
 from mailarchive.auth import ClientCertificate, OAuth, OAuthMechanism, Password
 from mailarchive.errors import ConfigurationError, Unsupported
-from mailarchive.sources._imap_errors import USE_SSL, USE_STARTTLS, broken, login_refused
+from mailarchive.sources._imap_errors import (
+    USE_SSL,
+    USE_STARTTLS,
+    broken,
+    is_transient,
+    is_worth_waiting,
+    login_refused,
+)
 from mailarchive.sources._imap_session import Refused, grammar
 from mailarchive.sources._imap_syntax import quoted
 from mailarchive.sources._imap_wire import Broken
@@ -107,7 +114,23 @@ def _present_password(session: Session, auth: Password, mailbox: str | None, how
 
 
 def _present_token(session: Session, place: Place, auth: OAuth, user: str, how: str) -> None:
+    """Log in with a token, and once more with another one where the first is refused.
+
+    A cached token may have been revoked, or clocks differ; a token locks no account.
+    """
     token = auth.access_token()
+    try:
+        _send_token(session, place, token, user, how)
+    except Refused as error:
+        if is_worth_waiting(error) or is_transient(error):
+            raise
+        another = auth.access_token(refused=token)
+        if another == token:
+            raise
+        _send_token(session, place, another, user, how)
+
+
+def _send_token(session: Session, place: Place, token: str, user: str, how: str) -> None:
     if how == OAuthMechanism.XOAUTH2:
         session.authenticate(how, f"user={user}\1auth=Bearer {token}\1\1".encode())
         return

@@ -10,7 +10,8 @@ import pytest
 from attrs import evolve
 from support.imap import QUICK, read_all, scripted
 
-from mailarchive.auth import OAuth, OAuthMechanism, Password
+from mailarchive.auth import OAuth, OAuthMechanism, Password, scoped
+from mailarchive.auth.msal import ClientSecret, MsalTokens
 from mailarchive.errors import (
     AccessDenied,
     AuthenticationFailed,
@@ -25,6 +26,7 @@ from mailarchive.errors import (
 )
 from mailarchive.sources.imap import FolderChoice, ImapSource
 from mailarchive.testing.dovecot import MASTERS, dovecot, free_port
+from mailarchive.testing.entra_server import EntraServer
 from mailarchive.testing.imap_server import CAPABILITIES, ImapServer
 
 if TYPE_CHECKING:
@@ -365,6 +367,50 @@ def test_a_token_is_asked_for_on_every_connect(mailbox: Mailbox) -> None:
             pass
 
     assert len(asked) == 3
+
+
+def test_a_refused_token_is_replaced_once(mailbox: Mailbox) -> None:
+    """A cached one may have been revoked; a real server takes the other over the same session."""
+    mailbox.server.tokens["good"] = mailbox.user
+    asked = iter(["revoked", "good"])
+    with mailbox.source(auth=OAuth(mailbox.user, lambda: next(asked))) as source:
+        assert source.folders()
+        assert next(asked, None) is None
+
+
+@pytest.mark.parametrize("given", [["revoked"] * 9, [f"bad-{number}" for number in range(9)]])
+def test_two_refused_tokens_are_enough(mailbox: Mailbox, given: list[str]) -> None:
+    """Nor is the same one sent twice."""
+    asked = iter(given)
+    failure(mailbox.source(auth=OAuth(mailbox.user, lambda: next(asked))), AuthenticationFailed)
+
+    assert len(list(asked)) == 7
+
+
+def test_an_application_logs_in_by_a_token_of_the_identity_platform(mailbox: Mailbox) -> None:
+    """MSAL gets it, a real server asks whose it is, and a revoked one is not used again."""
+    with EntraServer() as login:
+        credential = ClientSecret(login.secret)
+        tokens = MsalTokens(
+            login.tenant,
+            login.client_id,
+            credential,
+            cloud=login.cloud(),
+            ca_file=login.ca_file,
+        )
+        scope = login.cloud().exchange_scope
+        revoked = tokens(scope)
+
+        def known(scope: str, /, *, refused: str | None = None) -> str:
+            token = tokens(scope, refused=refused)
+            assert login.is_good(token, login.cloud().exchange)
+            if token != revoked:
+                mailbox.server.tokens[token] = mailbox.user
+            return token
+
+        with mailbox.source(auth=OAuth(mailbox.user, scoped(known, scope))) as source:
+            assert source.folders()
+        assert tokens(scope) != revoked
 
 
 @pytest.mark.parametrize("sasl_ir", [True, False])
