@@ -47,7 +47,7 @@ class Web:
         arguments: dict[str, Any] = {
             "num_pools": 4,
             "maxsize": connections,
-            "block": True,
+            "block": False,  # who asks is counted elsewhere; a lost connection blocks nobody
             "retries": False,
             "timeout": timeout,
             "ca_certs": None if ca_file is None else str(ca_file),

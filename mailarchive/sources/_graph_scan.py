@@ -210,7 +210,7 @@ class Scanning:
         """List every id, yield what delta did not tell, and take stock."""
         now = self.clock()
         self._seen.mark_all_gone()
-        listing = Listing(self.wire, f"{self._path()}/messages")
+        listing = Listing(self.wire, self.user, self.folder.key)
         for there in listing.pages():
             yield from self._page(there, always=False)
         total = self._total()
@@ -254,7 +254,8 @@ class Listing:
     """Every message of a folder by plain pages, around those that break a page."""
 
     wire: Wire
-    path: str
+    user: str
+    folder: str
     unlisted: int = 0
 
     def pages(self) -> Iterator[list[Meta]]:
@@ -284,19 +285,29 @@ class Listing:
         return [meta(each) for each in items(self.wire, told)], "@odata.nextLink" in told
 
     def _one(self, skip: int) -> tuple[list[Meta], bool]:
-        """Return a message that breaks a listing by its id alone, or count it as lost to us."""
+        """Return a message that breaks a listing by its id, or count it as lost to us."""
         try:
             told = self._ask(skip, 1, "id")
+            found = [self._alone(each) for each in items(self.wire, told)]
         except Refused as error:
             if not _blames_an_item(error):
                 raise explained(self.wire.place, "listing a folder", error) from None
             self.unlisted += 1
             return [], True  # whether there are more, the next place tells
-        return [meta(each) for each in items(self.wire, told)], "@odata.nextLink" in told
+        return found, "@odata.nextLink" in told
+
+    def _alone(self, listed: dict[str, Any]) -> Meta:
+        """Ask for one message what the listing could not tell of it."""
+        path = f"users/{self.user}/messages/{escaped(listed['id'])}?$select={SELECT}"
+        try:
+            return meta(self.wire.get(path))
+        except (Refused, Damaged):
+            return meta(listed)
 
     def _ask(self, skip: int, count: int, select: str) -> dict[str, Any]:
+        path = f"users/{self.user}/mailFolders/{escaped(self.folder)}/messages"
         place = f"&$skip={skip}" if skip else ""
         try:
-            return self.wire.get(f"{self.path}?$select={select}&$top={count}{place}")
+            return self.wire.get(f"{path}?$select={select}&$top={count}{place}")
         except Damaged as error:
             raise damaged(self.wire.place, "listing a folder", error) from None

@@ -185,6 +185,7 @@ class Wire:
         answer = self._sent(method, path, body, headers, token)
         if answer.status == _UNAUTHORISED:
             answer.close()
+            answer.release_conn()
             answer = self._sent(method, path, body, headers, self._fresh(token))
         if answer.status < _REFUSED:
             return answer

@@ -156,9 +156,7 @@ def messages(talk: Talk, parts: tuple[str, ...]) -> Answer:
 def delta(talk: Talk, parts: tuple[str, ...]) -> Answer:
     """`/mailFolders/{id}/messages/delta`: what changed, in the order in which it did."""
     box = _folder(talk, parts[0])
-    select, since, begun = _delta_token(talk)
-    if since < box.oldest_token and since:
-        raise Refusal(410, "SyncStateNotFound")
+    select, since, begun = _delta_token(talk, box.epoch)
     page = _maximum(talk.request)
     changed = [(id_, n) for id_, n in box.journal.items() if abs(n) > since]
     some, more = changed[:page], len(changed) > page
@@ -175,7 +173,7 @@ def delta(talk: Talk, parts: tuple[str, ...]) -> Answer:
     if more and box.closes_early:
         box.closes_early -= 1
         more, last = False, abs(changed[-1][1])
-    words = ",".join(select)
+    words = f"{box.epoch}.{','.join(select)}"
     link = (
         {"@odata.nextLink": talk.link(skiptoken=f"{last}.{int(begun)}.{words}")}
         if more
@@ -184,15 +182,17 @@ def delta(talk: Talk, parts: tuple[str, ...]) -> Answer:
     return as_json({"@odata.context": "#", "value": told} | link)
 
 
-def _delta_token(talk: Talk) -> tuple[list[str], int, bool]:
+def _delta_token(talk: Talk, epoch: int) -> tuple[list[str], int, bool]:
     """Return what is selected, after which change, and whether removals are told."""
     token = talk.query.get("$skiptoken") or talk.query.get("$deltatoken")
     if token is None:
         return talk.names(), 0, False
-    found = re.fullmatch(r"(\d+)\.([01])\.([A-Za-z,]*)", token)
+    found = re.fullmatch(r"(\d+)\.([01])\.(\d+)\.([A-Za-z,]*)", token)
     if found is None:
         raise Refusal(400, "SyncStateInvalid")
-    return found[3].split(","), int(found[1]), found[2] == "1"
+    if int(found[3]) != epoch:
+        raise Refusal(410, "SyncStateNotFound")
+    return found[4].split(","), int(found[1]), found[2] == "1"
 
 
 def _maximum(request: Request) -> int:

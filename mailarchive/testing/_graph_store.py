@@ -75,8 +75,8 @@ class Box:
     """Items that are counted and are no messages, such as contacts in Deleted Items."""
     items: dict[str, Item] = field(factory=dict, repr=False)
     journal: dict[str, int] = field(factory=dict, repr=False)
-    oldest_token: int = 0
-    """Delta links from before this number are lost."""
+    epoch: int = 1
+    """Delta links of another epoch are lost."""
     closes_early: int = 0
     """How many more rounds end after their first page, whatever is left."""
 
@@ -175,7 +175,7 @@ class MailboxStore:
     def reset_deltas(self, folder: str = "inbox") -> None:
         """Forget every delta link of a folder given so far."""
         with self.lock:
-            self._box(folder).oldest_token = next(self._numbers)
+            self._box(folder).epoch += 1
 
     def contents(self, folder: str = "inbox") -> list[Item]:
         """Return what is in a folder now."""

@@ -9,14 +9,21 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field, frozen
 from typing_extensions import override
 
+from mailarchive import Archiver, Durability
 from mailarchive.sources.graph import FolderChoice, GraphLimits, GraphSource, SeenIds
+from mailarchive.testing.memory import (
+    MemoryCheckpoints,
+    MemoryQuarantine,
+    MemorySink,
+    NoUsers,
+)
 from mailarchive.testing.source_contract import SourceWorld
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from mailarchive import MessageRef, SourceMessage, Unavailable
+    from mailarchive import MessageRef, RunReport, SourceMessage, Unavailable
     from mailarchive.abc import Source
     from mailarchive.testing.graph_server import GraphServer, MailboxStore
 
@@ -115,3 +122,32 @@ def read_all(source: Source, folder: str = "Inbox") -> list[SourceMessage | Unav
     """Everything in a folder, with a page fetched as soon as it is listed."""
     (wanted,) = [each for each in source.folders() if each.name == folder]
     return [item for page in source.scan(wanted) for item in source.fetch(page.refs)]
+
+
+@define
+class Archive:
+    """Everything that a run needs beside the source, kept from one run to the next."""
+
+    world: GraphWorld
+    sink: MemorySink = field(factory=lambda: MemorySink(durability=Durability.MEDIA))
+    state: MemoryCheckpoints = field(factory=MemoryCheckpoints)
+    quarantine: MemoryQuarantine = field(factory=MemoryQuarantine)
+
+    def run(self, source: Source | None = None, **given: Any) -> RunReport:
+        """Archive what is new of the inbox and return the report, which must add up."""
+        report = Archiver(
+            source or self.world.source(),
+            self.sink,
+            NoUsers(),
+            state=self.state,
+            quarantine=self.quarantine,
+            clock=self.world.time.clock,
+            **given,
+        ).run()
+        assert report.adds_up
+        return report
+
+    @property
+    def raws(self) -> list[bytes]:
+        """The messages in the archive, in the order they came."""
+        return [entry.raw for entry in self.sink.entries.values()]
