@@ -17,10 +17,11 @@ class Names:
     """A set of header names, made once and looked for in one pass over a header block.
 
     The pattern begins with a line feed, which the regex engine looks for with `memchr`,
-    and tells most lines apart by the first letter of their name.
+    and tells most lines apart by the first letter of their name.  `or_empty` finds empty
+    lines as well, as a field without a name.
     """
 
-    __slots__ = ("first", "further")
+    __slots__ = ("first", "further", "or_empty")
 
     def __init__(self, *names: str) -> None:
         """Take the names, in any case."""
@@ -34,6 +35,7 @@ class Names:
         field = rf"({'|'.join(branches)})[ \t]*:([^\n]*+(?:\n[ \t][^\n]*+)*+)"
         self.first = re.compile(field.encode())
         self.further = re.compile(b"\n" + field.encode())
+        self.or_empty = re.compile(rb"\n(?:%b|\r?\n)" % field.encode())
 
 
 @final

@@ -75,7 +75,7 @@ def find_originals(raw: bytes, parts: Shape, envelope: Read, limits: Limits) -> 
 def _compared(found: list[Found], parts: Shape, envelope: Read) -> Originals:
     first = found[0]
     defects = [defect for each in found for defect in each.defects]
-    defects += _disagreements(envelope.text, first.block)
+    defects += disagreements(envelope.text, first.block)
     if envelope.unguarded and _has_broken_subject(first.block):
         defects.append(Defect(DefectCode.SUBJECT_MULTILINE))
     decrypted = None
@@ -88,10 +88,13 @@ def _compared(found: list[Found], parts: Shape, envelope: Read) -> Originals:
             second = Defect(DefectCode.SECOND_ORIGINAL_UNEXPLAINED, offset=found[1].block.start)
             defects.append(second)
     originals = tuple(each.original for each in found)
-    nested = marks(first.block).kind is not None or (
-        may_have_signs(first.block) and has_signs(first.block)
-    )
+    nested = is_nested(first.block)
     return Originals(originals, defects, tuple(parts.messages), decrypted, nested=nested)
+
+
+def is_nested(block: Block) -> bool:
+    """Whether an original is a report itself, by its header."""
+    return marks(block).kind is not None or (may_have_signs(block) and has_signs(block))
 
 
 def _message(raw: bytes, part: Part, limits: Limits) -> Found | None:
@@ -145,7 +148,7 @@ def _is_protected(found: Found) -> bool:
     return _PROTECTED.search(block.raw, block.start, found.end) is not None
 
 
-def _disagreements(text: EnvelopeText, block: Block) -> Iterator[Defect]:
+def disagreements(text: EnvelopeText, block: Block) -> Iterator[Defect]:
     """Yield where the envelope text and the original's header contradict each other.
 
     White space does not count.  An original without a Message-ID is not as Exchange

@@ -67,11 +67,19 @@ def test_what_was_built_is_what_is_read(case: ReportCase) -> None:
 
 @given(strategies.report_cases())
 def test_the_short_way_says_what_the_long_way_says(case: ReportCase) -> None:
-    """A report that is read at once is read the same step by step."""
-    assert decoded(case.raw) == decoded_step_by_step(case.raw)
+    """A report that is read at once is read the same step by step, with either line end."""
+    for raw in (case.raw, case.raw.replace(b"\r\n", b"\n")):
+        assert decoded(raw) == decoded_step_by_step(raw)
 
 
-@given(strategies.damaged(strategies.report_cases().map(lambda case: case.raw)))
+EITHER_END = st.builds(
+    lambda case, end: case.raw.replace(b"\r\n", end),
+    strategies.report_cases(),
+    st.sampled_from([b"\r\n", b"\n"]),
+)
+
+
+@given(strategies.damaged(EITHER_END))
 def test_damage_ends_in_a_value_or_a_typed_error_the_same_either_way(raw: bytes) -> None:
     """Whatever is changed in a report, both ways agree and nothing else comes out."""
     assert decoded(raw) == decoded_step_by_step(raw)
@@ -138,6 +146,7 @@ def mutated(rng: random.Random, corpus: list[bytes]) -> Iterator[bytes]:
         b"\0",
         b"\xff",
     ]
+    corpus = [*corpus, *(raw.replace(b"\r\n", b"\n") for raw in corpus)]
     while True:
         raw = bytearray(rng.choice(corpus))
         for _ in range(rng.randint(1, 6)):
