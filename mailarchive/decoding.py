@@ -62,12 +62,11 @@ class JournalMailbox:
             return evolve(ordinary(raw), unexpected=NO_REPORT)
         if self.policy is not None:
             _believe(report, self.policy)
-        originals = report.originals
-        first = originals[0]
-        content = first.of(raw) if isinstance(first, Span) else first
-        envelope = evolve(report.envelope, date=headers.date(content))
+        first = report.originals[0]
+        where = (raw, first.start, first.end) if isinstance(first, Span) else (first,)
+        envelope = evolve(report.envelope, date=headers.date(*where))
         defects = tuple(str(each.code) for each in report.defects)
-        return Decoded(envelope, originals, report, defects)
+        return Decoded(envelope, report.originals, report, defects)
 
 
 def _believe(report: JournalReport, policy: Policy) -> None:

@@ -112,12 +112,13 @@ _known = lru_cache(maxsize=2_000)(_parsed)
 """People write to the same people, and each list is looked at more than once."""
 
 
-def date(content: bytes) -> datetime | None:
+def date(content: bytes, start: int = 0, end: int | None = None) -> datetime | None:
     """Return the `Date:` of the message as aware UTC, or `None` where it says none.
 
-    An unknown zone is taken for UTC (RFC 5322, section 4.3).
+    The message may be a part of `content`.  An unknown zone is taken for UTC (RFC 5322,
+    section 4.3).
     """
-    return _moment(Block(content, _DATE).value(b"date"))
+    return _moment(Block(content, _DATE, start, end).value(b"date"))
 
 
 def _moment(value: bytes) -> datetime | None:

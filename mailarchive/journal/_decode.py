@@ -212,11 +212,14 @@ def _read(
 def _extra(parts: Shape, envelope: Read, inside: Originals) -> tuple[Span, ...]:
     """Return the parts that are neither the envelope nor an original.
 
-    Where no text is the envelope, any of them may be the one that cannot be read.
+    Where no text is the envelope, any of them may be the one that cannot be read; where
+    there is no original, an empty message is what should have been one.
     """
     used = {*map(id, envelope.forms), *map(id, inside.parts)}
     there = [*(part for part, _ in parts.opaque), *parts.others]
     if envelope.forms:
         there += [form for forms in parts.texts for form in forms]
+    if inside.originals:
+        there += parts.messages
     spans = (Span(part.begin, part.end) for part in there if id(part) not in used)
     return tuple(sorted(spans, key=lambda span: span.start))

@@ -85,8 +85,9 @@ def _unquoted(text: bytes) -> bytes:
 def boundary(content_type: bytes) -> bytes:
     """Return the boundary; blanks at its end are the transport's (RFC 2046, 5.1.1)."""
     quoted = _QUOTED_BOUNDARY.search(content_type)
-    found = quoted[1] if quoted is not None else parameter(content_type, b"boundary")
-    return found.rstrip(b" \t")
+    if quoted is not None:
+        return quoted[1].rstrip(b" \t")
+    return parameter(content_type, b"boundary").partition(b" (")[0].rstrip(b" \t")
 
 
 @frozen

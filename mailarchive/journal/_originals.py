@@ -60,10 +60,14 @@ def find_originals(raw: bytes, parts: Shape, envelope: Read, limits: Limits) -> 
 
     Messages come first; only where there is none is another kind of part taken for one.
     """
-    pairs = [(part, _message(raw, part, limits)) for part in parts.messages]
-    found = [each for part, each in pairs if each is not None and _has_header(part, each, parts)]
+    found, used = [], []
+    for part in parts.messages:
+        message = _message(raw, part, limits)
+        if message is not None and _has_header(part, message, parts):
+            found.append(message)
+            used.append(part)
     if found:
-        return _compared(found, parts, envelope)
+        return _compared(found, tuple(used), envelope)
     for part, code in parts.opaque:
         if not part.is_empty:
             original = _opaque(raw, part, limits)
@@ -72,7 +76,7 @@ def find_originals(raw: bytes, parts: Shape, envelope: Read, limits: Limits) -> 
     return Originals((), [Defect(DefectCode.ORIGINAL_MISSING)])
 
 
-def _compared(found: list[Found], parts: Shape, envelope: Read) -> Originals:
+def _compared(found: list[Found], used: tuple[Part, ...], envelope: Read) -> Originals:
     first = found[0]
     defects = [defect for each in found for defect in each.defects]
     defects += disagreements(envelope.text, first.block)
@@ -89,7 +93,7 @@ def _compared(found: list[Found], parts: Shape, envelope: Read) -> Originals:
             defects.append(second)
     originals = tuple(each.original for each in found)
     nested = is_nested(first.block)
-    return Originals(originals, defects, tuple(parts.messages), decrypted, nested=nested)
+    return Originals(originals, defects, used, decrypted, nested=nested)
 
 
 def is_nested(block: Block) -> bool:

@@ -89,6 +89,7 @@ def test_the_header_of_the_text_part_may_be_anything_sensible(header: bytes, loo
         + BOUNDARY[9:]
         + b'"',
         b"Content-Type: multipart/related; boundary=" + BOUNDARY,
+        b"Content-Type: multipart/mixed; boundary=" + BOUNDARY + b" (made by Exchange)",
     ],
 )
 def test_the_boundary_may_be_written_in_any_way(line: bytes, look: Look) -> None:
@@ -335,6 +336,8 @@ def test_the_name_of_an_attachment_may_be_written_in_any_way(disposition: str, l
         (FOOTER, MESSAGE, TEXT, FOOTER),
         (TEXT, MESSAGE, messages.attachment(b"logo", "logo.png", "image/png")),
         (TEXT, MESSAGE, messages.attachment(b"msg", "x.msg")),
+        (TEXT, MESSAGE, messages.part("", "message/rfc822")),
+        (TEXT, messages.part("\r\n", "message/rfc822"), MESSAGE),
         (TEXT, messages.part("<p>disclaimer</p>", "text/html"), MESSAGE),
     ],
 )
