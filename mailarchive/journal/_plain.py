@@ -31,6 +31,8 @@ _AUTHOR: Final = re.compile(
     rb"(?:%b<(%b@%b)>|(%b@%b))\Z" % (_NAME, _ATEXT, _ATEXT, _ATEXT, _ATEXT)
 )
 _SHORT: Final = 1_000
+_MOST_ABOVE: Final = 4
+"""How many lines may stand above the recipients."""
 _CR: Final = 0x0D
 _TWO: Final = 2
 
@@ -125,12 +127,15 @@ def _envelope(
     if header is None:
         return None
     data = untransferred(raw[stop + len(ends.empty) : end], header.encoding)
-    text, guessed = decode_text(data, header.charset)
-    head = _HEAD.match(text := text.rstrip("\r\n"))
-    if head is None or guessed or len(text) > limits.text_lines:
+    whole, guessed = decode_text(data, header.charset)
+    text = whole.rstrip("\r\n")
+    head = None if guessed else _HEAD.match(text)
+    if head is None:
         return None
     rows = _ROW.findall(text, head.end())
     if len(rows) != text.count("\n", head.end()) + 1 or len(rows) > limits.recipients:
+        return None
+    if len(rows) + _MOST_ABOVE + len(whole) - len(text) > limits.text_lines:
         return None
     sender, on_behalf_of, subject, message_id = head.groups()
     first = 4 if on_behalf_of is None else 5
