@@ -93,7 +93,7 @@ def _inner(part: Part, depth: int) -> Iterator[str]:
 
 def _text(part: Part) -> Iterator[str]:
     try:
-        data = part.content(_PART_BYTES)
+        data = part.content(_PART_BYTES, "text_bytes")
     except LimitExceeded:
         return
     text, _ = decode_text(data, part.header.charset)

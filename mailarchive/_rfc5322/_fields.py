@@ -7,6 +7,9 @@ from typing import Final, final
 
 from mailarchive.errors import LimitExceeded
 
+_LARGER: Final = (
+    "if the message is genuine, decode it with a larger journal.Limits(header_bytes=...)",
+)
 _SPACE: Final = b" \t\r\n"
 _EMPTY_LINE: Final = re.compile(rb"\n\r?\n")
 _FIRST_LINE_EMPTY: Final = re.compile(rb"\r?\n")
@@ -117,7 +120,7 @@ def header_end(
     if empty is not None:
         return empty.start() + 1, empty.end()
     if until < end:
-        raise LimitExceeded("a header is longer than the limit of header bytes")
+        raise LimitExceeded("a header is longer than the limit, header_bytes", suggestions=_LARGER)
     return end, None
 
 

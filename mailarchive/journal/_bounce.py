@@ -74,7 +74,7 @@ def returned_headers(parts: Shape, limits: Limits) -> Iterator[Block]:
     """Yield the header of each message that came back without its body."""
     for part in parts.others:
         if part.kind in _HEADERS:
-            data = part.content(limits.header_bytes)
+            data = part.content(limits.header_bytes, "header_bytes")
             yield top_header(data, 0, len(data), limits)
 
 
@@ -91,7 +91,7 @@ def failed(block: Block, parts: Shape, limits: Limits) -> tuple[Address, ...]:
 
 
 def _from_status(part: Part, limits: Limits) -> Iterator[str]:
-    text, _ = decode_text(part.content(limits.text_bytes), "utf-8")
+    text, _ = decode_text(part.content(limits.text_bytes, "text_bytes"), "utf-8")
     text = _FOLD.sub(" ", text.replace("\r\n", "\n").replace("\r", "\n"))
     for group in re.split(r"\n\s*\n", text):
         fields = (_FIELD.match(line) for line in group.split("\n"))

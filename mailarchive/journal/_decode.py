@@ -28,6 +28,7 @@ from mailarchive.journal._report import (
     JournalReport,
     Kind,
     Limits,
+    exceeded,
 )
 from mailarchive.journal._shape import Shape, shape
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from mailarchive.journal._originals import Originals
 
 DEFAULT: Final = Limits()
+_ARCHIVE: Final = ("archive it as ordinary mail",)
 _KEEP: Final = ("keep the message as it is and look at what could be read",)
 
 
@@ -72,7 +74,7 @@ def unwrap(report: JournalReport, *, limits: Limits = DEFAULT) -> JournalReport:
     Raises `LimitExceeded` behind `limits.nesting` reports in one another.
     """
     if report.depth >= limits.nesting:
-        raise LimitExceeded("more journal reports in one another than the limit of nesting")
+        raise exceeded("more journal reports are in one another", "nesting")
     original = report.originals[0]
     if isinstance(original, Span):
         raw, window = report.raw, _Window(report.raw, original.start, original.end)
@@ -115,7 +117,7 @@ def _evident(
             report = None
         if report is not None and report.disposition is not Disposition.QUARANTINE:
             return report
-    raise NotAJournalReport("the message has no marker of a journal report")
+    raise NotAJournalReport("the message has no marker of a journal report", suggestions=_ARCHIVE)
 
 
 def _bounced(raw: bytes, window: _Window, block: Block, limits: Limits) -> JournalReport | None:
@@ -149,7 +151,7 @@ def _returned(parts: Shape, limits: Limits) -> tuple[Part, _Window] | None:
     for part in parts.messages:
         window = _Window(part.raw, part.start, part.end)
         if part.header.encoding:
-            data = part.content(limits.encoded_bytes)
+            data = part.content(limits.encoded_bytes, "encoded_bytes")
             window = _Window(data, 0, len(data))
         if is_report(top_header(*window, limits)):
             return part, window

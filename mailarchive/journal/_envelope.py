@@ -56,7 +56,7 @@ def _cut_off(read: Read) -> Read:
 
 
 def _read_part(part: Part, forms: tuple[Part, ...], found: Marks, limits: Limits) -> Read | None:
-    data = part.content(limits.text_bytes)
+    data = part.content(limits.text_bytes, "text_bytes")
     text, guessed = decode_text(data, part.header.charset)
     is_html = part.kind == b"text/html"
     if is_html:

@@ -11,12 +11,18 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mailarchive._model import Role
-from mailarchive.errors import LimitExceeded
 from mailarchive.journal._addresses import PLACEHOLDER
 from mailarchive.journal._exchange2007 import NO_MESSAGE_ID, Reading
 from mailarchive.journal._legacy import is_typed
 from mailarchive.journal._lines import split_lines
-from mailarchive.journal._report import Defect, DefectCode, EnvelopeText, ExtraLine, RecipientLine
+from mailarchive.journal._report import (
+    Defect,
+    DefectCode,
+    EnvelopeText,
+    ExtraLine,
+    RecipientLine,
+    exceeded,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,7 +153,7 @@ def _all_items(sections: list[Section], limit: int) -> Iterator[Item]:
         for item in _items(section):
             limit -= item.address is not None
             if limit < 0:
-                raise LimitExceeded("a journal report has more recipients than the limit")
+                raise exceeded("a journal report has more recipients", "recipients")
             yield item
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mailarchive._model import Role
-from mailarchive.errors import LimitExceeded
 from mailarchive.journal._addresses import read_address, read_line
 from mailarchive.journal._lines import Line, labelled, split_lines
 from mailarchive.journal._report import (
@@ -22,6 +21,7 @@ from mailarchive.journal._report import (
     EnvelopeText,
     ExtraLine,
     RecipientLine,
+    exceeded,
 )
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ class _Reader:
         for address in addresses:
             self.recipients.append(RecipientLine(address, role, history, line.number))
         if len(self.recipients) > self.limit:
-            raise LimitExceeded("a journal report has more recipients than the limit")
+            raise exceeded("a journal report has more recipients", "recipients")
         for code in codes:
             self._flag(code, line)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from mailarchive.errors import LimitExceeded
+from mailarchive.journal._report import exceeded
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -27,7 +27,7 @@ def split_lines(text: str, limit: int) -> list[str]:
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     if text.count("\n") > limit:
-        raise LimitExceeded("an envelope text has more lines than the limit")
+        raise exceeded("an envelope text has more lines", "text_lines")
     return text.split("\n")
 
 

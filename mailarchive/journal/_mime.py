@@ -21,7 +21,7 @@ from mailarchive._rfc5322 import (
     decode_text,
     header_end,
 )
-from mailarchive.errors import LimitExceeded
+from mailarchive.journal._report import exceeded
 
 if TYPE_CHECKING:
     from mailarchive.journal._report import Limits
@@ -164,13 +164,13 @@ class Part:
         """Whether the content is nothing but white space."""
         return self.end - self.start < _MAX_PADDING and not self.raw[self.start : self.end].strip()
 
-    def content(self, limit: int) -> bytes:
+    def content(self, limit: int, name: str) -> bytes:
         """Return a copy of the content with its transfer encoding undone.
 
-        Raises `LimitExceeded` for more than `limit` bytes.
+        Raises `LimitExceeded` for more than `limit` bytes, which is the limit of that name.
         """
         if self.end - self.start > limit:
-            raise LimitExceeded("a part of a journal report is longer than the limit of its kind")
+            raise exceeded("a part of a journal report is longer", name)
         return untransferred(self.raw[self.start : self.end], self.header.encoding)
 
 
@@ -195,7 +195,7 @@ def cut(
             stop = at - (raw[at - 1] == _CR)
             parts.append(Part(raw, begin, max(stop, begin), limit, closed=True))
             if len(parts) > limits.parts:
-                raise LimitExceeded("a journal report has more parts than the limit")
+                raise exceeded("a journal report has more parts", "parts")
         if closes:
             return parts, True
         begin = after

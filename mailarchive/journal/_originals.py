@@ -106,7 +106,7 @@ def _message(raw: bytes, part: Part, limits: Limits) -> Found | None:
     if part.is_empty:
         return None
     if part.header.encoding:
-        data = part.content(limits.encoded_bytes)
+        data = part.content(limits.encoded_bytes, "encoded_bytes")
         defects = [Defect(DefectCode.RFC822_CTE, offset=part.begin)]
         return _checked(data, data, (0, len(data)), limits, defects) if data.strip() else None
     window = (part.start, part.end)
@@ -131,7 +131,7 @@ def _has_header(part: Part, found: Found, parts: Shape) -> bool:
 
 def _opaque(raw: bytes, part: Part, limits: Limits) -> Original:
     if part.header.encoding or part.raw is not raw:
-        return part.content(limits.encoded_bytes)
+        return part.content(limits.encoded_bytes, "encoded_bytes")
     return Span(part.start, part.end)
 
 

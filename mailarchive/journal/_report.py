@@ -10,6 +10,7 @@ from attrs.validators import ge
 from typing_extensions import override
 
 from mailarchive._model import Digest, Envelope, Origin, Recipient, Redirection, Role, Span
+from mailarchive.errors import LimitExceeded
 from mailarchive.journal._legacy import LegacyAddress, address_of, legacy
 
 if TYPE_CHECKING:
@@ -118,6 +119,16 @@ class Limits:
     encoded_bytes: int = field(default=512 << 20, validator=ge(1))
     recipients: int = field(default=250_000, validator=ge(1))
     nesting: int = field(default=2, validator=ge(1))
+
+
+def exceeded(what: str, limit: str) -> LimitExceeded:
+    """Return the error for a crossed limit, which names it."""
+    return LimitExceeded(
+        f"{what} than the limit, {limit}",
+        suggestions=(
+            f"if the message is genuine, decode it with a larger journal.Limits({limit}=...)",
+        ),
+    )
 
 
 class Step(NamedTuple):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import tracemalloc
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from attrs import fields
 from support.hostile import HOSTILE, nested
 
 from mailarchive import journal
@@ -24,30 +26,61 @@ PEOPLE = [f"user{n}@x.example" for n in range(50)]
 
 
 @pytest.mark.parametrize(
-    ("limits", "raw"),
+    ("name", "most", "raw"),
     [
-        (Limits(header_bytes=200), reports.report()),
+        ("header_bytes", 200, reports.report()),
+        ("header_bytes", 1_000, reports.report(messages.message(headers=[("X", "y" * 2_000)]))),
         (
-            Limits(header_bytes=1_000),
-            reports.report(messages.message(headers=[("X", "y" * 2_000)])),
+            "header_bytes",
+            900,
+            reports.with_text("Sender: a@b.c\nMessage-Id: <1@x>", headers=[("X", "y" * 900)]),
         ),
-        (Limits(parts=2), reports.report(defects=["extra_part"])),
-        (Limits(text_bytes=50), reports.report()),
-        (Limits(text_lines=3), reports.report(defects=["unknown_line"])),
-        (Limits(text_lines=3), reports.report(dialect="exchange2003")),
-        (Limits(encoded_bytes=50), reports.report(defects=["rfc822_cte"])),
-        (Limits(encoded_bytes=50), reports.report(defects=["original_is_msg"])),
-        (Limits(recipients=49), reports.report(recipients=PEOPLE)),
-        (Limits(recipients=49), reports.report(recipients=PEOPLE, defects=["unknown_line"])),
-        (Limits(recipients=49), reports.report(recipients=PEOPLE, dialect="exchange2003")),
-        (Limits(recipients=49), reports.report(recipients=PEOPLE, dialect="citadel")),
+        (
+            "header_bytes",
+            1_500,
+            reports.with_text("x", content_type="text/plain; x=" + "y" * 1_500),
+        ),
+        ("parts", 2, reports.report(defects=["extra_part"])),
+        ("text_bytes", 50, reports.report()),
+        ("text_lines", 3, reports.report(defects=["unknown_line"])),
+        ("text_lines", 3, reports.report()),
+        ("text_lines", 3, reports.report(dialect="exchange2003")),
+        ("encoded_bytes", 50, reports.report(defects=["rfc822_cte"])),
+        ("encoded_bytes", 50, reports.report(defects=["original_is_msg"])),
+        ("recipients", 49, reports.report(recipients=PEOPLE)),
+        ("recipients", 49, reports.report(recipients=PEOPLE, defects=["unknown_line"])),
+        ("recipients", 49, reports.report(recipients=PEOPLE, dialect="exchange2003")),
+        ("recipients", 49, reports.report(recipients=PEOPLE, dialect="citadel")),
     ],
 )
-def test_a_crossed_limit_is_a_typed_error(limits: Limits, raw: bytes) -> None:
+def test_a_crossed_limit_is_a_typed_error_that_names_it(name: str, most: int, raw: bytes) -> None:
     """One more than allowed of anything, and never a shorter list instead."""
-    assert isinstance(journal.decode(raw), journal.JournalReport)
-    with pytest.raises(LimitExceeded):
-        journal.decode(raw, limits=limits)
+    with contextlib.suppress(MalformedReport):
+        assert isinstance(journal.decode(raw), journal.JournalReport)
+    for line_end in (b"\r\n", b"\n"):
+        with pytest.raises(LimitExceeded, match=name) as caught:
+            journal.decode(raw.replace(b"\r\n", line_end), limits=Limits(**{name: most}))
+        assert name in caught.value.suggestions[0]
+
+
+def test_every_limit_is_tried() -> None:
+    """`depth` bounds what is opened, and `nesting` what is unwrapped: each has its own test."""
+    tried = {"header_bytes", "parts", "text_bytes", "text_lines", "encoded_bytes", "recipients"}
+
+    assert {field.name for field in fields(Limits)} == tried | {"depth", "nesting"}
+
+
+def test_reports_in_one_another_are_opened_so_many_times() -> None:
+    """One more is a typed error."""
+    raw = reports.report(MESSAGE)
+    for _ in range(3):
+        raw = reports.report(raw)
+    opened = journal.decode(raw)
+    for depth in (2, 3):
+        opened = journal.unwrap(opened, limits=Limits(nesting=3))
+        assert opened.depth == depth
+    with pytest.raises(LimitExceeded, match="nesting"):
+        journal.unwrap(opened, limits=Limits(nesting=3))
 
 
 @pytest.mark.parametrize(
