@@ -22,7 +22,10 @@ The tree says *where* it happened::
     │   ├── ReceiptMismatch         the sink stored, or says it stored, something else
     │   ├── SinkCorrupt             what is stored there is damaged
     │   │   └── HistoryChanged      it is no continuation of what was signed
-    │   └── NotProven               a proof does not show what it should
+    │   ├── NotProven               a proof does not show what it should
+    │   ├── UnderHold               a legal hold forbids to erase it
+    │   ├── UnderRetention          it must be kept for longer
+    │   └── Erased                  it was erased, and nobody has it any more
     ├── StateError                  checkpoints, locks and the quarantine
     │   └── AlreadyRunning          another run of the same job holds the lock
     ├── ConfigurationError          a setting is missing, unknown, broken or contradicts another
@@ -52,6 +55,7 @@ __all__ = [
     "ConfigurationError",
     "DecodeError",
     "DirectoryError",
+    "Erased",
     "HistoryChanged",
     "LimitExceeded",
     "MailArchiveError",
@@ -70,6 +74,8 @@ __all__ = [
     "StateError",
     "Throttled",
     "Transient",
+    "UnderHold",
+    "UnderRetention",
     "Unsupported",
     "Withheld",
 ]
@@ -236,6 +242,24 @@ class NotProven(SinkError):
     """A proof does not show what it should: of another message, log, key or history."""
 
     code = "not-proven"
+
+
+class UnderHold(SinkError):
+    """A legal hold covers the message: it may not be erased before the hold is released."""
+
+    code = "under-hold"
+
+
+class UnderRetention(SinkError):
+    """The message must be kept until a time that has not come."""
+
+    code = "under-retention"
+
+
+class Erased(SinkError):
+    """The message was erased from the archive on request; that it was there is on record."""
+
+    code = "erased"
 
 
 class StateError(MailArchiveError):

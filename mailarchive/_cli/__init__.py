@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mailarchive._cli import _keeping
 from mailarchive._cli._out import Output, guarded
 from mailarchive._cli._text import safe
 from mailarchive.errors import (
@@ -87,6 +88,7 @@ def parser() -> argparse.ArgumentParser:
     _add_show(commands)
     _add_export(commands)
     _add_quarantine(commands)
+    _keeping.add(commands)
     _add_decode(commands)
     return top
 

@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 from mailarchive.vault._audit import AuditedEntry, Auditor, AuditReading
+from mailarchive.vault._keeper import Erasure, Keeper, Status
+from mailarchive.vault._keeping import Hold, Retention, Selection
 from mailarchive.vault._record import PRIVATE_HEADERS
 from mailarchive.vault._seal import Anchored, Seal
 from mailarchive.vault._vault import Vault
@@ -22,14 +24,20 @@ __all__ = [
     "AuditedEntry",
     "Auditor",
     "ConsistencyProof",
+    "Erasure",
     "FileSigner",
     "Filters",
     "Finding",
+    "Hold",
     "InclusionProof",
+    "Keeper",
     "Level",
     "LogCheckpoint",
+    "Retention",
     "Seal",
+    "Selection",
     "Signer",
+    "Status",
     "Vault",
     "VerifierKey",
     "VerifyReport",

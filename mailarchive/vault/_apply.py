@@ -16,8 +16,9 @@ from attrs import define, field, frozen
 
 from mailarchive._model import Digest
 from mailarchive.vault import _knowledge, _schema
+from mailarchive.vault._forgetting import Forgetting
 from mailarchive.vault._grants import Grant, Granted
-from mailarchive.vault._manifest import GRANTED, Fact
+from mailarchive.vault._manifest import ERASED, GRANTED, RECLAIMED, Fact
 from mailarchive.vault._record import StoredOriginal
 
 if TYPE_CHECKING:
@@ -108,9 +109,16 @@ class Applying:
         objects, contents = manifest.objects, manifest.contents
         head = manifest.head
         batch = self._db.execute(
-            "INSERT INTO batch (sequence, digest, pack, offset, verified)"
-            " SELECT ?, ?, n, ?, ? FROM pack WHERE name = ?",
-            (head.sequence, manifest.digest.value, manifest.offset, verified, head.pack),
+            "INSERT INTO batch (sequence, digest, pack, offset, at, verified)"
+            " SELECT ?, ?, n, ?, ?, ? FROM pack WHERE name = ?",
+            (
+                head.sequence,
+                manifest.digest.value,
+                manifest.offset,
+                _knowledge.moment(head.at),
+                verified,
+                head.pack,
+            ),
         ).lastrowid
         self._db.executemany(
             "INSERT OR IGNORE INTO object (raw, size, stored, stored_size, batch, offset)"
@@ -130,6 +138,7 @@ class Applying:
         self._write(self._rows(records, granted, batch or 0, _knowledge.moment(head.at)))
         self._write_granted(granted)
         self._write_facts(facts, batch or 0)
+        self._forget(fact for _, fact in facts)
 
     # -- what there is already ------------------------------------------------------------
 
@@ -147,7 +156,8 @@ class Applying:
         found = []
         for grant in grants:
             rows = self._db.execute(
-                "SELECT n, raw, owners, summary FROM entry WHERE id = ?", (grant.entry.value,)
+                "SELECT n, raw, owners, summary FROM entry WHERE id = ? AND NOT erased",
+                (grant.entry.value,),
             ).fetchall()
             for n, raw, owners, summary in rows:
                 there = self._db.execute(
@@ -203,13 +213,13 @@ class Applying:
     ) -> _Rows:
         rows = _Rows()
         for n, (line, record) in enumerate(records, self._last("entry") + 1):
-            rows.entries.append((n, batch, line, *_entry(record)))
+            at = _knowledge.sorting_time(record, archived)
+            rows.entries.append((n, batch, line, at, *_entry(record)))
             rows.parts += [
                 (n, part.digest.value)
                 for part in record.originals
                 if isinstance(part, StoredOriginal)
             ]
-            at = _knowledge.sorting_time(record, archived)
             again = record.raw.value in self._again
             self._again.add(record.raw.value)
             folder = _knowledge.folder_is_known(record.ownership.owners)
@@ -256,8 +266,9 @@ class Applying:
     def _write(self, rows: _Rows) -> None:
         write = self._db.executemany
         write(
-            "INSERT INTO entry (n, batch, line, id, raw, owners, unresolved, sender, behalf,"
-            " folder, summary, shown, hidden) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO entry (n, batch, line, at, id, raw, owners, unresolved, sender, behalf,"
+            " folder, summary, shown, hidden, erased)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
             rows.entries,
         )
         write("INSERT INTO part (entry, raw) VALUES (?, ?)", rows.parts)
@@ -295,6 +306,14 @@ class Applying:
                 for line, it in facts
             ],
         )
+
+    def _forget(self, facts: Iterable[Fact]) -> None:
+        forgetting = Forgetting(self._db)
+        for fact in facts:
+            if fact.kind == ERASED:
+                forgetting.entry(fact)
+            elif fact.kind == RECLAIMED:
+                forgetting.reclaimed(fact)
 
     def _last(self, table: str) -> int:
         ((last,),) = self._db.execute(f"SELECT coalesce(max(n), 0) FROM {table}").fetchall()  # noqa: S608 - only constants

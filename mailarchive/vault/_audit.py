@@ -10,7 +10,7 @@ from attrs import field, frozen
 from mailarchive._model import UserId
 from mailarchive.errors import Unsupported
 from mailarchive.vault import _leaf
-from mailarchive.vault._errors import index_disagrees
+from mailarchive.vault._errors import erased, index_disagrees
 from mailarchive.vault._manifest import BAD_JSON, READING, Fact
 from mailarchive.vault._reading import location
 
@@ -39,7 +39,8 @@ class AuditedEntry:
     """An entry, whole: everything that was put, and where it is.
 
     `number` counts the entries of the vault in the order in which they were archived.
-    `location` is `None` where the bytes are in no pack that can be read.
+    `location` is `None` where the bytes are in no pack that can be read.  Of an entry that
+    was `erased` there is only what the manifest says; reading it raises `Erased`.
     """
 
     number: int
@@ -55,6 +56,7 @@ class AuditedEntry:
     flags: frozenset[str]
     provenance: Provenance
     location: str | None
+    erased: bool
     _record: Record = field(repr=False, eq=False, alias="record")
     _line: Line = field(repr=False, eq=False, alias="line")
     _reading: Reading = field(repr=False, eq=False, alias="reading")
@@ -62,16 +64,19 @@ class AuditedEntry:
     def raw(self) -> bytes:
         """Return the record: the exact bytes that the source handed over.
 
-        Raises `SinkCorrupt` where they are not what they were, and `SinkError`.
+        Raises `SinkCorrupt` where they are not what they were, `Erased`, and `SinkError`.
         """
+        self._refuse_erased()
         return self._reading.stored(self._record.raw)
 
     def originals(self) -> tuple[bytes, ...]:
         """Return each message inside the report, to the byte; raises as `raw` does."""
+        self._refuse_erased()
         return self._reading.originals(self._record)
 
     def content(self) -> bytes:
         """Return the message that people read, nothing left out; raises as `raw` does."""
+        self._refuse_erased()
         content = self._reading.content(self._record)
         return self.raw() if content is None else content
 
@@ -84,6 +89,10 @@ class AuditedEntry:
         reading, line = self._reading, self._line
         shown = (_leaf.RAW, _leaf.CONTENT, _leaf.LINE)
         return reading.proving.line(reading.manifest(line), line.line, shown, checkpoint)
+
+    def _refuse_erased(self) -> None:
+        if self.erased:
+            raise erased()
 
 
 @frozen
@@ -130,7 +139,7 @@ class Auditor:
 
     def unowned(self, *, after: int = 0) -> Iterator[AuditedEntry]:
         """Yield the entries that have no owner, and so are in nobody's view."""
-        return self._entries("t.owners = 0 AND t.n > ?", after)
+        return self._entries("t.owners = 0 AND NOT t.erased AND t.n > ?", after)
 
     def get(self, entry_id: Digest) -> AuditedEntry | None:
         """Return the entry with this id, or `None`."""
@@ -160,6 +169,7 @@ class Auditor:
 
     def _entry(self, line: Line) -> AuditedEntry:
         record = self._reading.record(line)
+        gone = record.id in self._reading.index.erased((record.id,))
         found = self._reading.index.objects((record.raw,)).get(record.raw)
         return AuditedEntry(
             number=line.n,
@@ -174,7 +184,8 @@ class Auditor:
             received_at=record.received_at,
             flags=record.flags,
             provenance=record.provenance,
-            location=None if found is None else location(found),
+            location=None if found is None or gone else location(found),
+            erased=gone,
             record=record,
             line=line,
             reading=self._reading,

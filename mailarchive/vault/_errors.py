@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mailarchive.errors import (
+    Erased,
     SinkCorrupt,
     SinkError,
     SinkFull,
@@ -54,6 +55,14 @@ _REBUILD = "rebuild the index from the packs, and verify the vault"
 def closed() -> SinkError:
     """Return the error for the use of a vault that is not open."""
     return SinkError("the vault is not open", suggestions=["use it inside its with block"])
+
+
+def erased() -> Erased:
+    """Return the error for reading what was erased."""
+    return Erased(
+        "the message was erased from the archive",
+        suggestions=["an auditor can see when, by whom and why"],
+    )
 
 
 def read_only() -> SinkNotWritable:

@@ -85,7 +85,7 @@ class FullText:
         self._index: Index = reading.index
         self._read_only = read_only
         self._lock = threading.Lock()
-        self._attached = False
+        self._attached: tuple[int, int] | None = None
         self._here = _Upto()
 
     def catch_up(self, on_progress: Callable[[int], None] | None = None) -> int:
@@ -218,13 +218,16 @@ class FullText:
     # -- both -----------------------------------------------------------------------------
 
     def _attach(self) -> None:
-        if not self._attached:
+        """Ask the file that is there now: another process may have thrown one away."""
+        found = self._path.stat()
+        if self._attached != (found.st_dev, found.st_ino):
+            self._detach()
             self._index.rows("ATTACH ? AS fulltext", (str(self._path),))
-            self._attached = True
+            self._attached = found.st_dev, found.st_ino
 
     def _detach(self) -> None:
-        if self._attached:
-            self._attached = False
+        if self._attached is not None:
+            self._attached = None
             self._index.rows("DETACH fulltext")
 
     def _agrees(self, upto: _Upto) -> bool:
@@ -235,7 +238,9 @@ class FullText:
         return bytes(rows[0][0]) if rows else b"?"
 
     def _lines(self, upto: _Upto) -> list[Line]:
-        return self._index.lines(f"t.n > ? ORDER BY t.n LIMIT {_BATCH}", (upto.n,))
+        return self._index.lines(
+            f"t.n > ? AND NOT t.erased ORDER BY t.n LIMIT {_BATCH}", (upto.n,)
+        )
 
     def _texts(self, lines: Iterable[Line]) -> Iterable[tuple[int, str]]:
         for line in lines:

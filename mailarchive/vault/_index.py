@@ -215,6 +215,18 @@ class Index:
         """Return those of the entries that are there, and whose bytes somebody knows of."""
         return self._found(_BY_ID, ids)
 
+    def erased(self, ids: Iterable[Digest]) -> frozenset[Digest]:
+        """Return those of the entries that were here, and were erased."""
+        asked = {digest.value: digest for digest in ids}
+        try:
+            with self._lock:
+                rows = _schema.among(
+                    self._db, "SELECT id FROM entry WHERE erased AND id IN ({})", asked
+                )
+        except sqlite3.Error as error:
+            raise translated(error, "reading it") from error
+        return frozenset(asked[id_] for (id_,) in rows)
+
     def objects(self, raws: Iterable[Digest]) -> dict[Digest, Found]:
         """Return where the bytes with these digests are stored, as far as they are."""
         return self._found(_BY_RAW, raws)
@@ -302,5 +314,5 @@ _STORED = (
     "SELECT {0}, o.stored, o.stored_size, o.raw, o.size, o.offset, p.name, b.verified"
     " FROM {1} JOIN batch b ON b.n = o.batch JOIN pack p ON p.n = b.pack WHERE {0} IN ({{}})"
 )
-_BY_ID = _STORED.format("e.id", "entry e JOIN object o ON o.raw = e.raw")
+_BY_ID = _STORED.format("e.id", "entry e JOIN object o ON o.raw = e.raw AND NOT e.erased")
 _BY_RAW = _STORED.format("o.raw", "object o")

@@ -33,6 +33,12 @@ READING = "reading"
 """A fact: an auditor opened the archive, who, why and when."""
 GRANTED = "granted"
 """A fact: an entry belongs to further users; see `mailarchive.vault._grants`."""
+HELD = "held"
+RELEASED = "released"
+RETAINED = "retained"
+ERASED = "erased"
+RECLAIMED = "reclaimed"
+"""Facts about keeping: see `mailarchive.vault._keeping`."""
 
 _HALF = b"\\ud"
 

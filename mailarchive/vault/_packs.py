@@ -95,6 +95,16 @@ class Pack:
         if any(self.read(start, _tar.padding(size))):
             raise self.damage(start, "padding", "the padding of a member is not empty")
 
+    def is_emptied(self, stored: StoredObject) -> bool:
+        """Whether a member holds nothing but zeros, as one does that was erased."""
+        start, rest = stored.offset + _tar.BLOCK, stored.stored_size
+        while rest:
+            piece = self.read(start, min(rest, _PIECE))
+            if any(piece):
+                return False
+            start, rest = start + len(piece), rest - len(piece)
+        return True
+
     def unpacked(self, stored: StoredObject) -> bytes:
         """Return a message as it was put, compared with its digest; raises `Damage`."""
         frame = self.content(stored.offset, stored.name, stored.stored_size)

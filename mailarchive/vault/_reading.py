@@ -15,7 +15,7 @@ from mailarchive import headers
 from mailarchive._model import Ownership, Span
 from mailarchive.errors import SinkCorrupt
 from mailarchive.vault import _disk, _place, _tar
-from mailarchive.vault._errors import index_disagrees, os_errors
+from mailarchive.vault._errors import erased, index_disagrees, os_errors
 from mailarchive.vault._grants import Grant
 from mailarchive.vault._manifest import BAD_JSON, GRANTED, Fact
 from mailarchive.vault._record import PRIVATE_HEADERS
@@ -102,12 +102,18 @@ class Reading:
     def stored(self, digest: Digest) -> bytes:
         """Return the bytes with this digest, compared with it; raises `SinkCorrupt`."""
         found = self.index.objects((digest,)).get(digest)
+        if found is None and self._was_erased(digest):
+            raise erased()
         if found is None:
             raise SinkCorrupt(
                 "the bytes of an entry are in no pack of the index",
                 suggestions=["rebuild the index, and verify the vault"],
             )
         return self.at(found)
+
+    def _was_erased(self, raw: Digest) -> bool:
+        query = "SELECT 1 FROM entry WHERE raw = ? AND erased LIMIT 1"
+        return bool(self.index.rows(query, (raw.value,)))
 
     def at(self, found: Found, *, from_medium: bool = False) -> bytes:
         """Return the bytes that are stored there; raises `SinkCorrupt`, `SinkError`."""

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from typing import Any
 
-VERSION = 3
+VERSION = 4
 """Told from the format of the vault: another version of the index is made anew."""
 
 _STATEMENTS = (
@@ -22,7 +22,8 @@ _STATEMENTS = (
     # The manifests in the order in which they were committed.
     """CREATE TABLE batch (
         n INTEGER PRIMARY KEY, sequence INTEGER NOT NULL, digest BLOB NOT NULL UNIQUE,
-        pack INTEGER NOT NULL, offset INTEGER NOT NULL, verified INTEGER NOT NULL)""",
+        pack INTEGER NOT NULL, offset INTEGER NOT NULL, at INTEGER NOT NULL,
+        verified INTEGER NOT NULL)""",
     """CREATE TABLE object (
         n INTEGER PRIMARY KEY, raw BLOB NOT NULL UNIQUE, size INTEGER NOT NULL,
         stored BLOB NOT NULL, stored_size INTEGER NOT NULL,
@@ -30,11 +31,17 @@ _STATEMENTS = (
     """CREATE TABLE entry (
         n INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, raw BLOB NOT NULL,
         batch INTEGER NOT NULL, line INTEGER NOT NULL, owners INTEGER NOT NULL,
-        unresolved INTEGER NOT NULL, sender BLOB, behalf BLOB, folder BLOB NOT NULL,
+        unresolved INTEGER NOT NULL, at INTEGER NOT NULL, erased INTEGER NOT NULL,
+        sender BLOB, behalf BLOB, folder BLOB NOT NULL,
         summary TEXT NOT NULL, shown BLOB NOT NULL, hidden BLOB NOT NULL)""",
     "CREATE INDEX entry_raw ON entry (raw)",
-    "CREATE INDEX entry_unowned ON entry (n) WHERE owners = 0",
+    "CREATE INDEX entry_unowned ON entry (n) WHERE owners = 0 AND NOT erased",
     "CREATE INDEX entry_unresolved ON entry (n) WHERE unresolved > 0",
+    # Objects that nothing but erased entries needed; their bytes are gone, or will be.
+    """CREATE TABLE gone (
+        batch INTEGER NOT NULL, offset INTEGER NOT NULL,
+        stored BLOB NOT NULL, stored_size INTEGER NOT NULL,
+        reclaimed INTEGER NOT NULL, PRIMARY KEY (batch, offset)) WITHOUT ROWID""",
     # The originals that are no part of an entry's raw bytes.
     "CREATE TABLE part (n INTEGER PRIMARY KEY, entry INTEGER NOT NULL, raw BLOB NOT NULL)",
     "CREATE TABLE user (n INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE)",
@@ -61,10 +68,11 @@ _STATEMENTS = (
 
 CONTENTS = {
     "about": "SELECT vault FROM about",
-    "batch": """SELECT b.n, b.sequence, b.digest, p.name, b.offset
+    "batch": """SELECT b.n, b.sequence, b.digest, p.name, b.offset, b.at
         FROM batch b LEFT JOIN pack p ON p.n = b.pack ORDER BY b.n""",
     "object": "SELECT * FROM object ORDER BY n",
     "entry": "SELECT * FROM entry ORDER BY n",
+    "gone": "SELECT * FROM gone ORDER BY batch, offset",
     "part": "SELECT * FROM part ORDER BY n",
     "user": "SELECT * FROM user ORDER BY n",
     "owner": "SELECT * FROM owner ORDER BY user, head, entry",

@@ -9,6 +9,7 @@ from attrs import evolve, frozen
 
 from mailarchive.errors import SinkCorrupt, SinkError
 from mailarchive.vault._disk import Disk
+from mailarchive.vault._erasing import confirm, overwrite, pending, reclaimed
 from mailarchive.vault._errors import read_only
 from mailarchive.vault._fulltext import FullText
 from mailarchive.vault._index import Index
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mailarchive._model import Digest
+    from mailarchive.vault._erasing import Gone
     from mailarchive.vault._manifest import Fact
     from mailarchive.vault._note import LogCheckpoint, VerifierKey
     from mailarchive.vault._packing import Prepared
@@ -92,6 +94,7 @@ class Session:
             stack.callback(self.packing.close)
             if not settings.read_only:
                 self._catch_up()
+                self._reclaim()
             self._stack = stack.pop_all()
 
     def close(self) -> None:
@@ -171,6 +174,30 @@ class Session:
         with self.place.writing():
             self._recovery.adopt(look_around=False)
             self._writer.append(Draft(contents=facts))
+
+    def decide(self, decide: Callable[[], Sequence[Fact]]) -> None:
+        """Append the facts that are decided on while nobody else can append any."""
+        self.refuse_read_only()
+        with self.place.writing():
+            self._recovery.adopt(look_around=False)
+            facts = tuple(decide())
+            if facts:
+                self._writer.append(Draft(contents=facts))
+
+    def erase(self, decide: Callable[[], Sequence[Fact]]) -> list[Gone]:
+        """Append the facts that erase entries; return what was overwritten."""
+        self.decide(decide)
+        self.fulltext.forget()
+        return self._reclaim()
+
+    def _reclaim(self) -> list[Gone]:
+        """Overwrite what nothing needs any more, also what a crash kept from being so."""
+        gone = pending(self.index)
+        if gone:
+            confirm(self.reading, gone)
+            overwrite(self.place, self._disk, gone)
+            self.state(reclaimed(gone))
+        return gone
 
     def rebuild(self) -> None:
         """Make the index anew from the packs alone."""

@@ -29,8 +29,9 @@ from mailarchive.errors import ConfigurationError, SinkCorrupt, SinkError
 from mailarchive.vault import _zstd
 from mailarchive.vault._audit import Auditor, reading_fact
 from mailarchive.vault._disk import Disk
-from mailarchive.vault._errors import closed, os_errors
+from mailarchive.vault._errors import closed, erased, os_errors
 from mailarchive.vault._grants import grants
+from mailarchive.vault._keeper import Keeper
 from mailarchive.vault._packing import Prepared
 from mailarchive.vault._reading import location
 from mailarchive.vault._session import Session, Settings
@@ -146,6 +147,9 @@ class Vault(Sink):
         distinct: dict[Digest, ArchiveEntry] = {}
         for entry in entries:
             distinct.setdefault(entry.id, entry)
+        for gone in session.index.erased(distinct):
+            del distinct[gone]
+            yield Rejected(gone, "it was erased from this archive, and is not taken again")
         there = session.index.find(distinct)
         yield from (self._receipt(found, Stored.PRESENT) for found in there.values())
         unknown = [entry for entry in distinct.values() if entry.id not in there]
@@ -170,6 +174,8 @@ class Vault(Sink):
     @override
     def _read(self, receipt: Receipt) -> bytes:
         found = self._opened().index.find((receipt.entry_id,)).get(receipt.entry_id)
+        if found is None and self._opened().index.erased((receipt.entry_id,)):
+            raise erased()
         if found is None:
             raise SinkCorrupt(
                 "the vault does not hold an entry that it gave a receipt for",
@@ -209,6 +215,13 @@ class Vault(Sink):
         with os_errors("putting an auditor's reading on record"):
             session.state(fact)
         return Auditor(session.reading)
+
+    def keeper(self, actor: str, reason: str) -> Keeper:
+        """Return the way to hold, retain and erase, in somebody's name.
+
+        Raises `Unsupported` where actor or reason is empty.
+        """
+        return Keeper(self._opened(), actor, reason, self._settings.clock)
 
     def reattribute(self, users: UserMap) -> int:
         """Give mail to those whom the user map knows by now, and return how many got an owner.

@@ -134,6 +134,7 @@ class Verification:
         self._findings: dict[Finding, None] = {}
         self._tails: list[Tail] = []
         self._hidden: list[Where] = []
+        self._emptied: dict[tuple[str, int], Damage] = {}
         self._done = 0
         self._total = 0
         if damage is not None:
@@ -238,7 +239,9 @@ class Verification:
             try:
                 self._object(pack, stored)
             except Damage as damage:
-                if damage.kind != "misplaced":  # the layout said so already
+                if damage.kind == "digest" and pack.is_emptied(stored):
+                    self._emptied[pack.name, stored.offset] = damage
+                elif damage.kind != "misplaced":  # the layout said so already
                     yield damage
         try:
             name = _tar.MANIFEST.format(manifest.digest.hex)
@@ -312,6 +315,7 @@ class Verification:
                             self._log.take(manifest)
                         derived.apply(manifest, verified=False)
             self._missing_objects(derived)
+            self._erased(derived)
             if self._index is not None:
                 self._compare(self._index, derived, {where.digest.value for where in found})
         except SinkCorrupt as error:
@@ -354,14 +358,31 @@ class Verification:
     def _missing_objects(self, derived: Index) -> None:
         rows = derived.rows(
             "SELECT p.name, b.offset, count(*) FROM"
-            " (SELECT batch, raw FROM entry UNION ALL"
-            "  SELECT e.batch, t.raw FROM part t JOIN entry e ON e.n = t.entry) w"
+            " (SELECT batch, raw FROM entry WHERE NOT erased UNION ALL"
+            "  SELECT e.batch, t.raw FROM part t JOIN entry e ON e.n = t.entry AND NOT e.erased) w"
             " JOIN batch b ON b.n = w.batch JOIN pack p ON p.n = b.pack"
             " WHERE w.raw NOT IN (SELECT raw FROM object) GROUP BY b.n"
         )
         for pack, offset, count in rows:
             words = f"{count} messages of this batch are stored nowhere"
             self._find("missing-object", pack, offset, words)
+
+    def _erased(self, derived: Index) -> None:
+        """Only what was erased may be empty, and what was overwritten must be."""
+        rows = derived.rows(
+            "SELECT p.name, g.offset, g.reclaimed FROM gone g"
+            " JOIN batch b ON b.n = g.batch JOIN pack p ON p.n = b.pack"
+        )
+        gone = {(pack, offset): bool(reclaimed) for pack, offset, reclaimed in rows}
+        for place, damage in self._emptied.items():
+            if place not in gone:
+                self._blame(damage)
+        if self._level is Level.QUICK:
+            return
+        for (pack, offset), reclaimed in gone.items():
+            if reclaimed and (pack, offset) not in self._emptied:
+                words = "bytes are there that were erased: was an old copy put back?"
+                self._find("unerased", pack, offset, words)
 
     def _compare(self, index: Index, derived: Index, found: set[bytes]) -> None:
         thorough = self._level is not Level.QUICK

@@ -379,3 +379,38 @@ def test_progress_shows_one_line_that_grows() -> None:
         assert out.getvalue().count("\n") == lines
         assert "INBOX" in out.getvalue()
         assert not out.isatty() or "INBOX: 56 messages" in out.getvalue()
+
+
+def test_holds_and_erasing_from_the_command_line(
+    demo: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """What is held cannot be erased; what is over can, and is gone from the list."""
+    who = ("--actor", "officer", "--reason", "case")
+    assert run(capfdbinary, "kept", "acme.vault") == b"Nothing was decided: all is kept.\n"
+    run(capfdbinary, "retain", "acme.vault", "--keep-until", "2026-01-01", *who)
+    run(capfdbinary, "hold", "acme.vault", "m 1", "--user", "alice", "--since", "2020-01-01", *who)
+    kept = run(capfdbinary, "kept", "acme.vault").decode()
+    assert "held for m 1" in kept
+    assert "mail of alice since 2020-01-01" in kept
+    assert "kept until 2026-01-01" in kept
+    ids = run(capfdbinary, "expired", "acme.vault").decode().split()
+    with Vault("acme.vault") as vault:
+        before = {user: vault.view(UserId(user)).count() for user in ("alice", "bob")}
+        held = next(
+            each.id
+            for each in vault.auditor("x", "y").entries()
+            if "alice" in each.ownership.users
+        )
+
+    run(capfdbinary, "erase", "acme.vault", held.hex, *who, status=1)
+    run(capfdbinary, "erase", "acme.vault", "nonsense", *who, status=2)
+    erased = run(capfdbinary, "erase", "acme.vault", "--expired", *who).decode()
+
+    assert erased.startswith(f"{len(ids)} messages erased")
+    with Vault("acme.vault") as vault:
+        assert vault.view(UserId("alice")).count() == before["alice"]
+        assert vault.view(UserId("bob")).count() < before["bob"]
+        assert vault.verify("content").ok
+    run(capfdbinary, "release", "acme.vault", "m 1", *who)
+    run(capfdbinary, "release", "acme.vault", "m 1", *who, status=1)
+    assert run(capfdbinary, "expired", "acme.vault")

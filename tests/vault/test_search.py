@@ -139,6 +139,18 @@ def test_updating_says_how_many_are_new(vault: Vault) -> None:
     assert vault.update_search() == 0
 
 
+def test_a_file_that_another_process_threw_away_is_not_asked(open_vault: OpenVault) -> None:
+    """Erasing makes the full text anew; whoever has the old one open goes over to it."""
+    first, second = open_vault(), open_vault()
+    first.put(one := entry(mail(1, body=b"apple"), key="1"))
+    assert found(first, "apple") == found(second, "apple") == {"Message 1"}
+
+    second.keeper("officer", "case").erase(one.id)
+    second.put(entry(mail(2, body=b"apple"), key="2"))
+
+    assert found(first, "apple") == found(second, "apple") == {"Message 2"}
+
+
 def _fts(folder: Path) -> Path:
     return folder / "volumes" / "0001" / "fts.db"
 

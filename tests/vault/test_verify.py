@@ -303,7 +303,9 @@ INDEX_FORGERIES = {
     "another subject": "UPDATE entry SET summary = replace(summary, 'Message 1', 'Message X')",
     "an object elsewhere": "UPDATE object SET offset = 0",
     "a batch less": "DELETE FROM batch WHERE sequence = 2",
-    "a batch more": "INSERT INTO batch SELECT 99, 99, x'00', pack, offset, 1 FROM batch LIMIT 1",
+    "a batch more": "INSERT INTO batch SELECT 99, 99, x'00', pack, offset, at, 1 FROM batch"
+    " LIMIT 1",
+    "an entry said to be erased": "UPDATE entry SET erased = 1 WHERE n = 1",
     "a pack less": "DELETE FROM pack WHERE n = 1",
     "a shorter pack": "UPDATE pack SET upto = 0 WHERE n = 1",
     "a reading less": "DELETE FROM fact",

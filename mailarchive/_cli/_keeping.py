@@ -1,0 +1,117 @@
+"""The arguments of the commands that decide what stays and what goes."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mailarchive._cli import Commands
+    from mailarchive._cli.keeping import Act
+    from mailarchive.vault import Selection
+
+
+def add(commands: Commands) -> None:
+    """Add the commands; each imports what it needs only when it is run."""
+    hold = _deciding(commands, "hold", "put mail under a legal hold: nothing erases it")
+    hold.add_argument("matter", metavar="MATTER")
+    _selecting(hold)
+    hold.set_defaults(command=_hold)
+    release = _deciding(commands, "release", "end all legal holds of a matter")
+    release.add_argument("matter", metavar="MATTER")
+    release.set_defaults(command=_release)
+    retain = _deciding(commands, "retain", "say how long mail is kept; for ever unless said")
+    how_long = retain.add_mutually_exclusive_group()
+    how_long.add_argument("--days", type=int, metavar="N", help="after it was archived")
+    how_long.add_argument("--keep-until", type=_day, metavar="YYYY-MM-DD")
+    _selecting(retain)
+    retain.set_defaults(command=_retain)
+    erase = _deciding(commands, "erase", "erase messages for good")
+    erase.add_argument("ids", nargs="*", metavar="ID", help="64 hexadecimal digits")
+    erase.add_argument("--expired", action="store_true", help="everything that `expired` lists")
+    erase.set_defaults(command=_erase)
+    for name, command, words in (
+        ("kept", _kept, "list holds and retention"),
+        ("expired", _expired, "list what may be erased: kept long enough, and held by nobody"),
+    ):
+        listing = commands.add_parser(name, help=words)
+        listing.add_argument("vault", type=Path, metavar="VAULT")
+        listing.set_defaults(command=command)
+
+
+def _deciding(commands: Commands, name: str, words: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=words)
+    parser.add_argument("vault", type=Path, metavar="VAULT")
+    parser.add_argument("--actor", required=True, help="who decides; put on record")
+    parser.add_argument("--reason", required=True, help="why; put on record")
+    return parser
+
+
+def _selecting(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--user", metavar="U", action="append", help="mail of this user; may be repeated"
+    )
+    parser.add_argument("--since", type=_day, metavar="YYYY-MM-DD", help="from that day on")
+    parser.add_argument("--until", type=_day, metavar="YYYY-MM-DD", help="before that day")
+
+
+def _day(text: str) -> datetime:
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError("a day is written YYYY-MM-DD") from error
+
+
+def _selection(arguments: argparse.Namespace) -> Selection:
+    from mailarchive.vault import Selection
+
+    return Selection(users=arguments.user, since=arguments.since, until=arguments.until)
+
+
+def _act(arguments: argparse.Namespace) -> Act:
+    from mailarchive._cli.keeping import Act
+
+    return Act(arguments.vault, arguments.actor, arguments.reason)
+
+
+def _hold(arguments: argparse.Namespace) -> int:
+    from mailarchive._cli import keeping
+
+    return keeping.hold(_act(arguments), arguments.matter, _selection(arguments))
+
+
+def _release(arguments: argparse.Namespace) -> int:
+    from mailarchive._cli import keeping
+
+    return keeping.release(_act(arguments), arguments.matter)
+
+
+def _retain(arguments: argparse.Namespace) -> int:
+    from mailarchive._cli import keeping
+
+    return keeping.retain(
+        _act(arguments),
+        _selection(arguments),
+        until=arguments.keep_until,
+        days=arguments.days,
+    )
+
+
+def _erase(arguments: argparse.Namespace) -> int:
+    from mailarchive._cli import keeping
+
+    return keeping.erase(_act(arguments), arguments.ids, all_expired=arguments.expired)
+
+
+def _kept(arguments: argparse.Namespace) -> int:
+    from mailarchive._cli import keeping
+
+    return keeping.kept(arguments.vault)
+
+
+def _expired(arguments: argparse.Namespace) -> int:
+    from mailarchive._cli import keeping
+
+    return keeping.expired(arguments.vault)

@@ -1,0 +1,103 @@
+"""Taking the bytes of erased entries out of the packs.
+
+The manifests stay as they are: that something was there, and that it was erased by whom
+and why, is on record.  The bytes of a message are overwritten where nothing that is not
+erased needs them; their place in the pack stays, filled with zeros.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+from mailarchive._model import Digest
+from mailarchive.vault import _disk, _tar
+from mailarchive.vault._errors import index_disagrees
+from mailarchive.vault._index import Line
+from mailarchive.vault._manifest import ERASED, RECLAIMED, Fact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from mailarchive.vault._disk import Disk
+    from mailarchive.vault._index import Index
+    from mailarchive.vault._place import Place
+    from mailarchive.vault._reading import Reading
+
+_PIECE = 1 << 20
+
+
+@frozen
+class Gone:
+    """Stored bytes that nothing needs any more; `offset` is that of their header."""
+
+    pack: str
+    offset: int
+    stored: Digest
+    size: int
+    line: Line = field(repr=False)
+    """The head of the batch that they were put in."""
+
+
+def erased(entry: Digest, actor: str, reason: str, at: datetime) -> Fact:
+    """Return the fact that an entry was erased."""
+    who = {"actor": actor, "reason": reason, "at": at.isoformat()}
+    return Fact(ERASED, {"entry": entry.hex, **who})
+
+
+def reclaimed(gone: Iterable[Gone]) -> Fact:
+    """Return the fact that these bytes were overwritten."""
+    places = [{"pack": each.pack, "offset": each.offset} for each in gone]
+    return Fact(RECLAIMED, {"objects": places})
+
+
+def pending(index: Index) -> list[Gone]:
+    """Return what is to be overwritten, and as far as anybody knows was not yet."""
+    rows = index.rows(
+        "SELECT p.name, g.offset, g.stored, g.stored_size, b.n, b.digest, b.offset FROM gone g"
+        " JOIN batch b ON b.n = g.batch JOIN pack p ON p.n = b.pack"
+        " WHERE NOT g.reclaimed ORDER BY p.name, g.offset"
+    )
+    return [
+        Gone(pack, offset, Digest(stored), size, Line(n, Digest(batch), pack, at, 0))
+        for pack, offset, stored, size, n, batch, at in rows
+    ]
+
+
+def confirm(reading: Reading, gone: Iterable[Gone]) -> None:
+    """Return if the packs say what the index does; raises `SinkCorrupt` before any harm.
+
+    Everything that the index knows to be made of these bytes must have been erased by a
+    fact that stands in a pack.
+    """
+    for each in gone:
+        raws = [it.raw for it in reading.manifest(each.line).objects if it.offset == each.offset]
+        entries = reading.index.rows(
+            "SELECT n, id FROM entry WHERE raw = ? UNION SELECT e.n, e.id FROM part t"
+            " JOIN entry e ON e.n = t.entry WHERE t.raw = ?",
+            [raw.value for raw in raws for _ in range(2)],
+        )
+        if not entries or not all(_is_erased(reading, n, id_.hex()) for n, id_ in entries):
+            raise index_disagrees("it says that something was erased")
+
+
+def _is_erased(reading: Reading, n: int, entry: str) -> bool:
+    lines = reading.index.lines("t.entry = ? AND t.kind = ?", (n, ERASED), table="fact")
+    return any(reading.fact(line).body.get("entry") == entry for line in lines)
+
+
+def overwrite(place: Place, disk: Disk, gone: Iterable[Gone]) -> None:
+    """Fill the bytes with zeros, durably; done again it changes nothing; raises `OSError`."""
+    for each in gone:
+        handle = _disk.open_file(f"{each.pack}.tar", place.packs(), writing=True)
+        try:
+            start, rest = each.offset + _tar.BLOCK, each.size
+            while rest:
+                zeros = bytes(min(rest, _PIECE))
+                disk.write(handle, zeros, start)
+                start, rest = start + len(zeros), rest - len(zeros)
+            disk.sync(handle)
+        finally:
+            _disk.close(handle)

@@ -1,0 +1,252 @@
+"""Deciding what is kept: holds, retention, and erasing what may go; each act on record."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+from mailarchive._model import Digest
+from mailarchive.errors import (
+    ConfigurationError,
+    SinkError,
+    UnderHold,
+    UnderRetention,
+    Unsupported,
+)
+from mailarchive.vault import _erasing, _keeping
+from mailarchive.vault._errors import index_disagrees, os_errors
+from mailarchive.vault._keeping import Hold, Retention, Selection
+from mailarchive.vault._manifest import BAD_JSON, HELD, RELEASED, RETAINED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mailarchive.vault._manifest import Fact
+    from mailarchive.vault._session import Session
+
+_PAGE = 500
+_MOST_ENTRIES = 10_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@frozen
+class Status:
+    """What is decided about an entry.
+
+    `matters` are the holds that cover it; `until` is when its retention ends, and `None`
+    where nobody said anything of it: then it is kept until somebody does.
+    """
+
+    matters: tuple[str, ...] = field(repr=lambda them: f"<{len(them)}>")
+    until: datetime | None
+    erased: bool
+
+
+@frozen
+class Erasure:
+    """That entries were erased, as it stands in the archive.
+
+    `overwritten` are the digests of the stored bytes that are gone with them, which are
+    the names of their members in the packs.  Bytes that another entry needs stay.
+    """
+
+    entries: tuple[Digest, ...]
+    overwritten: tuple[Digest, ...]
+    actor: str = field(repr=False)
+    reason: str = field(repr=False)
+    at: datetime
+
+
+class Keeper:
+    """Holds, retention and erasing in one vault, in somebody's name.
+
+    Opened by `Vault.keeper`.  Every act is a fact in the archive, with who did it, why and
+    when, durable before the method returns.  Every method raises `SinkError`.
+    """
+
+    def __init__(
+        self, session: Session, actor: str, reason: str, clock: Callable[[], datetime]
+    ) -> None:
+        """Act as `actor`, for `reason`; raises `Unsupported` where either is empty."""
+        if not actor.strip() or not reason.strip():
+            raise Unsupported(
+                "who decides what is kept needs a name and a reason",
+                suggestions=["say who decides, and why; both are kept in the archive"],
+            )
+        self._session = session
+        self._actor = actor
+        self._reason = reason
+        self._clock = clock
+
+    # -- holds ----------------------------------------------------------------------------
+
+    def hold(self, matter: str, selection: Selection) -> Hold:
+        """Put what is selected under a legal hold: nothing of it can be erased.
+
+        What is archived later is held too if the selection covers it.  A matter may have
+        several holds.  Raises `ConfigurationError` for a selection that is too large.
+        """
+        hold = Hold(matter, _sound(selection), self._actor, self._reason, self._clock())
+        self._state(hold.fact())
+        return hold
+
+    def release(self, matter: str) -> tuple[Hold, ...]:
+        """End all holds of a matter, and return them; raises `SinkError` where it has none."""
+        ended: list[Hold] = []
+
+        def decide() -> list[Fact]:
+            ended[:] = [each for each in self.holds() if each.matter == matter]
+            if not ended:
+                raise SinkError(
+                    "nothing is held for this matter", suggestions=["list the holds that stand"]
+                )
+            return [_keeping.released(matter, self._actor, self._reason, self._clock())]
+
+        with os_errors("releasing a hold"):
+            self._session.decide(decide)
+        return tuple(ended)
+
+    def holds(self) -> tuple[Hold, ...]:
+        """Return the holds that stand, oldest first."""
+        try:
+            return _keeping.standing(self._facts(HELD, RELEASED))
+        except BAD_JSON as error:
+            raise index_disagrees("a hold that cannot be read") from error
+
+    # -- retention ------------------------------------------------------------------------
+
+    def retain(
+        self, selection: Selection, *, until: datetime | None = None, days: int | None = None
+    ) -> Retention:
+        """Keep what is selected until a time, or for so many days after it was archived.
+
+        With neither it is kept for ever.  Retention is only extended: of all that was said
+        of a message the longest counts, and nothing takes it back.  Raises
+        `ConfigurationError` for a time without a zone, or for less than a day.
+        """
+        if (until is not None and until.tzinfo is None) or (days is not None and days < 1):
+            raise ConfigurationError(
+                "retention ends at a time with a zone, or after a day at least",
+                suggestions=["give `until` a zone, such as datetime.UTC, or `days` of 1 or more"],
+            )
+        rule = Retention(_sound(selection), until, days, self._actor, self._reason, self._clock())
+        self._state(rule.fact())
+        return rule
+
+    def retentions(self) -> tuple[Retention, ...]:
+        """Return everything that was ever said about retention, oldest first."""
+        try:
+            return tuple(map(Retention.load, self._facts(RETAINED)))
+        except BAD_JSON as error:
+            raise index_disagrees("a retention that cannot be read") from error
+
+    def status(self, entry: Digest) -> Status:
+        """Return what is decided about an entry; raises `SinkError` where there is none."""
+        rows = self._session.index.rows(
+            "SELECT b.at, e.erased FROM entry e JOIN batch b ON b.n = e.batch WHERE e.id = ?",
+            (entry.value,),
+        )
+        if not rows:
+            raise SinkError(
+                "the vault has no entry with this id", suggestions=["take ids from an auditor"]
+            )
+        archived = _EPOCH + timedelta(microseconds=rows[0][0])
+        ends = [it.ends(archived) for it in self.retentions() if self._covers(it.selection, entry)]
+        matters = [it.matter for it in self.holds() if self._covers(it.selection, entry)]
+        return Status(tuple(dict.fromkeys(matters)), max(ends, default=None), bool(rows[0][1]))
+
+    def expired(self) -> Iterator[Digest]:
+        """Yield the entries whose retention is over and that nothing holds, oldest first.
+
+        They are candidates: nothing is erased.  What nobody ever said anything of is none.
+        """
+        now, after = self._clock(), 0
+        rules = self.retentions()
+        some, some_values = _keeping.any_of(it.selection.condition() for it in rules)
+        kept, kept_values = _keeping.any_of(
+            [*(it.lasts(now) for it in rules), *(it.selection.condition() for it in self.holds())]
+        )
+        query = (
+            "SELECT e.n, e.id FROM entry e JOIN batch b ON b.n = e.batch WHERE NOT e.erased"  # noqa: S608 - only constants
+            f" AND e.n > ? AND {some} AND NOT {kept} ORDER BY e.n LIMIT {_PAGE}"
+        )
+        while rows := self._session.index.rows(query, (after, *some_values, *kept_values)):
+            yield from (Digest(id_) for _, id_ in rows)
+            after = rows[-1][0]
+
+    # -- erasing --------------------------------------------------------------------------
+
+    def erase(self, *entries: Digest) -> Erasure:
+        """Erase entries for good: all of them, or none.
+
+        They leave every view and search, and an auditor sees only that they were there.
+        Their bytes are overwritten, unless another entry that stays has the same; in a
+        vault without encryption the manifests keep the envelope.  Copies elsewhere
+        (backups, exports, the source) are not touched.  Raises `UnderHold`,
+        `UnderRetention`, and `SinkError` for an id that is not there.
+        """
+        now = self._clock()
+
+        def decide() -> list[Fact]:
+            new = [each for each in dict.fromkeys(entries) if not self._check(each, now)]
+            return [_erasing.erased(each, self._actor, self._reason, now) for each in new]
+
+        with os_errors("erasing entries"):
+            gone = self._session.erase(decide)
+        overwritten = tuple(each.stored for each in gone)
+        return Erasure(tuple(entries), overwritten, self._actor, self._reason, now)
+
+    def _check(self, entry: Digest, now: datetime) -> bool:
+        """Whether it is erased already; raises where it must not be."""
+        status = self.status(entry)
+        if status.erased:
+            return True
+        if status.matters:
+            raise UnderHold(
+                "a legal hold covers one of these entries",
+                suggestions=["see `status` for the matters; release them first"],
+            )
+        if status.until is not None and status.until > now:
+            raise UnderRetention(
+                f"one of these entries must be kept until {status.until:%Y-%m-%d}",
+                suggestions=["erase it after that day"],
+            )
+        return False
+
+    # -- facts ----------------------------------------------------------------------------
+
+    def _covers(self, selection: Selection, entry: Digest) -> bool:
+        condition, values = selection.condition()
+        return bool(
+            self._session.index.rows(
+                "SELECT 1 FROM entry e JOIN batch b ON b.n = e.batch"  # noqa: S608 - only constants
+                f" WHERE e.id = ? AND {condition}",
+                (entry.value, *values),
+            )
+        )
+
+    def _state(self, fact: Fact) -> None:
+        with os_errors("putting a decision on record"):
+            self._session.state(fact)
+
+    def _facts(self, *kinds: str) -> list[Fact]:
+        marks = ",".join("?" * len(kinds))
+        lines = self._session.index.lines(f"t.kind IN ({marks}) ORDER BY t.n", kinds, table="fact")
+        return [self._session.reading.fact(line) for line in lines]
+
+
+def _sound(selection: Selection) -> Selection:
+    for time in (selection.since, selection.until):
+        if time is not None and time.tzinfo is None:
+            raise ConfigurationError(
+                "a time without a zone could mean any hour of the day",
+                suggestions=["give the time a zone, such as datetime.UTC"],
+            )
+    if max(len(selection.entries or ()), len(selection.users or ())) > _MOST_ENTRIES:
+        raise ConfigurationError(
+            f"more than {_MOST_ENTRIES:,} entries or users in one selection",
+            suggestions=["hold them in several steps; a matter may have several holds"],
+        )
+    return selection

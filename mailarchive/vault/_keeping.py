@@ -1,0 +1,213 @@
+"""How long mail is kept, and what may not go: retention and legal holds, as facts.  Pure.
+
+A hold covers everything that its selection does, mail that comes later too, until the
+matter is released.  Retention can only be extended: of all that was ever said of a
+message the longest counts.  A hold wins over everything.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from attrs import field, frozen
+from attrs.validators import ge, optional
+
+from mailarchive._model import Digest, UserId
+from mailarchive.vault import _knowledge, _record
+from mailarchive.vault._apply import user_bytes
+from mailarchive.vault._manifest import HELD, RELEASED, RETAINED, Fact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mailarchive.vault._record import Json
+
+Condition: TypeAlias = "tuple[str, list[Any]]"
+"""A condition on an entry `e` of a batch `b`, and its values in the same order."""
+
+_OWNED = (
+    "EXISTS (SELECT 1 FROM owner o JOIN user u ON u.n = o.user WHERE o.entry = e.n AND u.id IN"
+)
+_DAY = 86_400_000_000
+"""Microseconds of a day."""
+
+
+def _set_of(values: Iterable[Any] | None) -> frozenset[Any] | None:
+    return None if values is None else frozenset(values)
+
+
+@frozen
+class Selection:
+    """Which messages are meant: those that everything given here is true of.
+
+    `users` own it, one of them at least; `since` (included) and `until` (not) are aware
+    times, by the message's own date but no later than its arrival; `entries` are ids of
+    entries.  With nothing given it is all mail, what is still to come included.
+    """
+
+    users: frozenset[UserId] | None = field(
+        default=None, converter=_set_of, repr=lambda it: f"<{len(it or ())}>"
+    )
+    since: datetime | None = None
+    until: datetime | None = None
+    entries: frozenset[Digest] | None = field(
+        default=None, converter=_set_of, repr=lambda it: f"<{len(it or ())}>"
+    )
+
+    def dump(self) -> Json:
+        """Return the selection as a tree for JSON."""
+        tree = {
+            "users": None if self.users is None else sorted(self.users),
+            "since": None if self.since is None else self.since.isoformat(),
+            "until": None if self.until is None else self.until.isoformat(),
+            "entries": None if self.entries is None else sorted(e.hex for e in self.entries),
+        }
+        return {name: value for name, value in tree.items() if value is not None}
+
+    @classmethod
+    def load(cls, tree: Json) -> Selection:
+        """Return what `dump` wrote; raises one of `BAD_JSON`."""
+        users, entries = tree.get("users"), tree.get("entries")
+        return cls(
+            None if users is None else [UserId(str(each)) for each in users],
+            _time(tree.get("since")),
+            _time(tree.get("until")),
+            None if entries is None else [_record.digest(each) for each in entries],
+        )
+
+    def condition(self) -> Condition:
+        """Return the selection as a condition."""
+        clauses, values = ["1"], list[Any]()
+        if self.users is not None:
+            marks = ",".join("?" * len(self.users))
+            clauses.append(f"{_OWNED} ({marks}))")
+            values += sorted(user_bytes(each) for each in self.users)
+        for bound, sign in ((self.since, ">="), (self.until, "<")):
+            if bound is not None:
+                clauses.append(f"e.at {sign} ?")
+                values.append(_knowledge.moment(bound))
+        if self.entries is not None:
+            clauses.append(f"e.id IN ({','.join('?' * len(self.entries))})")
+            values += sorted(each.value for each in self.entries)
+        return f"({' AND '.join(clauses)})", values
+
+
+@frozen
+class Hold:
+    """That what is selected may not be erased, for the sake of a matter."""
+
+    matter: str = field(repr=False)
+    selection: Selection
+    actor: str = field(repr=False)
+    reason: str = field(repr=False)
+    at: datetime
+
+    def fact(self) -> Fact:
+        """Return the hold as a fact."""
+        return Fact(
+            HELD,
+            {
+                "matter": self.matter,
+                "selection": self.selection.dump(),
+                **_who(self.actor, self.reason, self.at),
+            },
+        )
+
+    @classmethod
+    def load(cls, fact: Fact) -> Hold:
+        """Return the hold that a fact states; raises one of `BAD_JSON`."""
+        body = fact.body
+        return cls(str(body["matter"]), Selection.load(body["selection"]), *_load_who(body))
+
+
+@frozen
+class Retention:
+    """That what is selected is kept: until a time, or for `days` after it was archived."""
+
+    selection: Selection
+    until: datetime | None
+    days: int | None = field(validator=optional(ge(1)))
+    actor: str = field(repr=False)
+    reason: str = field(repr=False)
+    at: datetime
+
+    def fact(self) -> Fact:
+        """Return the rule as a fact."""
+        tree: Json = {"selection": self.selection.dump()}
+        if self.until is not None:
+            tree["until"] = self.until.isoformat()
+        if self.days is not None:
+            tree["days"] = self.days
+        return Fact(RETAINED, {**tree, **_who(self.actor, self.reason, self.at)})
+
+    @classmethod
+    def load(cls, fact: Fact) -> Retention:
+        """Return the rule that a fact states; raises one of `BAD_JSON`."""
+        body = fact.body
+        days = body.get("days")
+        return cls(
+            Selection.load(body["selection"]),
+            _time(body.get("until")),
+            None if days is None else _record.count(days),
+            *_load_who(body),
+        )
+
+    def ends(self, archived: datetime) -> datetime:
+        """Return until when it keeps a message that was archived then."""
+        ends = [] if self.until is None else [self.until]
+        if self.days is not None:
+            ends.append(_later(archived, self.days))
+        return max(ends, default=datetime.max.replace(tzinfo=UTC))
+
+    def lasts(self, now: datetime) -> Condition:
+        """Return the condition that the rule covers a message, and has not ended."""
+        covers, values = self.selection.condition()
+        if self.until is not None and self.until > now:
+            return covers, values
+        if self.days is None:
+            return ("0", []) if self.until is not None else (covers, values)
+        moment = _knowledge.moment(now)
+        return f"({covers} AND b.at + ? > ?)", [*values, self.days * _DAY, moment]
+
+
+def released(matter: str, actor: str, reason: str, at: datetime) -> Fact:
+    """Return the fact that all holds of a matter end."""
+    return Fact(RELEASED, {"matter": matter, **_who(actor, reason, at)})
+
+
+def standing(facts: Iterable[Fact]) -> tuple[Hold, ...]:
+    """Return the holds that stand, of facts in their order; raises one of `BAD_JSON`."""
+    holds: list[Hold] = []
+    for fact in facts:
+        if fact.kind == HELD:
+            holds.append(Hold.load(fact))
+        else:
+            holds = [each for each in holds if each.matter != str(fact.body["matter"])]
+    return tuple(holds)
+
+
+def any_of(conditions: Iterable[Condition]) -> Condition:
+    """Return the condition that one of these is true."""
+    several = list(conditions)
+    values = [value for _, some in several for value in some]
+    return f"({' OR '.join(words for words, _ in several) or '0'})", values
+
+
+def _later(time: datetime, days: int) -> datetime:
+    try:
+        return time + timedelta(days=days)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)
+
+
+def _who(actor: str, reason: str, at: datetime) -> Json:
+    return {"actor": actor, "reason": reason, "at": at.isoformat()}
+
+
+def _load_who(body: Json) -> tuple[str, str, datetime]:
+    return str(body["actor"]), str(body["reason"]), datetime.fromisoformat(body["at"])
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

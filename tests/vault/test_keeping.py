@@ -1,0 +1,443 @@
+"""What is held stays, what must be kept is kept, and what is erased is gone, on record."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.vaults import Clock, entries, entry, everything, journaled, mail, to
+
+from mailarchive import Digest, Rejected, UserId
+from mailarchive.errors import (
+    ConfigurationError,
+    Erased,
+    SinkCorrupt,
+    SinkError,
+    SinkNotWritable,
+    UnderHold,
+    UnderRetention,
+    Unsupported,
+)
+from mailarchive.testing.fuse import Crash, Fuse
+from mailarchive.vault import Keeper, Selection, Vault
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support.vaults import OpenVault
+
+ALICE, BOB, CAROL = map(UserId, ("alice", "bob", "carol"))
+EVERYTHING = Selection()
+BODY = b"a secret that must not be found in any file " * 20
+
+
+def _keeper(vault: Vault) -> Keeper:
+    return vault.keeper("officer", "case 7")
+
+
+# -- holds --------------------------------------------------------------------------------
+
+
+def test_what_is_held_cannot_be_erased_until_it_is_released(vault: Vault) -> None:
+    """A hold wins; of two matters both must be released."""
+    vault.put(one := entry(mail(1)))
+    keeper = _keeper(vault)
+    keeper.hold("first", Selection(users=[BOB]))
+    keeper.hold("second", Selection(entries=[one.id]))
+
+    for matter in ("first", "second"):
+        with pytest.raises(UnderHold):
+            keeper.erase(one.id)
+        keeper.release(matter)
+    keeper.erase(one.id)
+
+    assert vault.view(BOB).count() == 0
+
+
+def test_a_hold_covers_what_comes_later(vault: Vault) -> None:
+    """Mail of a custodian that arrives under the hold is held too, and no other's."""
+    keeper = _keeper(vault)
+    keeper.hold("matter", Selection(users=[CAROL]))
+    vault.put(hers := entry(mail(1), owners={"carol": ("carol@example.com",)}, key="1"))
+    vault.put(his := entry(mail(2), owners={"bob": ("bob@example.com",)}, key="2"))
+
+    with pytest.raises(UnderHold):
+        keeper.erase(his.id, hers.id)
+    assert vault.view(BOB).count() == 1
+    assert keeper.status(hers.id).matters == ("matter",)
+    assert keeper.status(his.id).matters == ()
+    keeper.erase(his.id)
+
+
+def test_holds_are_facts(open_vault: OpenVault) -> None:
+    """Who, why, when and what are on record, and stand again in another process."""
+    keeper = _keeper(open_vault())
+    since = datetime(2026, 1, 1, tzinfo=UTC)
+    held = keeper.hold("matter", Selection(users=[BOB], since=since))
+
+    (again,) = _keeper(open_vault()).holds()
+    assert again == held
+    assert (again.matter, again.actor, again.reason) == ("matter", "officer", "case 7")
+    assert keeper.release("matter") == (held,)
+    assert _keeper(open_vault()).holds() == ()
+    with pytest.raises(SinkError):
+        keeper.release("matter")
+
+
+# -- retention ----------------------------------------------------------------------------
+
+
+def test_retention_is_only_extended(vault: Vault, clock: Clock) -> None:
+    """The longest that was ever said of a message counts."""
+    vault.put(one := entry(mail(1)))
+    keeper = _keeper(vault)
+    keeper.retain(EVERYTHING, until=clock.now + timedelta(days=10))
+    keeper.retain(EVERYTHING, until=clock.now + timedelta(days=2))
+
+    clock.advance(days=9)
+    with pytest.raises(UnderRetention):
+        keeper.erase(one.id)
+    assert list(keeper.expired()) == []
+    clock.advance(days=2)
+    assert list(keeper.expired()) == [one.id]
+    keeper.erase(one.id)
+    assert list(keeper.expired()) == []
+
+
+def test_days_count_from_the_archiving(vault: Vault, clock: Clock) -> None:
+    """A date that a sender chose shortens nothing."""
+    keeper = _keeper(vault)
+    keeper.retain(Selection(users=[BOB]), days=30)
+    vault.put(early := entry(mail(1), key="1"))
+    clock.advance(days=20)
+    vault.put(late := entry(mail(2), key="2"))
+
+    clock.advance(days=11)
+    assert list(keeper.expired()) == [early.id]
+    with pytest.raises(UnderRetention):
+        keeper.erase(late.id)
+    assert keeper.status(late.id).until == clock.now + timedelta(days=19)
+
+
+def test_for_ever_is_for_ever(vault: Vault, clock: Clock) -> None:
+    """With neither a time nor days, and of what nobody spoke, there is no candidate."""
+    vault.put(one := entry(mail(1), key="1", owners={"bob": ("bob@example.com",)}))
+    vault.put(entry(mail(2), key="2", owners={"carol": ("carol@example.com",)}))
+    keeper = _keeper(vault)
+    keeper.retain(Selection(users=[BOB]))
+
+    clock.advance(days=365 * 100)
+    assert list(keeper.expired()) == []
+    with pytest.raises(UnderRetention):
+        keeper.erase(one.id)
+
+
+def test_a_hold_outlasts_retention(vault: Vault, clock: Clock) -> None:
+    """What is held is no candidate, however long its retention is over."""
+    vault.put(one := entry(mail(1)))
+    keeper = _keeper(vault)
+    keeper.retain(EVERYTHING, days=1)
+    keeper.hold("matter", EVERYTHING)
+    clock.advance(days=5)
+
+    assert list(keeper.expired()) == []
+    keeper.release("matter")
+    assert list(keeper.expired()) == [one.id]
+
+
+RULE = st.tuples(st.sampled_from([None, "bob", "carol"]), st.integers(1, 6), st.booleans())
+
+
+@given(st.lists(RULE, max_size=4), st.lists(st.sampled_from(["bob", "carol"]), max_size=2))
+@settings(max_examples=25, deadline=None)
+def test_candidates_are_what_may_be_erased(
+    tmp_path_factory: pytest.TempPathFactory, rules: list[Any], held: list[str]
+) -> None:
+    """`expired` yields exactly those whose status says: ended, and held by nobody."""
+    clock = Clock()
+    with Vault(tmp_path_factory.mktemp("v") / "vault", clock=clock) as vault:
+        every = [
+            entry(mail(n), key=str(n), owners={user: (f"{user}@example.com",)})
+            for n, user in enumerate(("bob", "carol", "dave"))
+        ]
+        vault.put_many(every)
+        keeper = _keeper(vault)
+        for user, days, absolute in rules:
+            selection = Selection(users=None if user is None else [UserId(user)])
+            if absolute:
+                keeper.retain(selection, until=clock.now + timedelta(days=days))
+            else:
+                keeper.retain(selection, days=days)
+        for user in held:
+            keeper.hold(f"of {user}", Selection(users=[UserId(user)]))
+        clock.advance(days=3, seconds=1)
+
+        statuses = {each.id: keeper.status(each.id) for each in every}
+        ended = {
+            id_
+            for id_, it in statuses.items()
+            if it.until is not None and it.until <= clock.now and not it.matters
+        }
+        assert set(keeper.expired()) == ended
+
+
+# -- erasing ------------------------------------------------------------------------------
+
+
+def _bytes(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+def test_what_is_erased_is_gone(open_vault: OpenVault, folder: Path) -> None:
+    """No view, search or auditor has it, and its bytes are in no file; the rest stays."""
+    vault = open_vault(compression_level=1)
+    one = entry(mail(1, body=BODY), key="1")
+    vault.put_many([one, *entries(3, start=2)])
+    vault.update_search()
+    packs = [path.read_bytes() for path in folder.rglob("*.tar")]
+    (stored,) = (m for m in vault.auditor("x", "y").entries() if m.id == one.id)
+    assert stored.location is not None
+    name = stored.location.rpartition("/")[2].removesuffix(".zst")
+
+    done = _keeper(vault).erase(one.id)
+
+    assert [each.hex for each in done.overwritten] == [name]
+    assert vault.view(BOB).count() == 3
+    assert vault.view(BOB).count(words="secret") == 0
+    (audited,) = (m for m in vault.auditor("x", "y").entries() if m.id == one.id)
+    assert (audited.erased, audited.location) == (True, None)
+    for read in (audited.raw, audited.content, audited.originals):
+        with pytest.raises(Erased):
+            read()
+    frame = _member(packs[0], name)
+    assert frame not in _bytes(folder)
+    assert vault.verify("content").findings == ()
+
+
+def _member(pack: bytes, name: str) -> bytes:
+    at = pack.index(name.encode())
+    size = int(pack[at - 2 + 124 : at - 2 + 135], 8)
+    return pack[at - 2 + 512 : at - 2 + 512 + size]
+
+
+def test_bytes_that_another_entry_needs_stay(vault: Vault) -> None:
+    """The same bytes of another copy are read as before; with the last one they go."""
+    same = [entry(mail(1), key=str(n)) for n in range(2)]
+    vault.put_many(same)
+    keeper = _keeper(vault)
+
+    assert keeper.erase(same[0].id).overwritten == ()
+    (left,) = vault.view(BOB).messages()
+    assert left.content() == mail(1)
+    assert vault.verify("content").ok
+    assert len(keeper.erase(same[1].id).overwritten) == 1
+    assert vault.view(BOB).count() == 0
+
+
+def test_a_fork_that_stays_is_still_shown(vault: Vault) -> None:
+    """Of two forks one is erased: the message keeps its key, with the other behind."""
+    other = mail(1).replace(b"Subject", b"Received: by x\r\nSubject")
+    forks = [entry(mail(1), key="1"), entry(other, key="2"), entry(other, key="3")]
+    vault.put_many(forks)
+    (before,) = vault.view(BOB).messages()
+    keeper = _keeper(vault)
+
+    keeper.erase(forks[0].id)
+
+    (after,) = vault.view(BOB).messages()
+    assert (after.key, after.copies, after.content()) == (before.key, 1, other)
+    keeper.erase(forks[1].id)
+    (last,) = vault.view(BOB).messages()
+    assert (last.copies, last.content()) == (1, other)
+
+
+def test_originals_of_their_own_go_too(vault: Vault) -> None:
+    """What was transfer-encoded in its report is overwritten with it."""
+    vault.put(one := journaled(mail(1), [to("bob@example.com")], encoded=True))
+
+    assert len(_keeper(vault).erase(one.id).overwritten) == 2
+    assert vault.verify("content").ok
+
+
+def test_what_was_erased_is_not_taken_again(vault: Vault) -> None:
+    """The same item is refused, and so goes to no view; another item with its bytes is new."""
+    vault.put(one := entry(mail(1), key="1"))
+    _keeper(vault).erase(one.id)
+
+    assert isinstance(vault.put(one), Rejected)
+    assert vault.view(BOB).count() == 0
+    vault.put(entry(mail(1), key="2"))
+    (found,) = vault.view(BOB).messages()
+    assert found.content() == mail(1)
+    assert vault.verify("content").ok
+
+
+def test_a_receipt_of_what_was_erased_reads_nothing(vault: Vault) -> None:
+    """Reading it back says that it was erased, and is no damage."""
+    receipt = vault.put(one := entry(mail(1)))
+    _keeper(vault).erase(one.id)
+
+    assert not isinstance(receipt, Rejected)
+    with pytest.raises(Erased):
+        vault.read(receipt)
+
+
+def test_erasing_again_changes_nothing(vault: Vault) -> None:
+    """What is erased stays so; an id that never was is an error, and nothing is erased."""
+    vault.put_many(some := entries(2))
+    keeper = _keeper(vault)
+    with pytest.raises(SinkError):
+        keeper.erase(some[0].id, Digest.of(b"never"))
+    assert vault.view(BOB).count() == 2
+    keeper.erase(some[0].id)
+    before = vault.verify().size
+
+    assert keeper.erase(some[0].id).overwritten == ()
+    assert vault.verify().size == before
+
+
+def test_a_rebuild_forgets_as_well(open_vault: OpenVault, folder: Path) -> None:
+    """What was erased follows from the packs alone."""
+    vault = open_vault()
+    vault.put_many(some := entries(6))
+    other = mail(3).replace(b"Subject", b"Received: by x\r\nSubject")
+    vault.put(entry(other, key="x"))
+    keeper = _keeper(vault)
+    keeper.erase(some[1].id, some[3].id)
+    vault.put(entry(mail(1), key="y"))
+    before = everything_but_erased(vault)
+
+    vault.rebuild()
+
+    assert everything_but_erased(vault) == before
+    assert vault.verify("content").findings == ()
+
+
+def everything_but_erased(vault: Vault) -> Any:
+    """Return what users see, and what the auditor sees of every entry."""
+    auditor = vault.auditor("x", "y")
+    seen = {
+        user: [(each, each.content()) for each in vault.view(user).messages()]
+        for user in auditor.users()
+    }
+    return seen, list(auditor.entries())
+
+
+def test_an_old_copy_put_back_shows(open_vault: OpenVault, folder: Path) -> None:
+    """Bytes that were erased and are there again are a finding, and so are zeros elsewhere."""
+    vault = open_vault()
+    vault.put_many(some := entries(2))
+    (pack,) = folder.rglob("*.tar")
+    before = pack.read_bytes()
+    _keeper(vault).erase(some[0].id)
+    after = pack.read_bytes()
+
+    pack.write_bytes(before + after[len(before) :])
+    assert {each.kind for each in vault.verify("stored").findings} == {"unerased"}
+    assert vault.verify("quick").ok
+
+    start = after.index(b"b/") + 512
+    other = after.index(b"b/", start) + 512
+    pack.write_bytes(after[:other] + bytes(64) + after[other + 64 :])
+    assert {each.kind for each in vault.verify("stored").findings} == {"digest"}
+
+
+def test_a_crash_leaves_it_there_or_gone(folder: Path, clock: Clock) -> None:
+    """At every step: afterwards it is whole, or opening the vault finishes the erasing."""
+    for at in range(200):
+        here = folder.with_name(f"{at}.vault")
+        with Vault(here, clock=clock) as vault:
+            vault.put_many(some := entries(3))
+        try:
+            with Vault(here, clock=clock, fuse=Fuse(at)) as vault:
+                _keeper(vault).erase(some[1].id)
+        except Crash:
+            pass
+        else:
+            assert at > 5
+            return
+        with Vault(here, clock=clock) as vault:
+            assert vault.verify("content").findings == ()
+            gone = _keeper(vault).status(some[1].id).erased
+            assert vault.view(BOB).count() == (2 if gone else 3)
+            _keeper(vault).erase(some[1].id)
+            assert vault.view(BOB).count() == 2
+    pytest.fail("the fuse never held")
+
+
+def test_an_index_alone_erases_nothing(open_vault: OpenVault, folder: Path) -> None:
+    """A forged index makes a vault overwrite nothing: a fact in a pack must say so too."""
+    with Vault(folder) as vault:
+        vault.put_many(some := entries(3))
+    with sqlite3.connect(folder / "volumes" / "0001" / "index.db") as index:
+        index.execute("UPDATE entry SET erased = 1 WHERE id = ?", (some[1].id.value,))
+        index.execute(
+            "INSERT INTO gone (batch, offset, stored, stored_size, reclaimed)"
+            " SELECT batch, offset, stored, stored_size, 0 FROM object"
+        )
+    index.close()
+
+    with pytest.raises(SinkCorrupt):
+        open_vault()
+    (folder / "volumes" / "0001" / "index.db").unlink()
+    assert open_vault().verify("content").ok
+    assert open_vault().view(BOB).count() == 3
+
+
+# -- who ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("actor", "reason"), [("", "why"), ("who", " ")])
+def test_nobody_decides_without_a_name(vault: Vault, actor: str, reason: str) -> None:
+    """An act without who and why is refused."""
+    with pytest.raises(Unsupported):
+        vault.keeper(actor, reason)
+
+
+def test_what_cannot_be_meant_is_refused(vault: Vault) -> None:
+    """Times without a zone, no day at all, and selections without a bound."""
+    keeper = _keeper(vault)
+    naive = datetime(2026, 1, 1)  # noqa: DTZ001 - what is refused
+    with pytest.raises(ConfigurationError):
+        keeper.retain(EVERYTHING, until=naive)
+    with pytest.raises(ConfigurationError):
+        keeper.retain(EVERYTHING, days=0)
+    with pytest.raises(ConfigurationError):
+        keeper.hold("m", Selection(since=naive))
+    with pytest.raises(ConfigurationError):
+        keeper.hold("m", Selection(users=[UserId(str(n)) for n in range(10_001)]))
+    keeper.hold("m", Selection(entries=[Digest.of(b"%d" % n) for n in range(10_000)]))
+    with pytest.raises(SinkError):
+        keeper.status(Digest.of(b"1"))
+
+
+def test_reading_alone_decides_nothing(open_vault: OpenVault) -> None:
+    """A vault opened for reading states no facts, and shows those that stand."""
+    keeper = _keeper(open_vault())
+    keeper.hold("m", EVERYTHING)
+
+    reader = _keeper(open_vault(read_only=True))
+    assert len(reader.holds()) == 1
+    for act in (
+        lambda: reader.hold("n", EVERYTHING),
+        lambda: reader.release("m"),
+        lambda: reader.retain(EVERYTHING, days=1),
+        reader.erase,
+    ):
+        with pytest.raises(SinkNotWritable):
+            act()
+
+
+@pytest.mark.parametrize("user", ["../../x", "\0", "' OR 1=1 --", "\ud800", "😀"])
+def test_any_user_can_be_selected(vault: Vault, user: str) -> None:
+    """An id is any text, and only itself."""
+    vault.put(one := entry(mail(1), owners={user: ("x@example.com",)}))
+    keeper = _keeper(vault)
+    keeper.hold("m", Selection(users=[UserId(user)]))
+
+    assert keeper.status(one.id).matters == ("m",)
+    assert everything(vault)
