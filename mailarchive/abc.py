@@ -74,7 +74,7 @@ if TYPE_CHECKING:
         User,
         UserId,
     )
-    from mailarchive.events import Event
+    from mailarchive.events import Event, SourceNotice
 
 __all__ = [
     "Arrival",
@@ -254,6 +254,8 @@ class Source(_Opened):
     capabilities: SourceCapabilities = SourceCapabilities()
     left_out: tuple[Folder, ...] = ()
     """Folders that are there and are not archived, known after `folders()`."""
+    notices: tuple[SourceNotice, ...] = ()
+    """What to tell whoever runs this, once a run; an observer hears it."""
 
     @override
     def _guard(self, doing: str) -> AbstractContextManager[None]:

@@ -270,6 +270,8 @@ class Run:
 
     def _drive(self) -> Generator[Outcome]:
         self._tell(RunStarted(self._source.name, self._plan.dry_run))
+        for notice in self._source.notices:
+            self._tell(notice)
         with Worker(self._plan.batching.read_ahead) as worker:
             try:
                 worker.call(self._source.__enter__)

@@ -23,6 +23,15 @@ class RunStarted:
 
 
 @frozen
+class SourceNotice:
+    """The source has something to say to whoever runs it, as that its protocol ends."""
+
+    source: str
+    code: str
+    message: str
+
+
+@frozen
 class FolderStarted:
     """A folder is about to be listed; `resumed` says that a checkpoint was found."""
 
@@ -104,6 +113,7 @@ class RunFinished:
 
 Event: TypeAlias = (
     RunStarted
+    | SourceNotice
     | FolderStarted
     | CheckpointLost
     | PageListed

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         SourceMessage,
         Unavailable,
     )
+    from mailarchive.events import SourceNotice
 
 T = TypeVar("T")
 
@@ -109,6 +110,7 @@ class RetryingSource(Source):
         self.mailbox: Address | None = source.mailbox
         self.capabilities: SourceCapabilities = source.capabilities
         self.left_out: tuple[Folder, ...] = source.left_out
+        self.notices: tuple[SourceNotice, ...] = source.notices
 
     @override
     def _open(self) -> None:

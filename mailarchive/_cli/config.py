@@ -203,7 +203,7 @@ def _unknown(table: Table) -> Unknown:
 
 
 def _source(table: Table, here: Path, *, journal: bool) -> Source | Intake:
-    kind = table.choice("kind", ("imap", "smtp", "maildir", "eml", "mbox"), "imap")
+    kind = table.choice("kind", ("imap", "ews", "smtp", "maildir", "eml", "mbox"), "imap")
     source = _of_kind(kind, table, here, journal=journal)
     table.done()
     return source
@@ -215,6 +215,10 @@ def _of_kind(kind: str, table: Table, here: Path, *, journal: bool) -> Source | 
         from mailarchive._cli._imap import imap
 
         return imap(table, here, journal=journal)
+    if kind == "ews":
+        from mailarchive._cli._ews import ews
+
+        return ews(table, here, journal=journal)
     if kind == "smtp":
         from mailarchive._cli._smtp import smtp
 

@@ -7,7 +7,14 @@ import time
 from typing import TYPE_CHECKING, TextIO
 
 from mailarchive._cli._text import columns, counted, safe, size
-from mailarchive.events import BatchStored, CheckpointLost, FolderFailed, FolderStarted, PageDone
+from mailarchive.events import (
+    BatchStored,
+    CheckpointLost,
+    FolderFailed,
+    FolderStarted,
+    PageDone,
+    SourceNotice,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +57,8 @@ class Progress:
                 self._show()
             case PageDone(quarantined=held, skipped=skipped, vanished=gone, failed=failed):
                 self._messages += held + skipped + gone + failed
+            case SourceNotice(message=message):
+                self._say(f"note: {message}")
             case CheckpointLost(folder=folder):
                 self._say(f"{safe(folder.name)}: the server numbered it anew; listing all of it")
             case FolderFailed(folder=folder, code=code):

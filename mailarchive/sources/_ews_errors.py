@@ -303,7 +303,7 @@ def _forbidden(place: Place) -> list[str]:
         "check that the licence of the mailbox includes EWS",
     ]
     if place.online:
-        found.insert(0, USE_GRAPH)
+        found.insert(0, EWS_ENDS)
         found.append(
             "until 31 March 2027: add the application to EwsAllowedAppIDs "
             "(Set-OrganizationConfig replaces the whole list: read it first)"
@@ -311,9 +311,9 @@ def _forbidden(place: Place) -> list[str]:
     return found
 
 
-USE_GRAPH = (
-    'use Microsoft Graph (kind = "graph"): EWS is off by default at Exchange Online since '
-    "1 October 2026 and is gone on 1 April 2027"
+EWS_ENDS: Final = (
+    "at Exchange Online EWS is off by default since 1 October 2026 and is gone on 1 April 2027: "
+    "use Microsoft Graph (GraphSource)"
 )
 
 
@@ -329,7 +329,7 @@ def unauthorized(place: Place, how: str, offered: str) -> AuthenticationFailed:
             "give the application full_access_as_app, or the role Application EWS.AccessAsApp",
         ]
     elif place.online:
-        suggestions = ["use OAuth: Exchange Online refuses passwords", USE_GRAPH]
+        suggestions = ["use OAuth: Exchange Online refuses passwords", EWS_ENDS]
     if offered:
         suggestions.append(f"the server takes these logins: {offered}")
     if how == "ntlm":

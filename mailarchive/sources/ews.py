@@ -38,8 +38,9 @@ from mailarchive._model import (
 from mailarchive.abc import Source
 from mailarchive.auth import Kerberos, OAuth, Password, TokenProvider, any_scope, checked_name
 from mailarchive.errors import ConfigurationError
+from mailarchive.events import SourceNotice
 from mailarchive.sources._ews_connect import Endpoint, Pool
-from mailarchive.sources._ews_errors import USE_GRAPH, Place
+from mailarchive.sources._ews_errors import EWS_ENDS, Place
 from mailarchive.sources._ews_fetch import Fetching
 from mailarchive.sources._ews_folders import Contents, Folders, Store
 from mailarchive.sources._ews_identity import Access, check_identity
@@ -160,8 +161,10 @@ class EwsSource(Source):
         acting = whose if self._access is Access.IMPERSONATION else None
         manner = Manner(version, acting, whose)
         self._line = Line(place, self._limits, self._pool, manner, sleep)
+        self.notices: tuple[SourceNotice, ...] = ()
         if place.online:
-            warnings.warn(USE_GRAPH, ExchangeOnlineWarning, stacklevel=2)
+            self.notices = (SourceNotice(self.name, "ews-ends", EWS_ENDS),)
+            warnings.warn(EWS_ENDS, ExchangeOnlineWarning, stacklevel=2)
 
     @override
     def _open(self) -> None:

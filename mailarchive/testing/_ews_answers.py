@@ -225,6 +225,8 @@ def get_item(caller: Caller, request: Element) -> Iterator[str]:
     def one(target: Element) -> str:
         _, folder, item = caller.item(target.attrib["Id"])
         mime = ""
+        if shape.mime and item.error is not None:
+            raise Denied(item.error)
         if shape.mime:
             raw = base64.b64encode(caller.world.render(item.raw)).decode("ascii")
             mime = f'<t:MimeContent CharacterSet="UTF-8">{raw}</t:MimeContent>'

@@ -55,6 +55,8 @@ class EwsItem:
     associated: bool = False
     size: int | None = None
     """What the server says of its size; the length of `raw` unless set."""
+    error: str | None = None
+    """The response code that asking for its MIME is answered with, if any."""
 
     @property
     def told_size(self) -> int:
@@ -239,9 +241,9 @@ class EwsMailbox:
         start, end, told = self._parse(folder, state)
         if told < 0:
             start, end, told = end, len(folder.log), 0
-        changes = _collapse(folder, start, end)
-        page = changes[told : told + limit]
-        last = told + limit >= len(changes)
+        stretch = _collapse(folder, start, end)
+        page = [_change(folder, *each) for each in stretch[told : told + limit]]
+        last = told + limit >= len(stretch)
         seen = [each for each in page if _is_told(each, associated=associated)]
         done = -1 if last else told + len(page)
         return seen, self._state(folder, start, end, done), last
@@ -275,19 +277,18 @@ def _is_below(folder: EwsFolder, top: EwsFolder) -> bool:
     return above is top
 
 
-def _collapse(folder: EwsFolder, start: int, end: int) -> list[Change]:
-    """Return one change for each item in a stretch of the log, the newest item first."""
-    kinds: dict[str, list[str]] = {}
+def _collapse(folder: EwsFolder, start: int, end: int) -> list[tuple[str, set[str]]]:
+    """Return what happened to each item in a stretch of the log, the newest item first."""
+    kinds: dict[str, set[str]] = {}
     for kind, id_ in folder.log[start:end]:
-        kinds.setdefault(id_, []).append(kind)
-    found = []
-    for id_, told in reversed(kinds.items()):
-        item = folder.items.get(id_)
-        if item is None:
-            # One that came and went keeps its place, or the pages of a round would shift.
-            found.append(Change("" if "Create" in told else "Delete", id_, None))
-        elif "Create" in told or "Update" in told:
-            found.append(Change("Create" if "Create" in told else "Update", id_, item))
-        else:
-            found.append(Change("ReadFlagChange", id_, item))
-    return found
+        kinds.setdefault(id_, set()).add(kind)
+    return list(reversed(kinds.items()))
+
+
+def _change(folder: EwsFolder, id_: str, kinds: set[str]) -> Change:
+    item = folder.items.get(id_)
+    if item is None:
+        # One that came and went keeps its place, or the pages of a round would shift.
+        return Change("" if "Create" in kinds else "Delete", id_, None)
+    kind = next(kind for kind in ("Create", "Update", "ReadFlagChange") if kind in kinds)
+    return Change(kind, id_, item)

@@ -3,7 +3,9 @@
 Each function returns a `Fault`; the first ones say when another strikes::
 
     server.fault = on("GetItem", times(2, busy(milliseconds=250)))
-    server.fault = first_of(poison(item), every(7, hang_up()))
+    server.fault = first_of(on("SyncFolderItems", early_end()), every(7, hang_up()))
+
+An item that cannot be had as MIME is no fault but a property of the item: `EwsItem.error`.
 """
 
 from __future__ import annotations
@@ -13,7 +15,6 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-from mailarchive.testing._ews_answers import message
 from mailarchive.testing.ews_server import Call, EwsItem, Fault, Hangup, fault_xml
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ __all__ = [
     "items_swapped",
     "mailbox_not_found",
     "on",
-    "poison",
     "redirected",
     "refused",
     "status",
@@ -157,20 +157,6 @@ def impersonation_denied() -> Fault:
 def item_error(code: str) -> Fault:
     """Answer for each part of the request with an error of this code."""
     return lambda call: call.send(call.refuse(code))
-
-
-def poison(item: EwsItem, code: str = "ErrorMimeContentConversionFailed") -> Fault:
-    """Answer with an error for this one item, and honestly for the others."""
-
-    def strike(call: Call) -> bool:
-        if call.operation != "GetItem" or item.id not in call.ids:
-            return False
-        parts = list(call.parts())
-        at = call.ids.index(item.id) + 1
-        parts[at] = message("GetItem", "<m:Items/>", code=code).encode()
-        return call.send(b"".join(parts))
-
-    return on("GetItem", strike)
 
 
 # What arrives is not what was sent.

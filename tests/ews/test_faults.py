@@ -24,7 +24,9 @@ from mailarchive.errors import (
     SourceUnavailable,
     Throttled,
 )
-from mailarchive.sources.ews import Access, FolderChoice
+from mailarchive.events import SourceNotice
+from mailarchive.retry import RetryingSource
+from mailarchive.sources.ews import Access, EwsSource, ExchangeOnlineWarning, FolderChoice
 from mailarchive.testing import ews_faults as faults
 from mailarchive.testing.memory import MemoryCheckpoints, MemoryQuarantine, MemorySink, NoUsers
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mailarchive import SourceMessage
+    from mailarchive.events import Event
     from mailarchive.testing.ews_server import Call, Fault
 
 SHARED = "shared@example.com"
@@ -474,3 +477,49 @@ def test_a_wrong_password_does_not_stick(desk: Desk) -> None:
     failing(desk, AuthenticationFailed, auth=Password(ALICE, "wrong"))
     with desk.source() as source:
         assert len(read(source)) == 1
+
+
+def online(host: str = "outlook.office365.com") -> EwsSource:
+    """A mailbox at Exchange Online."""
+    auth = OAuth(ALICE, lambda: "token")
+    return EwsSource(f"https://{host}/EWS/Exchange.asmx", auth=auth, access="own", mailbox=ALICE)
+
+
+@pytest.mark.parametrize("host", ["outlook.office365.com", "OUTLOOK.OFFICE.com", "x.outlook.com"])
+def test_exchange_online_warns_of_its_end_once(host: str) -> None:
+    """With the dates and the way out."""
+    with pytest.warns(ExchangeOnlineWarning, match="1 October 2026.*1 April 2027") as warned:
+        source = online(host)
+
+    assert len(warned) == 1
+    assert "Graph" in str(warned[0].message)
+    assert [notice.code for notice in RetryingSource(source).notices] == ["ews-ends"]
+
+
+def test_an_observer_hears_of_the_end_of_ews() -> None:
+    """Once a run, before anything is connected."""
+    heard: list[Event] = []
+    with pytest.warns(ExchangeOnlineWarning):
+        source = online()
+    archiver = Archiver(
+        source,
+        MemorySink(),
+        NoUsers(),
+        state=MemoryCheckpoints(),
+        quarantine=MemoryQuarantine(),
+        observer=heard.append,
+    )
+
+    def nowhere() -> None:
+        raise SourceError("far enough")
+
+    source._open = nowhere  # type: ignore[method-assign]  # nothing is to be connected
+    with pytest.raises(SourceError, match="far enough"):
+        archiver.run()
+    assert [each for each in heard if isinstance(each, SourceNotice)] == list(source.notices)
+
+
+def test_a_server_of_ones_own_warns_of_nothing(desk: Desk) -> None:
+    """Nor does one that only sounds like Microsoft's."""
+    assert desk.source().notices == ()
+    assert desk.source(url="https://notoutlook.com/EWS/Exchange.asmx").notices == ()

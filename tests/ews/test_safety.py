@@ -140,7 +140,7 @@ def test_base64_in_lines_is_as_good_as_in_one(desk: Desk) -> None:
         ("ErrorAccessDenied", False),
         ("ErrorMessageSizeExceeded", False),
         ("ErrorInternalServerError", False),
-        ("ErrorSomethingNew", False),
+        ("ErrorVirusDetected", False),
     ],
 )
 def test_one_item_that_cannot_be_had_harms_no_other(
@@ -150,7 +150,7 @@ def test_one_item_that_cannot_be_had_harms_no_other(
     whole = desk.deliver(6)
     victim = desk.mailbox.deliver(b"Subject: victim\r\n\r\n")
     desk.mailbox.deliver(whole[0])
-    desk.server.fault = faults.poison(victim, code)
+    victim.error = code
     with desk.source() as source:
         items = read(source)
     (unavailable,) = [item for item in items if isinstance(item, Unavailable)]

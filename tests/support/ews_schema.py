@@ -74,7 +74,7 @@ class Schema:
         # A part of a tree is validated as the root that it is not, so it is copied.
         alone = etree.fromstring(etree.tostring(part, with_tail=False))
         schema.validate(alone)
-        return [f"{part.tag}: {error.message}" for error in cast("Any", schema.error_log)]
+        return [f"{part.tag}: {error.message[:200]}" for error in cast("Any", schema.error_log)]
 
     def check(self, transcript: Iterable[tuple[bytes, bytes]]) -> None:
         """Fail where any request or answer breaks the schema."""

@@ -1,0 +1,136 @@
+"""A job that reads a mailbox over EWS, as the command line runs it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from support.ews import ALICE, SECRET, Desk
+
+from mailarchive._cli import _toml, config, main
+from mailarchive.errors import ConfigurationError
+from mailarchive.sources.ews import EwsSource
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mailarchive.retry import RetryingSource
+
+JOB = """
+[source]
+kind = "ews"
+url = "{url}"
+allow_plaintext = true
+{login}
+access = "{access}"
+{more}
+
+[decoder]
+kind = "ordinary"
+
+[users]
+csv = "users.csv"
+
+[vault]
+path = "acme.vault"
+
+[removal]
+when = "{removal}"
+"""
+PASSWORD = f'user = "{ALICE}"\npassword = {{ file = "secret" }}'
+
+
+def job(desk: Desk, here: Path, **parts: str) -> str:
+    """Return a job's text, and put what it names into the folder."""
+    (here / "users.csv").write_text(f"id,name,addresses\nalice,Alice,{ALICE}\n")
+    (here / "secret").write_text(SECRET)
+    usual = {"url": desk.server.url, "login": PASSWORD, "access": "own", "more": ""}
+    return JOB.format(**{"removal": "never", **usual, **parts})
+
+
+def test_a_job_archives_and_removes(
+    desk: Desk, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """From a file of settings to a vault, and the mailbox is empty afterwards."""
+    desk.deliver(4)
+    file = tmp_path / "archive.toml"
+    file.write_text(job(desk, tmp_path, removal="archived"))
+
+    assert main(["run", str(file)]) == 0
+    printed = capfd.readouterr().out
+    assert "4  newly archived" in printed
+    assert "4  removed at the source" in printed
+    assert "Calendar" in printed
+    assert not desk.mailbox.folder("inbox").items
+
+
+def test_every_setting_is_taken(desk: Desk, tmp_path: Path) -> None:
+    """Each by its name in the reference."""
+    (tmp_path / "ca.pem").write_text("")
+    more = f"""
+mailbox = "{ALICE}"
+method = "basic"
+folders = ["Inbox", "Calendar"]
+without_folders = ["Inbox/*"]
+without_roles = []
+stores = ["primary", "archive"]
+folder_classes = ["*"]
+hidden_folders = true
+item_classes = ["IPM.*"]
+associated = true
+disposal = "SoftDelete"
+version = "Exchange2010_SP2"
+proxy = "http://127.0.0.1:3128"
+name = "mine"
+
+[source.limits]
+items = 3
+first_backoff = 0.5
+"""
+    built = config.build(_toml.parse(job(desk, tmp_path, more=more), "archive.toml"), tmp_path)
+    retrying: RetryingSource = built.source  # type: ignore[assignment]  # a job that reads
+    source = retrying._source
+
+    assert isinstance(source, EwsSource)
+    assert source.name == "mine"
+    assert source._limits.items == 3
+    assert source._contents.folder_classes == ("*",)
+    assert source._disposal == "SoftDelete"
+
+
+def test_a_kerberos_job_needs_no_secret(desk: Desk, tmp_path: Path) -> None:
+    """But a mailbox."""
+    text = job(desk, tmp_path, login="kerberos = true", more=f'mailbox = "{ALICE}"')
+
+    assert config.build(_toml.parse(text, "archive.toml"), tmp_path).source is not None
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ({"access": "owner"}, "access must be one of own, delegate, impersonation"),
+        ({"login": PASSWORD + "\nkerberos = true"}, "password and kerberos are two logins"),
+        ({"login": "kerberos = false"}, "kerberos = false is no login"),
+        ({"login": f'user = "{ALICE}"'}, "there is no login"),
+        ({"login": "kerberos = true"}, "mailbox is missing"),
+        ({"login": 'user = "X\\\\a"\npassword = { file = "secret" }'}, "mailbox is missing"),
+        ({"more": 'stores = ["attic"]'}, "stores has a word"),
+        ({"more": 'disposal = "Shred"'}, "disposal must be one of"),
+        ({"more": "[source.limits]\nitems = 0"}, "items is out of its bounds"),
+        ({"more": 'host = "x"'}, "unknown key host"),
+    ],
+)
+def test_what_is_wrong_is_named(
+    desk: Desk, tmp_path: Path, parts: dict[str, str], said: str
+) -> None:
+    """With the key, before anything is touched."""
+    with pytest.raises(ConfigurationError, match=said):
+        config.build(_toml.parse(job(desk, tmp_path, **parts), "archive.toml"), tmp_path)
+    assert desk.server.calls == []
+
+
+def test_access_must_be_said(desk: Desk, tmp_path: Path) -> None:
+    """It is never guessed."""
+    text = job(desk, tmp_path).replace('access = "own"', "")
+    with pytest.raises(ConfigurationError, match="access is missing"):
+        config.build(_toml.parse(text, "archive.toml"), tmp_path)
