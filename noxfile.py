@@ -32,6 +32,7 @@ SERVERS = {
     "/usr/bin/node": "nodejs",
     "/usr/bin/npm": "npm",
     "/usr/bin/openssl": "openssl",
+    "/usr/bin/pg_ctlcluster": "postgresql",
     "/usr/bin/strace": "strace",
     "/usr/bin/zstd": "zstd",
     "/usr/share/davmail/davmail.jar": "davmail",

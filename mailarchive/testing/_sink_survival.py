@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 from typing import TYPE_CHECKING, Final
 
 from mailarchive._model import Durability, Stored
@@ -37,6 +38,9 @@ _NO_MEDIUM: Final = "it does not promise to survive a loss of power"
 _PAYLOAD: Final = 256 << 10
 _PUTS: Final = 3
 _CHANGES: Final = frozenset(CHANGES.split(","))
+_SENDS: Final = frozenset({"sendto", "sendmsg"})
+_ON_FILE: Final = re.compile(r"\w+\((?:\d+</(?!dev/)|AT_FDCWD|\"|\))")
+"""A call by the name of a file, or by a handle that is one: no pipe, socket or event."""
 
 
 def _promises(make: SinkMaker) -> Durability:
@@ -131,11 +135,12 @@ def _takes_the_rest(make: SinkMaker, entries: Sequence[ArchiveEntry], when: str)
 
 
 def _calls(
-    make: SinkMaker, before: Sequence[ArchiveEntry], count: int
+    make: SinkMaker, before: Sequence[ArchiveEntry], count: int, *, on_files: bool = False
 ) -> Iterator[Callable[[str], str]]:
-    """Choose among the calls of a run that change the disk, the first one always.
+    """Choose among the calls of a run that change a disk or are sent, the first one always.
 
-    Yields a function from what is to happen to what strace is told.
+    With `on_files` only those that change a file here: a server's disk cannot be made to
+    fail.  Yields a function from what is to happen to what strace is told.
     """
     with Elsewhere(make) as there:
         trace = there.trace()
@@ -144,8 +149,13 @@ def _calls(
             there.put(each)
         there.kill()
     names = [line.partition("(")[0] for line in trace.lines]
-    changes = [(at, name) for at, name in enumerate(names) if name in _CHANGES]
-    for at, name in changes[:: max(1, len(changes) // count)]:
+    chosen = [
+        (at, name)
+        for at, name in enumerate(names)
+        if (name in _CHANGES and _ON_FILE.match(trace.lines[at]))
+        or (name in _SENDS and not on_files)
+    ]
+    for at, name in chosen[:: max(1, len(chosen) // count)]:
         number = names[: at + 1].count(name)  # strace counts each kind of call by itself
         yield f"{name}:{{}}:when={number}".format
 
@@ -180,11 +190,12 @@ def a_failed_put_leaves_nothing_half(make: SinkMaker, *, points: int = 5) -> str
     (first,) = _entries(1)
     with make() as sink:
         kept = [(first, stored(sink, first))]
-    for call in _calls(make, [first], points):
+    calls = list(_calls(make, [first], points, on_files=True))
+    for call in calls:
         for fault in ("ENOSPC", "EIO"):
             kept += _failing_run(make, kept[0], call(f"error={fault}"))
     _all_there(make, kept, "after puts that failed")
-    return None
+    return None if calls else "it changes no file of this machine"
 
 
 def _failing_run(

@@ -45,6 +45,9 @@ class SinkContract:
     largest: ClassVar[int] = 200 << 20
     """Bytes of the large message."""
 
+    points: ClassVar[int] = 6
+    """How many system calls of a run are made to fail, or the process to die in."""
+
     @override
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Refuse a subclass that overrides a law, or waives one that there is not."""
@@ -130,7 +133,7 @@ class SinkContract:
 
     def test_a_killed_process_loses_nothing_acknowledged(self, open_sink: SinkMaker) -> None:
         """See the law of that name."""
-        self._hold(laws.a_killed_process_loses_nothing_acknowledged, open_sink)
+        self._hold(laws.a_killed_process_loses_nothing_acknowledged, open_sink, points=self.points)
 
     def test_a_lost_reply_harms_nothing(self, open_sink: SinkMaker) -> None:
         """See the law of that name."""
@@ -138,7 +141,7 @@ class SinkContract:
 
     def test_a_failed_put_leaves_nothing_half(self, open_sink: SinkMaker) -> None:
         """See the law of that name."""
-        self._hold(laws.a_failed_put_leaves_nothing_half, open_sink)
+        self._hold(laws.a_failed_put_leaves_nothing_half, open_sink, points=self.points)
 
     def test_acknowledged_means_on_the_medium(self, open_sink: SinkMaker) -> None:
         """See the law of that name."""
@@ -146,7 +149,7 @@ class SinkContract:
 
     def test_a_failed_sync_is_never_asked_again(self, open_sink: SinkMaker) -> None:
         """See the law of that name."""
-        self._hold(laws.a_failed_sync_is_never_asked_again, open_sink)
+        self._hold(laws.a_failed_sync_is_never_asked_again, open_sink, points=self.points)
 
     def test_reading_is_as_the_capabilities_say(self, open_sink: SinkMaker) -> None:
         """See the law of that name."""

@@ -171,7 +171,7 @@ class Place:
             if data is None:
                 self._refuse_foreign(root)
                 data = self._write_header(root, now)
-        return _parse_header(data)
+        return parse_header(data)
 
     def _refuse_foreign(self, root: int) -> None:
         """Make a vault only of a folder in which nothing but our own can be hurt."""
@@ -189,16 +189,7 @@ class Place:
             raise _no_vault("the folder holds something that is no vault")
 
     def _write_header(self, root: int, now: datetime) -> bytes:
-        vault = uuid.uuid4().hex
-        tree = {
-            "format": FORMAT,
-            "id": vault,
-            "created": now.isoformat(),
-            "origin": f"mailarchive.vault/{vault}",
-            "requires": [],
-            **_SUITES,
-        }
-        data = json.dumps(tree, indent=1).encode("ascii") + b"\n"
+        data = new_header(now)
         beside = f".{_HEADER}.{uuid.uuid4().hex}"
         with ExitStack() as stack:
             handle = _kept(stack, self._disk.create(beside, root))
@@ -309,7 +300,22 @@ def _read_header(root: int) -> bytes | None:
         os.close(handle)
 
 
-def _parse_header(data: bytes) -> Identity:
+def new_header(now: datetime) -> bytes:
+    """Return a `vault.json` for a new vault, with an id of its own."""
+    vault = uuid.uuid4().hex
+    tree = {
+        "format": FORMAT,
+        "id": vault,
+        "created": now.isoformat(),
+        "origin": f"mailarchive.vault/{vault}",
+        "requires": [],
+        **_SUITES,
+    }
+    return json.dumps(tree, indent=1).encode("ascii") + b"\n"
+
+
+def parse_header(data: bytes) -> Identity:
+    """Return what a `vault.json` says; raises `SinkCorrupt`, `Unsupported`."""
     try:
         tree: Any = json.loads(data)
         version, vault, origin = tree["format"], tree["id"], str(tree["origin"])

@@ -124,42 +124,19 @@ class Writer:
         owed = [_manifest.poisoned(row.name, row.upto) for row in self._index.poisoned()]
         draft = evolve(draft, contents=(*owed, *draft.contents))
         own, start = self._pack_for(draft.size, fresh=fresh)
-        manifest, data = self._assemble(draft, own.name, start)
+        manifest, data = assemble(
+            draft,
+            self._place.identity.id,
+            own.name,
+            start,
+            last=self._index.last(),
+            at=self._clock(),
+        )
         self._disk.write(own.handle, data, start)
         self._disk.sync(own.handle)
         if self._read_back:
             self._disk.read_back(own.handle, data, start)
         return manifest
-
-    def _assemble(self, draft: Draft, pack: str, start: int) -> tuple[Manifest, bytes]:
-        members: list[bytes] = []
-        objects: list[StoredObject] = []
-        at = start
-        for packed in draft.objects:
-            size = len(packed.frame)
-            objects.append(StoredObject(packed.stored, size, packed.raw, packed.size, at))
-            members += _tar.member(objects[-1].name, packed.frame)
-            at += _tar.member_size(size)
-        sequence, previous = self._index.last()
-        head = Head(
-            vault=self._place.identity.id,
-            volume=_place.VOLUME,
-            pack=pack,
-            offset=start,
-            sequence=sequence + 1,
-            previous=previous,
-            at=self._clock(),
-            objects=len(objects),
-            salt=secrets.token_bytes(32),
-        )
-        manifest = Manifest.written(head, tuple(objects), draft.contents, at)
-        if len(manifest.data) > _manifest.LARGEST:
-            raise SinkError(
-                "the manifest of a batch would be too large to be read back",
-                suggestions=["put fewer messages at a time"],
-            )
-        members += _tar.member(_tar.MANIFEST.format(manifest.digest.hex), manifest.data)
-        return manifest, b"".join(members)
 
     # -- which pack -----------------------------------------------------------------------
 
@@ -209,7 +186,7 @@ class Writer:
         return None
 
     def _new_pack(self) -> _Own:
-        name = f"{self._clock():%Y%m%dT%H%M%SZ}-{os.getpid()}-{secrets.token_hex(6)}"
+        name = new_name(self._clock())
         with self._index.transaction():
             self._index.register(name)
         try:
@@ -253,6 +230,55 @@ class Writer:
         with self._index.transaction():
             self._index.seal(own.name, owed=True)
         return True
+
+
+def assemble(
+    draft: Draft,
+    vault: str,
+    pack: str,
+    start: int,
+    *,
+    last: tuple[int, Digest | None],
+    at: datetime,
+) -> tuple[Manifest, bytes]:
+    """Return the manifest of a batch, and the bytes of the batch, which begins at `start`.
+
+    `last` is the number and the digest of the manifest before.  Raises `SinkError` where
+    there is too much in it.
+    """
+    members: list[bytes] = []
+    objects: list[StoredObject] = []
+    end = start
+    for packed in draft.objects:
+        size = len(packed.frame)
+        objects.append(StoredObject(packed.stored, size, packed.raw, packed.size, end))
+        members += _tar.member(objects[-1].name, packed.frame)
+        end += _tar.member_size(size)
+    sequence, previous = last
+    head = Head(
+        vault=vault,
+        volume=_place.VOLUME,
+        pack=pack,
+        offset=start,
+        sequence=sequence + 1,
+        previous=previous,
+        at=at,
+        objects=len(objects),
+        salt=secrets.token_bytes(32),
+    )
+    manifest = Manifest.written(head, tuple(objects), draft.contents, end)
+    if len(manifest.data) > _manifest.LARGEST:
+        raise SinkError(
+            "the manifest of a batch would be too large to be read back",
+            suggestions=["put fewer messages at a time"],
+        )
+    members += _tar.member(_tar.MANIFEST.format(manifest.digest.hex), manifest.data)
+    return manifest, b"".join(members)
+
+
+def new_name(now: datetime) -> str:
+    """Return a name that no other pack has."""
+    return f"{now:%Y%m%dT%H%M%SZ}-{os.getpid()}-{secrets.token_hex(6)}"
 
 
 def _lock(handle: int) -> bool:

@@ -1,0 +1,168 @@
+"""Objects that are written once, in any store that obstore reaches."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from mailarchive.errors import (
+    SinkCorrupt,
+    SinkError,
+    SinkNotWritable,
+    SinkUnavailable,
+    Unsupported,
+)
+
+try:
+    import obstore
+    from obstore import exceptions
+    from obstore.store import S3Store
+except ImportError as error:  # pragma: no cover - there is no test without it
+    raise ImportError("obstore is missing: pip install 'mailarchive[objects]'") from error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from obstore.store import ObjectStore
+
+_PROBE: Final = "probe"
+_LOOK_SECONDS: Final = 30
+
+
+class Objects:
+    """What a vault needs of a store: to create, never to replace; to read; to list."""
+
+    def __init__(self, store: ObjectStore, prefix: str) -> None:
+        """Use the objects whose names begin with `prefix`."""
+        self._store = store
+        self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Create an object, durable when this returns; `False` where there was one already.
+
+        The answer to a request that was repeated may be `False` though the first one made
+        it: whoever asks has to compare.
+        """
+        with _errors("storing an object"):
+            try:
+                obstore.put(self._store, self._prefix + name, data, mode="create")
+            except exceptions.AlreadyExistsError:
+                return False
+        return True
+
+    def get(self, name: str) -> bytes | None:
+        """Return an object, or `None` where there is none."""
+        with _errors("reading an object"):
+            try:
+                return bytes(obstore.get(self._store, self._prefix + name).bytes())
+            except (exceptions.NotFoundError, FileNotFoundError):
+                return None
+
+    def part(self, name: str, start: int, size: int) -> bytes | None:
+        """Return bytes of an object, fewer at its end; `None` where there is no object."""
+        with _errors("reading an object"):
+            try:
+                found = obstore.get_range(
+                    self._store, self._prefix + name, start=start, length=size
+                )
+            except (exceptions.NotFoundError, FileNotFoundError):
+                return None
+        return bytes(found)
+
+    def names(self, folder: str) -> Iterator[tuple[str, int]]:
+        """Yield the objects of a folder by their names in it, each with its size."""
+        start = f"{self._prefix}{folder}/"
+        with _errors("listing objects"):
+            for some in obstore.list(self._store, prefix=start.rstrip("/")):
+                for each in some:
+                    yield each["path"].removeprefix(start), each["size"]
+
+    def probe(self, *, locked: bool) -> None:
+        """Refuse a store that would replace what is there, or check no upload.
+
+        Writes one small object, once, and tries to replace it.  With `locked` refuse also
+        one in which what was written can be deleted.  Raises `Unsupported`.
+        """
+        _check_upload(self._store)
+        self.create(_PROBE, b"first")
+        again = self.create(_PROBE, b"second")
+        if again or self.get(_PROBE) != b"first":
+            raise Unsupported(
+                "the store replaces an object that it was told to create only",
+                suggestions=["choose a store with conditional writes (If-None-Match: *)"],
+            )
+        if locked and not self._is_locked():
+            raise Unsupported(
+                "the store does not lock what is written to it",
+                suggestions=[
+                    "turn on Object Lock for the bucket, with a default retention",
+                    "or leave locked out",
+                ],
+            )
+
+    def _is_locked(self) -> bool:
+        """Whether the probe has a retention that nobody can take away."""
+        if not isinstance(self._store, S3Store):
+            return False
+        with _errors("looking for a lock"):
+            address = obstore.sign(
+                self._store, "GET", self._prefix + _PROBE, timedelta(seconds=_LOOK_SECONDS)
+            )
+        try:
+            with urllib.request.urlopen(address, timeout=_LOOK_SECONDS) as answer:  # noqa: S310 - the store's own address
+                return bool(answer.headers.get("x-amz-object-lock-mode") == "COMPLIANCE")
+        except (urllib.error.URLError, OSError):
+            return False
+
+
+def _check_upload(store: ObjectStore) -> None:
+    if isinstance(store, S3Store) and not store.config.get("checksum_algorithm"):
+        raise Unsupported(
+            "uploads to this store carry no checksum, and might arrive changed",
+            suggestions=['give the S3Store checksum_algorithm="SHA256"'],
+        )
+
+
+@contextmanager
+def _errors(doing: str) -> Iterator[None]:
+    """Give what obstore raises one of our types, by its class and never by its text."""
+    try:
+        yield
+    except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
+        raise SinkNotWritable(
+            f"the object store refuses {doing}",
+            suggestions=["check the credentials, and what they may do in this bucket"],
+        ) from error
+    except exceptions.NotFoundError as error:
+        raise SinkError(
+            f"the object store knows no such place: {doing}",
+            suggestions=["check the name of the bucket"],
+        ) from error
+    except exceptions.GenericError as error:
+        raise SinkUnavailable(
+            f"the object store did not answer as it should: {doing}",
+            suggestions=["see that it can be reached, and run again"],
+        ) from error
+    except exceptions.BaseError as error:
+        raise SinkError(
+            f"{type(error).__name__} of the object store: {doing}",
+            suggestions=["check the store's own log"],
+        ) from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # what a library in Rust ends with
+            raise
+        raise SinkError(
+            f"the client of the object store broke: {doing}",
+            suggestions=["run again; if it comes back, report it to obstore"],
+        ) from error
+
+
+def missing(name: str) -> SinkCorrupt:
+    """Return the error for an object that was stored and is not there."""
+    return SinkCorrupt(
+        f"the object {name} is not in the store",
+        suggestions=["restore it from a copy or an older version of the bucket"],
+    )
