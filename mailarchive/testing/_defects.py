@@ -10,14 +10,37 @@ from mailarchive.testing import messages
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mailarchive.testing.reports import Draft
+    from mailarchive.testing.reports import Dialect, Draft
 
 UNKNOWN_CHARSET: Final = "x-unknown"
+_MARKERS: Final = frozenset({"X-MS-Journal-Report", "X-MS-Gcc-Journal-Report"})
+_NEWER_ONLY: Final = frozenset(
+    {
+        DefectCode.HTML_ENVELOPE,
+        DefectCode.FOLDED_LINE,
+        DefectCode.FIELD_ORDER,
+        DefectCode.UNKNOWN_HISTORY,
+        DefectCode.ADDRESS_PREFIX,
+        DefectCode.ADDRESS_FORM,
+        DefectCode.SUBJECT_MULTILINE,
+    }
+)
+"""Not departures from the grammar of Exchange 2003, or not possible in it."""
 _ROLES: Final = ("To: ", "Cc: ", "Bcc: ", "Recipient: ")
+
+
+def possible(dialect: Dialect) -> frozenset[DefectCode]:
+    """Return the defects that a report of the dialect can have."""
+    codes = frozenset(DefectCode)
+    if dialect.is_2003:
+        return codes - _NEWER_ONLY - {DefectCode.MARKER_MISSING}
+    return codes - {DefectCode.MARKER_MISSING} if dialect == "workmail" else codes
 
 
 def put_in(draft: Draft, code: DefectCode | str) -> None:
     """Change the draft so that it has the defect; raises `ValueError` where it cannot."""
+    if code not in possible(draft.dialect):
+        raise ValueError(f"a report of the dialect {draft.dialect} cannot have {code}")
     _CHANGES[DefectCode(code)](draft)
 
 
@@ -26,11 +49,11 @@ def _at(draft: Draft, *beginnings: str) -> int:
     for place, line in enumerate(draft.lines):
         if line.startswith(beginnings):
             return place
-    raise ValueError(f"a report of the dialect {draft.dialect} cannot have that defect")
+    raise ValueError("another defect took the line away that this one would change")
 
 
 def _drop_marker(draft: Draft) -> None:
-    draft.top = [pair for pair in draft.top if pair[0] != "X-MS-Journal-Report"]
+    draft.top = [pair for pair in draft.top if pair[0] not in _MARKERS]
 
 
 def _both_markers(draft: Draft) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from mailarchive.journal import DefectCode
 
-__all__ = ["Dialect", "recipient", "report", "with_text", "wrapped"]
+__all__ = ["Dialect", "defects_of", "recipient", "report", "with_text", "wrapped"]
 
 BOUNDARY: Final = "_4f0a1f4e-3a5c-4c33-9d8a-0c5d6e7f8a9b_"
 SYSTEM: Final = "MicrosoftExchange329e71ec88ae4615bbc36ab6ce41109e"
@@ -80,6 +80,11 @@ _CODECS: Final = {
 """What those labels mean to the writers that use them."""
 
 
+def defects_of(dialect: Dialect | str) -> frozenset[DefectCode]:
+    """Return the defects that `report` can put into a report of the dialect."""
+    return _defects.possible(Dialect(dialect))
+
+
 def recipient(
     address: str,
     role: Role | str = Role.TO,
@@ -132,7 +137,7 @@ def report(
     recipient.  `charset` and `encoding` (7bit, 8bit, quoted-printable, base64) are of the
     envelope text, and chosen as Exchange would.  `copies` are further originals, such as
     a decrypted one.  Each of `defects` is put in, and `journal.decode` finds it; raises
-    `ValueError` for one that the dialect cannot have.
+    `ValueError` for one that is not among `defects_of` the dialect.
     """
     people = [each if isinstance(each, Recipient) else recipient(each) for each in recipients]
     if original is None:

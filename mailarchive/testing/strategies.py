@@ -9,15 +9,18 @@ from hypothesis import strategies as st
 
 from mailarchive._model import Address as _Address
 from mailarchive._model import Recipient, Redirection, Role
+from mailarchive.journal import DefectCode
 from mailarchive.testing import messages, reports
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
+    "DefectCase",
     "ReportCase",
     "addresses",
     "damaged",
+    "defect_cases",
     "message_ids",
     "originals",
     "recipients",
@@ -112,12 +115,49 @@ def report_cases(draw: st.DrawFn) -> ReportCase:
         charset="utf-8",
         encoding=encoding,
     )
-    if dialect.is_2003:
-        people = [Recipient(each.address, Role.UNKNOWN) for each in people]
-    elif dialect is not reports.Dialect.MANAGED_FOLDER:
-        people.sort(key=lambda each: _ROLES.index(each.role))
     said = None if dialect.is_2003 else subject
-    return ReportCase(raw, original, sender, said, message_id, tuple(people), dialect)
+    named = _as_read(people, dialect)
+    return ReportCase(raw, original, sender, said, message_id, named, dialect)
+
+
+@frozen
+class DefectCase:
+    """A report with one defect, and what must be read from it all the same."""
+
+    raw: bytes
+    code: DefectCode
+    recipients: tuple[Recipient, ...]
+    dialect: reports.Dialect
+
+
+@st.composite
+def defect_cases(draw: st.DrawFn) -> DefectCase:
+    """Return a strategy for reports with one defect, of every dialect that can have it."""
+    dialect = draw(st.sampled_from(reports.Dialect))
+    code = draw(st.sampled_from(sorted(reports.defects_of(dialect))))
+    people = draw(st.lists(recipients(), min_size=1, max_size=4))
+    sender, message_id = draw(addresses()), draw(message_ids())
+    original = messages.message(sender=sender, message_id=message_id)
+    raw = reports.report(
+        original,
+        sender=sender,
+        recipients=people,
+        dialect=dialect,
+        charset="utf-8",
+        defects=[code],
+    )
+    if code in {DefectCode.NO_RECIPIENTS, DefectCode.ENVELOPE_MISSING}:
+        people = []
+    return DefectCase(raw, code, _as_read(people, dialect), dialect)
+
+
+def _as_read(people: list[Recipient], dialect: reports.Dialect) -> tuple[Recipient, ...]:
+    """Return the recipients as the dialect names them: in its order, with what it knows."""
+    if dialect.is_2003:
+        return tuple(Recipient(each.address, Role.UNKNOWN) for each in people)
+    if dialect is reports.Dialect.MANAGED_FOLDER:
+        return tuple(people)
+    return tuple(sorted(people, key=lambda each: _ROLES.index(each.role)))
 
 
 @st.composite

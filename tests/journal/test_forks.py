@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mailarchive import headers, journal
 from mailarchive._model import Digest, Recipient, Role, Span
-from mailarchive.testing import messages, reports, strategies
+from mailarchive.testing import messages, reports
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +25,15 @@ def report_of(people: list[Recipient], *, hop: int = 0) -> journal.JournalReport
     return journal.decode(reports.report(original, recipients=people))
 
 
-FORKS = st.lists(st.lists(strategies.recipients(), max_size=4).map(report_of), max_size=5)
+ADDRESSES = [f"{name}@x.example" for name in ("ann", "Ann", "bob", "carol", "dan")]
+PEOPLE = st.builds(
+    reports.recipient,
+    st.sampled_from(ADDRESSES),
+    st.sampled_from(["to", "cc", "bcc", "recipient"]),
+    expanded=st.none() | st.sampled_from(["dl@x.example", "all@x.example"]),
+)
+"""Few enough to meet again in the next report."""
+FORKS = st.lists(st.lists(PEOPLE, max_size=3).map(report_of), max_size=4)
 
 
 @given(FORKS)
@@ -38,16 +46,69 @@ def test_the_union_is_every_recipient_of_every_report(forks: list[journal.Journa
     assert len(union.recipients) == len(expected)
 
 
+def named(forks: list[journal.JournalReport]) -> set[Recipient]:
+    """Return the recipients of the union."""
+    return set(journal.union(forks).recipients)
+
+
 @given(FORKS, FORKS)
-def test_the_union_does_not_depend_on_order_or_repetition(
+def test_the_union_is_commutative(
     some: list[journal.JournalReport], others: list[journal.JournalReport]
 ) -> None:
-    """Commutative, associative and idempotent as far as recipients go."""
-    together = set(journal.union([*some, *others]).recipients)
+    """Whose report came first decides nothing about who is named."""
+    assert named([*some, *others]) == named([*others, *some])
 
-    assert together == set(journal.union([*others, *some, *some]).recipients)
-    halves = (*journal.union(some).recipients, *journal.union(others).recipients)
-    assert together == set(halves)
+
+@given(FORKS, FORKS, FORKS)
+def test_the_union_is_associative(
+    one: list[journal.JournalReport],
+    two: list[journal.JournalReport],
+    three: list[journal.JournalReport],
+) -> None:
+    """The union of unions is the union of all: reports may come in any batches."""
+    assert named(one) | named([*two, *three]) == named([*one, *two]) | named(three)
+    assert named([*one, *two, *three]) == named(one) | named(two) | named(three)
+
+
+@given(FORKS)
+def test_the_union_is_idempotent(forks: list[journal.JournalReport]) -> None:
+    """The same reports again change nothing at all; of one report it is its own envelope."""
+    assert journal.union([*forks, *forks]) == journal.union(forks)
+    for fork in forks:
+        alone = journal.union([fork])
+        assert set(alone.recipients) == set(fork.envelope.recipients)
+        assert (alone.sender, alone.subject) == (fork.sender, fork.subject)
+
+
+@given(FORKS, FORKS)
+def test_the_union_never_forgets(
+    some: list[journal.JournalReport], others: list[journal.JournalReport]
+) -> None:
+    """One more report can only add recipients, and keeps the order of those before."""
+    before = journal.union(some).recipients
+
+    assert journal.union([*some, *others]).recipients[: len(before)] == before
+
+
+@given(
+    st.binary(max_size=60),
+    st.lists(st.sampled_from(["Received", "X-MS-Exchange-Organization-SCL", "X-Any"]), max_size=4),
+    st.text("abc ", max_size=9),
+)
+def test_forks_have_one_key_and_other_messages_another(
+    body: bytes, names: list[str], value: str
+) -> None:
+    """Headers that a transport adds change nothing; a byte more of the body does."""
+    added = [(name, f"x{value}") for name in names]
+    first = messages.message(body=body, message_id="<1@x>")
+    fork = messages.message(body=body, message_id="<1@x>", headers=added)
+    other = messages.message(body=body + b"!", message_id="<1@x>")
+    reports_ = [journal.decode(reports.report(each)) for each in (first, fork, other)]
+
+    assert list(journal.group(reports_, fork_key).values()) == [
+        tuple(reports_[:2]),
+        (reports_[2],),
+    ]
 
 
 @given(FORKS)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailarchive import journal
-from mailarchive._model import Origin
+from mailarchive._model import Address, Origin
 from mailarchive.errors import LimitExceeded, MalformedReport, NotAJournalReport
 from mailarchive.journal import _decode
 from mailarchive.testing import messages, reports, strategies
@@ -22,7 +22,9 @@ from mailarchive.testing import messages, reports, strategies
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from mailarchive.testing.strategies import ReportCase
+    from mailarchive.testing.strategies import DefectCase, ReportCase
+
+    Look = Callable[[bytes], journal.JournalReport | None]
 
 pytestmark = pytest.mark.slow
 
@@ -63,6 +65,45 @@ def test_what_was_built_is_what_is_read(case: ReportCase) -> None:
     assert envelope.recipients == case.recipients
     assert envelope.origin is Origin.JOURNAL
     assert report.disposition is journal.Disposition.OK
+
+
+@given(strategies.defect_cases())
+def test_what_was_put_in_is_found_and_the_rest_is_read(look: Look, case: DefectCase) -> None:
+    """The one defect, in every dialect that can have it, and every recipient all the same."""
+    report = look(case.raw)
+
+    assert report is not None
+    assert case.code in report.defect_codes
+    expected = [str(each.address) for each in case.recipients]
+    assert [line.written for line in report.recipients] == expected
+
+
+@given(strategies.report_cases(), st.lists(strategies.addresses(), min_size=1, max_size=3))
+def test_a_bounce_says_what_its_report_says(case: ReportCase, failed: list[str]) -> None:
+    """Opened one level: the same text and original, and to whom it did not come."""
+    report, bounced = journal.decode(case.raw), journal.decode(messages.bounce(case.raw))
+
+    assert bounced.kind is journal.Kind.BOUNCE
+    assert bounced.bounce is not None
+    assert bounced.bounce.kind is report.kind
+    assert bounced.text == report.text
+    assert bounced.view() == report.view() == case.original
+    assert bounced.disposition is report.disposition
+    returned = journal.decode(messages.bounce(case.raw, failed=failed)).bounce
+    assert returned is not None
+    assert set(returned.failed) == {Address(each) for each in failed}
+
+
+@given(strategies.report_cases())
+def test_a_report_in_a_report_is_opened_as_if_it_had_come_alone(case: ReportCase) -> None:
+    """The outer one says that it is nested; the inner one's places are of the outer bytes."""
+    outer = journal.decode(reports.report(case.raw))
+    inner = journal.unwrap(outer)
+
+    assert outer.nested
+    assert outer.view() == case.raw
+    assert inner.text == journal.decode(case.raw).text
+    assert inner.view() == case.original
 
 
 @given(strategies.report_cases())
