@@ -164,7 +164,7 @@ def test_any_bytes_end_in_a_value_or_a_typed_error(data: bytes, marker: str) -> 
 def test_every_prefix_ends_in_time(sample: str, samples: dict[str, bytes]) -> None:
     """However far a message came, it is a value or a typed error, and quickly."""
     raw = samples[sample]
-    step = 1 if len(raw) < 2_500 else 7
+    step = 1 if len(raw) < 4_000 else 7
     for end in range(0, len(raw), step):
         began = time.thread_time()
         decoded(raw[:end])
