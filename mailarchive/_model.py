@@ -92,6 +92,11 @@ class AddressKind(StrEnum):
 _ATOM = re.compile(r"[\w!#$%&'*+/=?^`{|}~-]+(\.[\w!#$%&'*+/=?^`{|}~-]+)*\Z")
 
 
+_ENDS = (
+    ". \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006"
+    "\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+)
+"""The dot of the root, and what `str.strip` takes for white space."""
 _LONGEST_LABEL = 63
 _LONGEST_DOMAIN = 255
 
@@ -104,10 +109,10 @@ def normal_domain(domain: str) -> str:
     `xn--mnchen-3ya.example` are one domain.  Whether a label may be registered is not
     asked; what is too long to be a name keeps its letters.
     """
-    domain = domain.rstrip(".").lower()
+    domain = domain.rstrip(_ENDS).lower()
     if domain.isascii() or len(domain) > _LONGEST_DOMAIN:
         return domain
-    return ".".join(map(_a_label, _mapped(domain).split("."))).rstrip(".")
+    return ".".join(map(_a_label, _mapped(domain).rstrip(_ENDS).split(".")))
 
 
 def _mapped(domain: str) -> str:

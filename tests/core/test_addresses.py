@@ -7,7 +7,7 @@ import sys
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mailarchive import Address, AddressKind, UserId
@@ -59,6 +59,8 @@ def test_two_mailboxes_are_not_equal(one: str, other: str) -> None:
 
 
 @given(st.text(max_size=40), st.sampled_from(AddressKind))
+@example("a@ .", AddressKind.SMTP)
+@example("a@\xa0.\N{IDEOGRAPHIC FULL STOP}\N{IDEOGRAPHIC SPACE}", AddressKind.SMTP)
 def test_the_normal_form_is_its_own(text: str, kind: AddressKind) -> None:
     """Whatever is written, an address is equal to its normal form, and keeps its spelling."""
     once = Address(text, kind)
