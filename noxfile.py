@@ -98,8 +98,7 @@ def coverage(session: nox.Session) -> Iterator[None]:
     yield
     session.run("coverage", "combine", "--quiet")
     if not session.posargs:
-        # Only what runs in processes that the tests start is counted yet, not the workers.
-        session.run("coverage", "report", "--fail-under=50")
+        session.run("coverage", "report", "--fail-under=90")
 
 
 def servers(session: nox.Session) -> None:
