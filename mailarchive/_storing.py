@@ -109,7 +109,7 @@ class Storing:
             ownership = self._ownership(decoded, users)
             if not ownership.owners and isinstance(self.unknown, HoldUnowned):
                 stray = decoded.unexpected is not None
-                settled.append(self._hold(message, "nobody known owns it", unexpected=stray))
+                settled.append(self.hold(message, "nobody known owns it", unexpected=stray))
                 continue
             entry = make_entry(message, decoded, ownership, folder=folder, fidelity=self.fidelity)
             entries[entry.id] = (message, entry, decoded.unexpected is not None)
@@ -128,7 +128,7 @@ class Storing:
                 decoded = _asking.decode(self.decoder, message.raw)
             except DecodeError as error:
                 stray = isinstance(error, NotAJournalReport)
-                settled.append(self._hold(message, f"{error.code}: {error}", unexpected=stray))
+                settled.append(self.hold(message, f"{error.code}: {error}", unexpected=stray))
             else:
                 yield message, decoded
 
@@ -181,7 +181,7 @@ class Storing:
         for (message, entry, unexpected), answer in zip(entries.values(), answers, strict=True):
             if isinstance(answer, Rejected):
                 reason = f"the archive refused it: {answer.reason}"
-                yield self._hold(message, reason, unexpected=unexpected)
+                yield self.hold(message, reason, unexpected=unexpected)
                 continue
             yield Settled(
                 Archived(message.ref, answer),
@@ -191,7 +191,8 @@ class Storing:
                 size=len(message.raw),
             )
 
-    def _hold(self, message: SourceMessage, reason: str, *, unexpected: bool = False) -> Settled:
+    def hold(self, message: SourceMessage, reason: str, *, unexpected: bool = False) -> Settled:
+        """Keep a message whole and apart, for the reason given; raises `StateError`."""
         if self.dry_run:
             why = f"dry run: would be quarantined: {reason}"
             skipped = Skipped(message.ref, why)

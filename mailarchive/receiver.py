@@ -9,14 +9,15 @@ checkpoint, because the sender keeps each message until it hears that we have it
 (2)  A message that arrives again, because the answer was lost, is stored once: the same
      bytes with the same envelope are the same copy.
 (3)  What cannot be decoded, and what the sink refuses for good, is quarantined, and that
-     is an answer: the sender could do nothing about it.
+     is an answer: the sender could do nothing about it.  So is what the sink fails at
+     again and again while it takes others.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import evolve, frozen
+from attrs import define, evolve, field, frozen
 
 from mailarchive import attribution as attribution_
 from mailarchive import decoding
@@ -24,14 +25,21 @@ from mailarchive._durable import no_fuse
 from mailarchive._model import Archived, Fidelity, Quarantined, Stored
 from mailarchive._policy import Batching
 from mailarchive._storing import Storing
-from mailarchive.errors import MailArchiveError, ReceiptMismatch, SinkCorrupt, SinkFull, Transient
+from mailarchive.errors import (
+    MailArchiveError,
+    ReceiptMismatch,
+    SinkCorrupt,
+    SinkError,
+    SinkFull,
+    Transient,
+)
 from mailarchive.events import BatchPutOff, BatchStored, RunFinished, RunStarted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mailarchive._durable import Fuse
-    from mailarchive._model import SourceMessage
+    from mailarchive._model import MessageRef, SourceMessage
     from mailarchive._report import Settled
     from mailarchive.abc import Arrival, Decoder, Intake, Observer, Quarantine, Sink, UserMap
     from mailarchive.attribution import Attribution, Unknown
@@ -41,6 +49,12 @@ __all__ = ["Received", "Receiver"]
 
 _BEYOND_TRUST = (ReceiptMismatch, SinkCorrupt)
 """Errors after which the archive must not be given more mail."""
+
+
+_TOO_OFTEN = 5
+"""Failures of one message, while others are taken, after which it is quarantined."""
+
+_REMEMBERED = 1_000
 
 
 @frozen
@@ -71,6 +85,25 @@ def _everything(message: SourceMessage, /) -> str | None:
     """Leave nothing out: its sender would forget it."""
     del message
     return None
+
+
+@define
+class _Stubborn:
+    """Messages that the archive fails at; the last thousand are remembered."""
+
+    _failed: dict[MessageRef, tuple[int, int]] = field(factory=dict)
+
+    def has_failed(self, ref: MessageRef, taken: int) -> bool:
+        """Note a failure; true where it is one of many, and others were taken meanwhile."""
+        times, before = self._failed.pop(ref, (0, taken))
+        self._failed[ref] = (times + 1, before)
+        if len(self._failed) > _REMEMBERED:
+            del self._failed[next(iter(self._failed))]
+        return times + 1 >= _TOO_OFTEN and taken > before
+
+    def forget(self, ref: MessageRef) -> None:
+        """It is held now."""
+        self._failed.pop(ref, None)
 
 
 def _is_new(settled: Settled) -> bool:
@@ -107,6 +140,7 @@ class Receiver:
         self._intake, self._observer, self._fuse = intake, observer, fuse
         self._batching = batching or Batching()
         self._received = Received(intake.name)
+        self._stubborn = _Stubborn()
         self._storing = Storing(
             sink=sink,
             users=users,
@@ -151,25 +185,46 @@ class Receiver:
         except MailArchiveError as error:
             self._after(batch, error)
             return
-        outcomes = {each.outcome.ref: each for each in settled}
+        self._answer(batch, settled)
+
+    def _answer(self, batch: Sequence[Arrival], settled: Sequence[Settled]) -> None:
+        """Say that each is held; the same copy may wait twice, over two connections."""
+        outcomes = {each.outcome.ref: each.outcome for each in settled}
         for arrival in batch:
-            # The same copy may wait twice, over two connections: both have the receipt.
-            outcome = outcomes[arrival.message.ref].outcome
+            outcome = outcomes[arrival.message.ref]
             assert isinstance(outcome, Archived | Quarantined)
             self._fuse("answer")
             arrival.accept(outcome)
-        self._count(settled, len(batch) - len(messages))
+        self._count(settled, len(batch) - len(settled))
 
     def _after(self, batch: Sequence[Arrival], error: MailArchiveError) -> None:
         """Let nobody wait for a neighbour's fault: try each alone, unless all must wait."""
         if isinstance(error, _BEYOND_TRUST):
             self._put_off(batch, error)
             raise error
-        if len(batch) == 1 or isinstance(error, Transient | SinkFull):
+        if isinstance(error, Transient | SinkFull):
             self._put_off(batch, error)
+            return
+        if len(batch) == 1:
+            self._after_one(batch[0], error)
             return
         for arrival in batch:
             self._take([arrival])
+
+    def _after_one(self, arrival: Arrival, error: MailArchiveError) -> None:
+        """(3) A message that never can be stored would be sent for days, and then be lost."""
+        message = arrival.message
+        taken = self._received.stored
+        if isinstance(error, SinkError) and self._stubborn.has_failed(message.ref, taken):
+            try:
+                settled = self._storing.hold(message, f"the archive fails at it: {error.code}")
+            except MailArchiveError as worse:
+                self._put_off([arrival], worse)
+                return
+            self._stubborn.forget(message.ref)
+            self._answer([arrival], [settled])
+            return
+        self._put_off([arrival], error)
 
     def _put_off(self, batch: Sequence[Arrival], error: MailArchiveError) -> None:
         for arrival in batch:

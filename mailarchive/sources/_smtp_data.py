@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Callable
 
     from mailarchive.sources._smtp_room import Share
 
@@ -27,56 +27,56 @@ class Intake:
     _limit: int
     _share: Share
     fault: str | None = None
-    _size: int = 0
-    _pieces: list[bytes] = field(factory=list, repr=False)
+    size: int = 0
+    _whole: bytearray = field(factory=bytearray, repr=False)
+    """In one piece: a list of little ones would take many times their octets."""
 
     def add(self, piece: bytes) -> None:
         """Take in what came; raises `Overdone`."""
-        self._size += len(piece)
+        self.size += len(piece)
         if self.fault is None:
-            if self._size > self._limit:
+            if self.size > self._limit:
                 self._fail(TOO_LARGE)
-            elif not self._share.grow_to(self._size):
+            elif not self._share.grow_to(self.size):
                 self._fail(NO_ROOM)
             else:
-                self._pieces.append(piece)
-        elif self._size > 2 * self._limit:
+                self._whole += piece
+        elif self.size > 2 * self._limit:
             raise Overdone
 
     def _fail(self, fault: str) -> None:
         self.fault = fault
-        self._pieces.clear()
+        self._whole.clear()
         self._share.let_go()
 
     def message(self) -> bytes:
         """Return the whole message."""
-        whole = b"".join(self._pieces)
-        self._pieces.clear()
+        whole = bytes(self._whole)
+        self._whole.clear()
         return whole
 
 
-async def pieces(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    """Yield the message that follows DATA, without its transparency (RFC 5321, 4.5.2).
+async def read_message(reader: asyncio.StreamReader, add: Callable[[bytes], None]) -> None:
+    """Give `add` the message that follows DATA, a piece at a time.
 
-    Only CR LF ends a line, and only CR LF dot CR LF the message: a bare CR or LF belongs
-    to the message, so that nothing can be smuggled in behind one.
+    Without its transparency (RFC 5321, 4.5.2).  Only CR LF ends a line, and only CR LF dot
+    CR LF the message: a bare CR or LF belongs to it, so that nothing can be smuggled in
+    behind one.
     """
     before = _LINE_END
     while True:
         octet = await reader.readexactly(1)
         if octet != b"." or before != _LINE_END:
-            yield octet
+            add(octet)
             before = before[-1:] + octet
             if octet == b"\r" or before == _LINE_END:
                 continue  # the next octet may be the one that counts
-            async for piece in _until(reader, _DOT):
-                yield piece.removesuffix(b".") if piece.endswith(_DOT) else piece
-        begins = True
-        async for piece in _until(reader, _LINE_END):
-            if begins and piece == _LINE_END:
-                return
-            begins = False
-            yield piece
+            last = await _up_to(reader, _DOT, add)
+            add(last[:-1])
+        rest = await _up_to(reader, _LINE_END, line := _Line(add))
+        if rest == _LINE_END and not line.begun:
+            return
+        add(rest)
         before = _LINE_END
 
 
@@ -84,12 +84,21 @@ _LINE_END = b"\r\n"
 _DOT = b"\r\n."
 
 
-async def _until(reader: asyncio.StreamReader, end: bytes) -> AsyncIterator[bytes]:
-    """Yield what comes up to the octets `end`, which the last piece ends with, and no other."""
+class _Line:
+    """Passes on what comes before the end of a line, and knows whether anything did."""
+
+    def __init__(self, add: Callable[[bytes], None]) -> None:
+        self._add, self.begun = add, False
+
+    def __call__(self, piece: bytes) -> None:
+        self.begun = True
+        self._add(piece)
+
+
+async def _up_to(reader: asyncio.StreamReader, end: bytes, add: Callable[[bytes], None]) -> bytes:
+    """Return the last piece up to the octets `end`; those before it are added."""
     while True:
         try:
-            yield await reader.readuntil(end)
+            return await reader.readuntil(end)
         except asyncio.LimitOverrunError as error:
-            yield await reader.read(error.consumed)
-        else:
-            return
+            add(await reader.read(error.consumed))

@@ -38,6 +38,9 @@ class SmtpLimits:
     """Unknown recipients, failed logins or unknown commands of one connection, after which
     it is closed."""
 
+    mistake_seconds: float = field(default=1.0, validator=ge(0))
+    """Seconds that a client waits after an unknown recipient or a failed login."""
+
     command_seconds: float = field(default=60.0, validator=ge(0.01))
     """Seconds in which the next command must be complete."""
 

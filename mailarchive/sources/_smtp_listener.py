@@ -144,13 +144,18 @@ class Listener:
         limit = None if tls is None else self._limits.handshake_seconds
         self._talks.add(talk)
         try:
-            await self._loop.connect_accepted_socket(
+            transport, _ = await self._loop.connect_accepted_socket(
                 lambda: talk, sock, ssl=tls, ssl_handshake_timeout=limit
             )
-            await talk.over.wait()
+            while not (talk.over.is_set() or transport.is_closing()):
+                # A look now and then, so that nothing that was forgotten keeps its place.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._limits.command_seconds):
+                        await talk.over.wait()
         except OSError:
             sock.close()
         finally:
+            talk.hang_up()
             self._talks.discard(talk)
             self._clients[client] -= 1
             self._clients += collections.Counter()  # forget those who have no connection

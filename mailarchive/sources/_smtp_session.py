@@ -31,12 +31,12 @@ except ImportError as error:  # pragma: no cover
     raise ImportError(msg) from error
 
 from mailarchive._model import Address, Delivery, Envelope, Origin, Recipient, Role
-from mailarchive.sources._smtp_data import NO_ROOM, Intake, Overdone, pieces
+from mailarchive.sources._smtp_data import NO_ROOM, Intake, Overdone, read_message
 from mailarchive.sources._smtp_room import Memory, Share
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from mailarchive.sources._smtp_gate import Gate
     from mailarchive.sources._smtp_limits import SmtpLimits
@@ -80,7 +80,7 @@ class _Hooks:
 
     def __init__(self, house: House) -> None:
         self._house = house
-        self._strangers = 0
+        self.strangers = 0
 
     async def handle_EHLO(  # noqa: N802  # aiosmtpd's name
         self, server: SMTP, session: Any, envelope: Any, hostname: str, lines: list[str]
@@ -128,8 +128,8 @@ class _Hooks:
 
     def stranger(self, server: Conversation, reply: str) -> str:
         """Count what no friend does, and close the connection where it was too often."""
-        self._strangers += 1
-        if self._strangers < self._house.limits.strangers:
+        self.strangers += 1
+        if self.strangers < self._house.limits.strangers:
             return reply
         server.leave()
         return "421 4.7.0 too many mistakes"
@@ -198,6 +198,16 @@ class Conversation(SMTP):
         self.over.set()
 
     @override
+    async def smtp_STARTTLS(self, arg: str) -> None:
+        """Turn to TLS; where it does not come to stand the conversation is over.
+
+        asyncio tells nobody of a handshake that broke off, so that aiosmtpd would wait on.
+        """
+        await super().smtp_STARTTLS(arg)
+        if self._tls_protocol is not None and (self.session is None or self.session.ssl is None):
+            self.hang_up()
+
+    @override
     async def smtp_MAIL(self, arg: str | None) -> None:
         """Take MAIL; an `AUTH=` that a relay adds is no business of ours."""
         await super().smtp_MAIL(arg and _AUTH_PARAMETER.sub("", arg))
@@ -205,18 +215,20 @@ class Conversation(SMTP):
 
     @override
     async def smtp_RCPT(self, arg: str | None) -> None:
-        """Take RCPT."""
+        """Take RCPT; a wrong one costs time."""
+        before = self._hooks.strangers
         await super().smtp_RCPT(arg)
-        self._leave_if_asked()
+        await self._go_on_after(before)
 
     @override
     async def smtp_AUTH(self, arg: str) -> None:
-        """Take a login, where there are any."""
+        """Take a login, where there are any; a wrong one costs time."""
+        before = self._hooks.strangers
         if self._house.gate.asks_for_login:
             await super().smtp_AUTH(arg)
         else:
             await self.push("502 5.5.1 no login is needed")
-        self._leave_if_asked()
+        await self._go_on_after(before)
 
     @override
     async def smtp_DATA(self, arg: str) -> None:
@@ -246,9 +258,7 @@ class Conversation(SMTP):
         intake = Intake(self._limits.message_octets, share)
         try:
             self._reset_timeout(self._limits.piece_seconds)
-            async for piece in pieces(self._reader):
-                self._reset_timeout(self._limits.piece_seconds)
-                intake.add(piece)
+            await read_message(self._reader, self._watched(intake))
         except Overdone:
             share.let_go()
             self.leave()
@@ -264,6 +274,19 @@ class Conversation(SMTP):
         reply = await self._house.desk.hand_in(intake.message(), delivery, share)
         self._reset_timeout()
         return reply
+
+    def _watched(self, intake: Intake) -> Callable[[bytes], None]:
+        """Take pieces in, and give more time at each 64 KiB."""
+        due = PIECE_OCTETS
+
+        def add(piece: bytes) -> None:
+            nonlocal due
+            intake.add(piece)
+            if intake.size >= due:
+                due = intake.size + PIECE_OCTETS
+                self._reset_timeout(self._limits.piece_seconds)
+
+        return add
 
     def _announced(self) -> int:
         """The octets that MAIL said would come (RFC 1870); a client may say anything."""
@@ -315,9 +338,21 @@ class Conversation(SMTP):
             self.transport.close()
 
     def hang_up(self) -> None:
-        """Close it at once, without a word."""
-        if isinstance(self.transport, asyncio.WriteTransport):
-            self.transport.abort()
+        """Close it at once, without a word; whatever state it is in, it is over then."""
+        for transport in (self.transport, self._original_transport):
+            if isinstance(transport, asyncio.WriteTransport):
+                transport.abort()
+        for waiting in (self._timeout_handle, self._handler_coroutine):
+            if waiting is not None:
+                waiting.cancel()
+        self.over.set()
+
+    async def _go_on_after(self, mistakes: int) -> None:
+        """Let somebody who guesses wait, so that guessing takes for ever."""
+        if self._leaving:
+            self._leave_if_asked()
+        elif self._hooks.strangers > mistakes:
+            await asyncio.sleep(self._limits.mistake_seconds)
 
     def _leave_if_asked(self) -> None:
         if self._leaving and self.transport is not None:

@@ -215,6 +215,7 @@ class Plain(Controller):
 
     @override
     def factory(self) -> LMTP:
+        """Make it."""
         return LMTP(self.handler, enable_SMTPUTF8=False)
 
 

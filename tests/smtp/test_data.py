@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mailarchive.sources._smtp_data import NO_ROOM, TOO_LARGE, Intake, Overdone, pieces
+from mailarchive.sources._smtp_data import NO_ROOM, TOO_LARGE, Intake, Overdone, read_message
 from mailarchive.sources._smtp_room import Memory, Share
 
 TEXTS = st.lists(
@@ -31,9 +31,10 @@ def received(sent: bytes, cut: int, limit: int = 64) -> tuple[bytes, bytes]:
 async def _received(sent: bytes, cut: int, limit: int) -> tuple[bytes, bytes]:
     reader = asyncio.StreamReader(limit=limit)
     feeding = asyncio.create_task(_feed(reader, sent, cut))
-    whole = b"".join([piece async for piece in pieces(reader)])
+    whole: list[bytes] = []
+    await read_message(reader, whole.append)
     await feeding
-    return whole, await reader.read()
+    return b"".join(whole), await reader.read()
 
 
 async def _feed(reader: asyncio.StreamReader, sent: bytes, cut: int) -> None:

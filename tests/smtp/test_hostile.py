@@ -337,3 +337,51 @@ def test_no_address_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     assert "somebody else" in said
     assert "corp.example" not in said
     assert "archive.example" not in said
+
+
+def test_little_lines_cost_no_more_than_their_octets() -> None:
+    """A message of lines that begin with a dot comes in pieces of a few octets each."""
+    with receiving() as running, running.raw() as client:
+        client.hello().envelope()
+        assert client.say("DATA").startswith(b"354")
+        client.send(b"Subject: dots\r\n\r\n")
+        lines = b"..\r\n" * 40_000
+        tracemalloc.start()
+        try:
+            client.send(lines)
+            client.send(b".\r\n")
+            assert client.reply().startswith(b"250")
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+    (entry,) = running.sink.entries.values()
+    assert entry.raw == b"Subject: dots\r\n\r\n" + b".\r\n" * 40_000
+    assert peak < 1_200_000, peak
+
+
+def test_a_handshake_that_stops_half_way_is_given_up(tmp_path: Path) -> None:
+    """After STARTTLS as well, where the first part was in clear text."""
+    certificate, key = self_signed(tmp_path, ["IP:127.0.0.1"])
+    limits = evolve(QUICK, command_seconds=0.2)
+    intake = SmtpIntake([ADDRESS], port=0, certificate=certificate, key=key, limits=limits)
+    with receiving(intake) as running, running.raw() as client:
+        client.hello()
+        assert client.say("STARTTLS").startswith(b"220")
+        client.send(b"\x16\x03\x01")
+
+        assert client.reply() == b""
+        assert running.is_empty(), "it still counts among the connections"
+
+
+def test_guessing_takes_its_time() -> None:
+    """Each wrong recipient costs `mistake_seconds`, and a right one nothing."""
+    limits = evolve(QUICK, mistake_seconds=0.1)
+    with receiving(plain(limits=limits)) as running, running.raw() as client:
+        client.hello()
+        client.say(f"MAIL FROM:<{SENDER}>")
+        client.send(b"RCPT TO:<a@archive.example>\r\nNOOP\r\n")
+        assert client.reply().startswith(b"550")
+        assert client.is_silent()
+
+        assert client.reply().startswith(b"250")

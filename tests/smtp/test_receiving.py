@@ -556,3 +556,61 @@ def test_a_message_is_the_same_copy_whenever_it_comes(raw: bytes) -> None:
     first, second = plain(), plain(port=1)
 
     assert first._message(raw, delivery).ref == second._message(raw, delivery).ref
+
+
+def test_a_message_that_the_archive_never_takes_is_quarantined_in_the_end() -> None:
+    """While others are taken it is the message; its sender would give up, and it be lost."""
+    sink = Picky()
+    sink.go_on.set()
+    with receiving(sink=sink) as running:
+        for number in range(4):
+            with pytest.raises(smtplib.SMTPDataError):
+                running.send(mail(2))
+            running.send(mail(100 + number))
+        running.send(mail(2))
+
+    assert _held(running) == [mail(2)]
+    assert running.done is not None
+    assert (running.done.put_off, running.done.quarantined) == (4, 1)
+
+
+def test_an_archive_that_takes_nothing_quarantines_nothing() -> None:
+    """Then it is the archive, and everything comes again."""
+    with receiving(sink=Failing(SinkError("broken"), times=9)) as running:
+        for _ in range(9):
+            with pytest.raises(smtplib.SMTPDataError):
+                running.send(mail(2))
+        running.send(mail(2))
+
+    assert not _held(running)
+    assert len(running.sink.entries) == 1
+
+
+def test_evidence_may_be_any_octets(tmp_path: Path) -> None:
+    """What a client says of itself is kept as it is, in the archive and in the quarantine."""
+    quarantine = QuarantineFolder(tmp_path / "quarantine")
+    with (
+        receiving(
+            open_sink=lambda: Vault(tmp_path / "vault"),
+            quarantine=quarantine,
+            decoder=decoding.JournalMailbox(),
+        ) as running,
+        running.raw() as client,
+    ):
+        assert client.reply().startswith(b"220")
+        client.send(b"EHLO \xff\x00\x1b[2J\r\n")
+        assert client.reply().startswith(b"250")
+        for raw in (mail(1), b"X-MS-Journal-Report:\r\n\r\nno report\r\n"):
+            client.send(b"MAIL FROM:<\xc3\xa4\xff\x1b@example.com> SMTPUTF8\r\n")
+            assert client.reply().startswith(b"250")
+            client.send(f"RCPT TO:<{ADDRESS}>\r\n".encode())
+            assert client.reply().startswith(b"250")
+            assert client.data(raw + b".\r\n").startswith(b"250")
+
+    with Vault(tmp_path / "vault") as vault:
+        (entry,) = vault.auditor("test", "checking").entries()
+    (held,) = quarantine.list()
+    kept = entry.provenance.delivery
+    assert kept is not None
+    assert kept == quarantine.read(held.id).delivery
+    assert kept.greeting.encode("utf-8", "surrogateescape") == b"\xff\x00\x1b[2J"

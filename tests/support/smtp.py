@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 ADDRESS = "journal-eb6amacawj22hzdkkbbhqbsc3v@archive.example"
 SENDER = "relay@corp.example"
-QUICK = SmtpLimits(command_seconds=5, piece_seconds=5, answer_seconds=20, leaving_seconds=5)
+QUICK = SmtpLimits(
+    mistake_seconds=0, command_seconds=5, piece_seconds=5, answer_seconds=20, leaving_seconds=5
+)
 
 __all__ = ["ADDRESS", "QUICK", "SENDER", "Raw", "Running", "mail", "plain", "receiving"]
 
@@ -75,6 +77,16 @@ class Running:
             assert self._changed.wait_for(
                 lambda: any(isinstance(each, kind) for each in self.events), 20
             )
+
+    def is_empty(self) -> bool:
+        """Whether nobody is connected any more, at once or a little later."""
+        listener = self.intake._listener
+        assert listener is not None
+        for _ in range(400):
+            if not listener._calls and not listener._clients and not listener._talks:
+                return True
+            threading.Event().wait(0.005)
+        return False
 
     def wait_until_waiting(self, count: int) -> None:
         """Wait until so many messages are here and not being stored."""
