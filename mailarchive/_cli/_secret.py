@@ -19,15 +19,18 @@ SECRET_SECONDS = 60
 """How long a command may take to print a secret."""
 
 
-def secret(table: Table, key: str, here: Path) -> Callable[[], str]:
-    """Return a callable that reads the secret when it is needed; inline is refused."""
+def secret(table: Table, key: str, here: Path, *, whole: bool = False) -> Callable[[], str]:
+    """Return a callable that reads the secret when it is needed; inline is refused.
+
+    What a command prints is the secret, to the end of its first line unless `whole`.
+    """
     match table.raw(key):
         case {"file": str(name), **rest} if not rest:
             return _FromFile(here / name, key)
         case {"command": [str(), *_] as words, **rest} if not rest and all(
             isinstance(word, str) for word in words
         ):
-            return _FromCommand(tuple(words), here, key)
+            return _FromCommand(tuple(words), here, key, whole)
         case _:
             raise table.wrong(
                 f"{key} must name a file or a command, and is never written here",
@@ -54,11 +57,12 @@ class _FromFile:
 
 @frozen
 class _FromCommand:
-    """A secret that a command prints; its first line is the secret."""
+    """A secret that a command prints; its first line is the secret, or all of it."""
 
     words: tuple[str, ...] = field(repr=False)
     here: Path = field(repr=False)
     what: str
+    whole: bool = False
 
     def __call__(self) -> str:
         try:
@@ -76,4 +80,5 @@ class _FromCommand:
                 f"the command of the {self.what} failed: {type(error).__name__}",
                 suggestions=[f"run {self.what}.command by hand"],
             ) from None
-        return done.stdout.partition("\n")[0].rstrip("\r")
+        said = done.stdout if self.whole else done.stdout.partition("\n")[0]
+        return said.rstrip("\r\n")

@@ -13,7 +13,7 @@ from attrs import field, frozen
 from mailarchive import decoding
 from mailarchive._cli import _toml
 from mailarchive._model import Address, UserId
-from mailarchive.abc import Intake
+from mailarchive.abc import Intake, Source
 from mailarchive.archiver import Archiver, Removal
 from mailarchive.attribution import (
     CatchAll,
@@ -35,8 +35,9 @@ from mailarchive.users.csv import CsvDirectory
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mailarchive._cli._graph import Organisation
     from mailarchive._cli._toml import Table
-    from mailarchive.abc import Decoder, Source
+    from mailarchive.abc import Decoder, Directory
     from mailarchive.attribution import Attribution, Unknown
     from mailarchive.vault import Vault
 
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 class Job:
     """Everything that a TOML file says, ready to be run."""
 
-    source: Source | Intake
+    source: Source | Intake | Organisation
     decoder: Decoder
     users: DirectoryMap
     attribution: Attribution
@@ -56,15 +57,20 @@ class Job:
     lock: JobLock = field(repr=False)
     state: SqliteCheckpoints = field(repr=False)
 
-    def archiver(self, vault: Vault, **settings: Any) -> Archiver:
-        """Return the archiver into an open vault, with these settings beside the file's."""
-        if isinstance(self.source, Intake):
+    def archiver(self, vault: Vault, source: Source | None = None, **settings: Any) -> Archiver:
+        """Return the archiver into an open vault, with these settings beside the file's.
+
+        `source` is one of an organisation's.
+        """
+        chosen = source or self.source
+        if isinstance(chosen, Intake):
             raise ConfigurationError(
                 '[source] kind = "smtp" receives: there is nothing to run',
                 suggestions=["start it with: mailarchive receive ARCHIVE.TOML"],
             )
+        assert isinstance(chosen, Source), "its caller asks for each mailbox of an organisation"
         return Archiver(
-            self.source,
+            chosen if source is None else RetryingSource(chosen),
             vault,
             self.users,
             decoder=self.decoder,
@@ -75,6 +81,18 @@ class Job:
             quarantine=self.quarantine,
             **settings,
         )
+
+    @property
+    def organisation(self) -> Organisation:
+        """The mailboxes of an organisation, where the file names more than one."""
+        assert not isinstance(self.source, Source | Intake), "its caller has looked"
+        return self.source
+
+    def has(self, source: str) -> bool:
+        """Return whether checkpoints under this name are the job's."""
+        if isinstance(self.source, Source | Intake):
+            return source == self.source.name
+        return source.startswith(self.source.names)
 
     def receiver(self, vault: Vault, **settings: Any) -> Receiver:
         """Return the receiver into an open vault, with these settings beside the file's."""
@@ -106,15 +124,16 @@ def build(top: Table, here: Path) -> Job:
     vault_table = top.table("vault")
     vault = here / vault_table.need("path", str)
     vault_table.done()
-    decoder_table = top.table("decoder")
-    journal = decoder_table.choice("kind", ("journal", "ordinary"), "journal") == "journal"
-    decoder = _decoder(decoder_table, journal=journal)
     source_table = top.table("source")
-    source = _source(source_table, here, journal=journal)
+    usual = "ordinary" if source_table.get("kind", str) == "graph" else "journal"
+    decoder_table = top.table("decoder")
+    journal = decoder_table.choice("kind", ("journal", "ordinary"), usual) == "journal"
+    decoder = _decoder(decoder_table, journal=journal)
+    source, directory = _source(source_table, here, vault, journal=journal)
     users_table = top.table("users")
     attribution = _attribution(users_table, source, journal=journal)
     unknown = _unknown(users_table)
-    users = DirectoryMap(CsvDirectory(here / users_table.need("csv", str)))
+    users = DirectoryMap(_directory(users_table, here, directory))
     users_table.done()
     removal_table = top.table("removal")
     remove = removal_table.choice("when", ("never", "archived"), "never") == "archived"
@@ -127,7 +146,7 @@ def build(top: Table, here: Path) -> Job:
     removal_table.done()
     top.done()
     return Job(
-        source=source if isinstance(source, Intake) else RetryingSource(source),
+        source=RetryingSource(source) if isinstance(source, Source) else source,
         decoder=decoder,
         users=users,
         attribution=attribution,
@@ -171,7 +190,21 @@ def _policy(table: Table) -> Policy:
     return policy
 
 
-def _attribution(table: Table, source: Source | Intake, *, journal: bool) -> Attribution:
+def _directory(table: Table, here: Path, tenant: Directory | None) -> Directory:
+    """The users in a file, or in the directory that the source's tenant has."""
+    if table.choice("directory", ("csv", "graph"), "csv") == "csv":
+        return CsvDirectory(here / table.need("csv", str))
+    if tenant is None:
+        raise table.wrong(
+            'directory = "graph" is for mail out of Microsoft 365',
+            'set kind = "graph" in [source], or name a file with csv',
+        )
+    return tenant
+
+
+def _attribution(
+    table: Table, source: Source | Intake | Organisation, *, journal: bool
+) -> Attribution:
     """A journal names the participants; a mailbox belongs to whoever has it."""
     choices: dict[str, Attribution] = {
         "participants": all_participants,
@@ -179,7 +212,8 @@ def _attribution(table: Table, source: Source | Intake, *, journal: bool) -> Att
         "mailbox": mailbox_owner,
     }
     name = table.choice("owners", choices, "participants" if journal else "mailbox")
-    if name == "mailbox" and source.mailbox is None:
+    one = source if isinstance(source, Source | Intake) else None
+    if name == "mailbox" and one is not None and one.mailbox is None:
         raise table.wrong(
             'owners = "mailbox" needs to know whose mailbox it is',
             'add mailbox = "somebody@example.com" to [source]',
@@ -202,11 +236,21 @@ def _unknown(table: Table) -> Unknown:
             )
 
 
-def _source(table: Table, here: Path, *, journal: bool) -> Source | Intake:
-    kind = table.choice("kind", ("imap", "ews", "smtp", "maildir", "eml", "mbox"), "imap")
-    source = _of_kind(kind, table, here, journal=journal)
+def _source(
+    table: Table, here: Path, vault: Path, *, journal: bool
+) -> tuple[Source | Intake | Organisation, Directory | None]:
+    """Return what mail comes from, and the directory of users that comes with it."""
+    kind = table.choice("kind", ("imap", "graph", "ews", "smtp", "maildir", "eml", "mbox"), "imap")
+    source: Source | Intake | Organisation
+    directory: Directory | None = None
+    if kind == "graph":
+        from mailarchive._cli._graph import graph
+
+        source, directory = graph(table, here, vault, journal=journal)
+    else:
+        source = _of_kind(kind, table, here, journal=journal)
     table.done()
-    return source
+    return source, directory
 
 
 def _of_kind(kind: str, table: Table, here: Path, *, journal: bool) -> Source | Intake:

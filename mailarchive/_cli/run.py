@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from mailarchive import archiver
 from mailarchive._cli import FAILED, OK, config
 from mailarchive._cli._text import columns, counted, safe
+from mailarchive._cli.each import each_mailbox
 from mailarchive._cli.progress import Progress, render
 from mailarchive._model import Copy
+from mailarchive.abc import Intake, Source
 from mailarchive.errors import StateError
 from mailarchive.vault import Vault
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from mailarchive._cli.config import Job
@@ -35,15 +39,21 @@ def run(
     job.users.refresh()  # a list of users that cannot be read is said also when nothing is new
     progress = None if quiet else Progress()
     vault = Vault(job.vault)
-    plan = job.archiver(vault, observer=progress, dry_run=dry_run, retry_now=retry_now)
+    settings: dict[str, Any] = {"observer": progress, "dry_run": dry_run, "retry_now": retry_now}
+    one = isinstance(job.source, Source | Intake)
+    plan = job.archiver(vault, **settings) if one else None
     with contextlib.ExitStack() as stack:
         if not dry_run:
             stack.enter_context(job.lock)
             stack.enter_context(vault)
-        report = follow(plan, progress)
-    print(_verdict(job, report))
-    bad = fail_on_quarantine and report.quarantined
-    return OK if report.ok and not bad else FAILED
+        if plan is not None:
+            reports = [follow(plan, progress)]
+        else:
+            watch = partial(follow, progress=progress)
+            reports = each_mailbox(job, job.organisation, vault, watch, settings)
+    print(_verdict(job, reports))
+    bad = fail_on_quarantine and any(report.quarantined for report in reports)
+    return OK if all(report.ok for report in reports) and not bad else FAILED
 
 
 def follow(plan: Archiver, progress: Progress | None) -> RunReport:
@@ -62,12 +72,12 @@ def follow(plan: Archiver, progress: Progress | None) -> RunReport:
     return report
 
 
-def _verdict(job: Job, report: RunReport) -> str:
-    if report.dry_run:
+def _verdict(job: Job, reports: Sequence[RunReport]) -> str:
+    if any(report.dry_run for report in reports):
         return "This was a dry run: nothing was stored, saved or removed."
-    if not report.ok:
+    if not all(report.ok for report in reports):
         return "Not everything could be archived. What failed is tried again by the next run."
-    if report.quarantined:
+    if any(report.quarantined for report in reports):
         name = safe(job.vault.name)
         return f"All is accounted for. See what is quarantined: mailarchive quarantine {name}"
     return "All is accounted for."
@@ -89,7 +99,7 @@ def retries(path: Path, id_: str | None = None) -> int:
     waiting = {
         _short(retry.ref): retry
         for checkpoint in job.state.all()
-        if checkpoint.source == job.source.name
+        if job.has(checkpoint.source)
         for retry in checkpoint.retry
     }
     if id_ is None:

@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import define
 
+from mailarchive._graph.errors import Damaged, Kind, Refused, explained
+from mailarchive._graph.wire import TooLarge, escaped, is_id
 from mailarchive._model import SourceMessage, Unavailable
 from mailarchive.errors import AccessDenied
-from mailarchive.sources._graph_errors import Damaged, Kind, Refused, explained
-from mailarchive.sources._graph_folders import escaped, is_id
 from mailarchive.sources._graph_items import SELECT, Meta, meta
-from mailarchive.sources._graph_wire import TooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from mailarchive._graph.wire import Wire
     from mailarchive._model import MessageRef
-    from mailarchive.sources._graph_wire import Wire
 
     Item: TypeAlias = SourceMessage | Unavailable | None
 

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
 
 from attrs import frozen
 
+from mailarchive._graph.errors import Damaged, Kind, Refused, damaged, explained
+from mailarchive._graph.wire import escaped, is_id, items
 from mailarchive._model import Folder, FolderRole
 from mailarchive.errors import MailboxNotFound, SourceError
-from mailarchive.sources._graph_errors import Damaged, Kind, Refused, damaged, explained
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mailarchive.sources._graph_wire import Wire
+    from mailarchive._graph.wire import Wire
 
 _SELECT: Final = "id,displayName,childFolderCount,totalItemCount,isHidden"
 _AT_ONCE: Final = 100
-_ID: Final = re.compile(r"[A-Za-z0-9+/=_-]{1,1024}\Z")
 
 WELL_KNOWN: Final = {
     "inbox": FolderRole.INBOX,
@@ -42,16 +40,6 @@ class Listed:
     folder: Folder
     total: int | None
     search: bool = False
-
-
-def is_id(text: object) -> bool:
-    """Whether a text can be an id of Graph's; nothing else is ever put into a path."""
-    return isinstance(text, str) and _ID.match(text) is not None
-
-
-def escaped(id_: str) -> str:
-    """Return an id as a part of a path."""
-    return quote(id_, safe="")
 
 
 def folders(wire: Wire, user: str, *, hidden: bool, recoverable: bool) -> list[Listed]:
@@ -136,16 +124,3 @@ class _Tree:
 
 _DEEPEST: Final = 300
 """Exchange Online allows folders to be nested 300 deep."""
-
-
-def items(wire: Wire, told: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the items of a listing; raises `SourceError` where that is none."""
-    found = told.get("value")
-    if not isinstance(found, list) or not all(
-        isinstance(each, dict) and is_id(each.get("id")) for each in found
-    ):
-        raise SourceError(
-            f"{wire.place}: Graph lists something else than items",
-            suggestions=["check what stands between here and Graph, such as a proxy"],
-        )
-    return found

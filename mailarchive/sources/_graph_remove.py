@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from mailarchive._graph.errors import Damaged, Kind, Refused, damaged, explained
+from mailarchive._graph.wire import escaped, is_id
 from mailarchive._model import Kept, Removed, Vanished
-from mailarchive.sources._graph_errors import Damaged, Kind, Refused, damaged, explained
-from mailarchive.sources._graph_folders import escaped, is_id
 from mailarchive.sources._graph_items import FLAGGED, meta
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from mailarchive._graph.wire import Wire
     from mailarchive._model import Archived, MessageRef, RemovalResult
     from mailarchive.sources._graph_items import Meta
-    from mailarchive.sources._graph_wire import Wire
 
 _DOING = "removing a message"
 _SELECT = "id,changeKey,parentFolderId,flag"

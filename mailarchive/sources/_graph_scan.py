@@ -19,19 +19,19 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import define, evolve, field, frozen
 from typing_extensions import override
 
+from mailarchive._graph.errors import Damaged, Kind, Refused, damaged, explained, lost
+from mailarchive._graph.wire import escaped, items
 from mailarchive._model import MessageRef, Page
 from mailarchive.errors import SourceError
-from mailarchive.sources._graph_errors import Damaged, Kind, Refused, damaged, explained, lost
-from mailarchive.sources._graph_folders import escaped, items
 from mailarchive.sources._graph_items import SELECT, Meta, meta
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import timedelta
 
+    from mailarchive._graph.wire import Wire
     from mailarchive._model import Folder
     from mailarchive.sources._graph_seen import SeenFolder, SeenIds
-    from mailarchive.sources._graph_wire import Wire
 
 _VERSION: Final = 1
 _LONGEST_TOKEN: Final = 65_536

@@ -47,7 +47,10 @@ class SeenIds:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        """Take the file, made when it is first needed; nothing is opened yet."""
+        """Take the file, made when it is first needed; nothing is opened yet.
+
+        Where its folder is not there, as in a dry run of a new job, memory serves instead.
+        """
         self._path = None if path is None else Path(path)
         self._db: sqlite3.Connection | None = None
 
@@ -66,17 +69,17 @@ class SeenIds:
     @property
     def durable(self) -> bool:
         """Whether it outlives the process."""
-        return self._path is not None
+        return self._path is not None and self._path.parent.is_dir()
 
     def close(self) -> None:
         """Close the file; what is in memory alone stays."""
-        if self._db is not None and self._path is not None:
+        if self._db is not None and self.durable:
             self._db.close()
             self._db = None
 
     def _open(self) -> sqlite3.Connection:
         if self._db is None:
-            where = ":memory:" if self._path is None else str(self._path)
+            where = str(self._path) if self.durable else ":memory:"
             # A source is used from one thread at a time, and not always from the same one.
             self._db = sqlite3.connect(where, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode = WAL")

@@ -23,6 +23,9 @@ from urllib.parse import quote
 from typing_extensions import override
 
 from mailarchive import _web
+from mailarchive._graph.errors import Damaged, Kind, Refused, damaged, explained
+from mailarchive._graph.limits import GraphLimits
+from mailarchive._graph.wire import Place, Wire
 from mailarchive._model import (
     Address,
     CoverageGap,
@@ -33,14 +36,11 @@ from mailarchive.abc import Source
 from mailarchive.auth import CHINA, GLOBAL, Cloud
 from mailarchive.errors import ConfigurationError, MailboxNotFound, SourceError
 from mailarchive.sources._folder_choice import FolderChoice, missing
-from mailarchive.sources._graph_errors import Damaged, Kind, Refused, damaged, explained
 from mailarchive.sources._graph_fetch import Fetching
 from mailarchive.sources._graph_folders import folders as list_folders
-from mailarchive.sources._graph_limits import GraphLimits
 from mailarchive.sources._graph_remove import TRASH, Removing
 from mailarchive.sources._graph_scan import Notes, Scanning
 from mailarchive.sources._graph_seen import SeenIds
-from mailarchive.sources._graph_wire import Place, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -80,6 +80,7 @@ class GraphSource(Source):
         mailbox: str,
         tokens: TokenProvider,
         *,
+        address: Address | None = None,
         cloud: Cloud = GLOBAL,
         folders: FolderChoice | None = None,
         hidden: bool = False,
@@ -96,6 +97,7 @@ class GraphSource(Source):
     ) -> None:
         """Take everything that says which mailbox; nothing is connected yet.
 
+        `address` is the mailbox's own where `mailbox` is an object id.
         `hidden` folders, and `recoverable` items (what users deleted and can still
         recover), are read where that is asked for.  A message that is removed is moved to
         the folder `remove_to`, a well-known name or an id; `None` deletes it softly.  A
@@ -103,7 +105,8 @@ class GraphSource(Source):
         `reconcile_after` has passed.  Raises `ConfigurationError`.
         """
         self.name: str = name or _default_name(cloud, _mailbox(mailbox))
-        self.mailbox: Address | None = Address.parse(mailbox) if "@" in mailbox else None
+        own = Address.parse(mailbox) if "@" in mailbox else None
+        self.mailbox: Address | None = address or own
         self.capabilities: SourceCapabilities = SourceCapabilities(Fidelity.RENDERED, removes=True)
         self._whose, self._user = mailbox, quote(mailbox, safe="@")
         self._choice, self._hidden = folders or FolderChoice(), hidden

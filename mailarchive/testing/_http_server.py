@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import http.server
-import ipaddress
 import socket
 import ssl
 import tempfile
 import threading
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from attrs import field, frozen
 from typing_extensions import override
+
+from mailarchive.testing.certificates import self_signed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -162,41 +162,7 @@ def _handler(server: HttpServer) -> type[http.server.BaseHTTPRequestHandler]:
     return Handler
 
 
-def certificate(folder: Path, names: tuple[str, ...] = (HOST,)) -> Path:
-    """Write a key and a certificate for these addresses that signed itself: one PEM file."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mailarchive test")])
-    now = datetime.now(UTC)
-    addresses = [x509.IPAddress(ipaddress.ip_address(each)) for each in names]
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=2))
-        .add_extension(x509.SubjectAlternativeName(addresses), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    secret = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    file = folder / "both.pem"
-    file.write_bytes(secret + made.public_bytes(serialization.Encoding.PEM))
-    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    return file
-
-
 def _tls(folder: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate(folder))
+    context.load_cert_chain(*self_signed(folder, [f"IP:{HOST}"]))
     return context

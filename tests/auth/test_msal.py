@@ -22,7 +22,7 @@ from mailarchive.errors import (
     Throttled,
     Unsupported,
 )
-from mailarchive.testing._http_server import certificate
+from mailarchive.testing.certificates import self_signed
 from mailarchive.testing.entra_server import EntraServer, Refusal
 
 if TYPE_CHECKING:
@@ -105,7 +105,8 @@ def test_a_certificate_that_cannot_be_used_is_told(login: EntraServer, pem: str)
 
 def test_a_key_with_a_wrong_passphrase_is_told(login: EntraServer, tmp_path: Path) -> None:
     """And neither the key nor the passphrase is in the error."""
-    pem = certificate(tmp_path).read_text()
+    names = self_signed(tmp_path, ["DNS:archive.example"])
+    pem = "".join(file.read_text() for file in names)
     with pytest.raises(AuthenticationFailed, match="passphrase") as caught:
         tokens(login, Certificate(pem, "hunter2"))(SCOPE)
 

@@ -7,21 +7,14 @@ import re
 import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from attrs import frozen
 from typing_extensions import override
 from urllib3.exceptions import HTTPError, SSLError
 
 from mailarchive import _web
-from mailarchive._rfc5322 import Block, Names
-from mailarchive.auth import token_for
-from mailarchive.errors import (
-    ConfigurationError,
-    SourceError,
-    SourceUnavailable,
-)
-from mailarchive.sources._graph_errors import (
+from mailarchive._graph.errors import (
     RUN_AGAIN,
     Damaged,
     Kind,
@@ -30,6 +23,13 @@ from mailarchive.sources._graph_errors import (
     explained,
     refusal,
 )
+from mailarchive._rfc5322 import Block, Names
+from mailarchive.auth import token_for
+from mailarchive.errors import (
+    ConfigurationError,
+    SourceError,
+    SourceUnavailable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,14 +37,15 @@ if TYPE_CHECKING:
 
     from urllib3 import BaseHTTPResponse
 
+    from mailarchive._graph.limits import GraphLimits
     from mailarchive.auth import Cloud, TokenProvider
-    from mailarchive.sources._graph_limits import GraphLimits
 
 _T = TypeVar("_T")
 
 IMMUTABLE: Final = 'IdType="ImmutableId"'
 """Without it an id changes when its message is moved; so no request goes without it."""
 
+_ID: Final = re.compile(r"[A-Za-z0-9+/=_-]{1,1024}\Z")
 VERSION: Final = "/v1.0/"
 _AGENT: Final = "mailarchive (Graph)"
 _MARKER: Final = b"=== Truncated Data ==="
@@ -308,3 +309,26 @@ def _looks_cut(raw: bytes) -> bool:
     """
     found = _BOUNDARY.search(Block(raw, _TYPE).value(b"content-type"))
     return found is not None and b"--" + found[1].rstrip() + b"--" not in raw
+
+
+def is_id(text: object) -> bool:
+    """Whether a text can be an id of Graph's; nothing else is ever put into a path."""
+    return isinstance(text, str) and _ID.match(text) is not None
+
+
+def escaped(id_: str) -> str:
+    """Return an id as a part of a path."""
+    return quote(id_, safe="")
+
+
+def items(wire: Wire, told: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the items of a listing; raises `SourceError` where that is none."""
+    found = told.get("value")
+    if not isinstance(found, list) or not all(
+        isinstance(each, dict) and is_id(each.get("id")) for each in found
+    ):
+        raise SourceError(
+            f"{wire.place}: Graph lists something else than items",
+            suggestions=["check what stands between here and Graph, such as a proxy"],
+        )
+    return found

@@ -1,0 +1,69 @@
+"""`mailarchive run` for an organisation: its mailboxes one after the other, each reported."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from mailarchive._cli._text import columns, counted, safe
+from mailarchive.archiver import RunReport
+from mailarchive.errors import AuthenticationFailed, SourceError, SourceUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mailarchive._cli._graph import Organisation
+    from mailarchive._cli.config import Job
+    from mailarchive.archiver import Archiver
+    from mailarchive.users.mailboxes import Mailbox, Plan
+    from mailarchive.vault import Vault
+
+UNREACHABLE_AT_MOST = 3
+"""So many mailboxes in a row that cannot be reached: it is the server that is away."""
+
+
+def each_mailbox(
+    job: Job,
+    organisation: Organisation,
+    vault: Vault,
+    follow: Callable[[Archiver], RunReport],
+    settings: dict[str, Any],
+) -> list[RunReport]:
+    """Archive what is new of each mailbox; one that fails is told, and the others go on."""
+    made = organisation.plan()
+    reports: list[RunReport] = []
+    unreachable = 0
+    for mailbox in made.taken:
+        print(f"{_named(mailbox)}:")
+        source = organisation.source(mailbox)
+        try:
+            reports.append(follow(job.archiver(vault, source, **settings)))
+        except AuthenticationFailed:
+            raise  # the login is the same for all of them
+        except SourceError as error:
+            unreachable = unreachable + 1 if isinstance(error, SourceUnavailable) else 0
+            if unreachable >= UNREACHABLE_AT_MOST:
+                raise
+            words = "; ".join([str(error), *error.suggestions])
+            print(f"  not archived: {safe(words)}", file=sys.stderr)
+            reports.append(RunReport(source.name))
+        else:
+            unreachable = 0
+    print(summed_up(made, reports))
+    return reports
+
+
+def summed_up(made: Plan, reports: list[RunReport]) -> str:
+    """Return what became of the organisation's mailboxes, those left out with the reason."""
+    good = sum(report.ok for report in reports)
+    lines = [f"{counted(len(made.taken), 'mailbox').replace('boxs', 'boxes')}, {good} in full"]
+    stored = sum(report.stored for report in reports)
+    lines.append(f"{counted(stored, 'message')} newly archived")
+    if made.excluded:
+        lines.append(f"{len(made.excluded)} left out:")
+        lines.append(columns((_named(each.mailbox), each.why) for each in made.excluded))
+    return "\n".join(lines)
+
+
+def _named(mailbox: Mailbox) -> str:
+    return safe(mailbox.key if mailbox.address is None else mailbox.address.spec)

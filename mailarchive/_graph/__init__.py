@@ -1,0 +1,1 @@
+"""Microsoft Graph as it is spoken: for the mailboxes, and for the directory of their users."""

@@ -1,0 +1,166 @@
+"""The mailboxes of an organisation: which there are, and which of them are archived.
+
+A directory says what each account is; a choice says what to take; `plan` puts the two
+together and touches nothing.  What is left out is in the plan with its reason: that an
+organisation has rooms, guests and people who left is no error::
+
+    directory = GraphDirectory(tokens)
+    made = plan(directory.mailboxes(), MailboxChoice())
+    sources = [GraphSource(each.key, tokens) for each in made.taken]
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+from mailarchive._model import Address
+from mailarchive.errors import ConfigurationError, MailboxNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["Excluded", "Mailbox", "MailboxChoice", "MailboxKind", "Plan", "plan"]
+
+
+class MailboxKind(StrEnum):
+    """What an account is, as far as the directory tells."""
+
+    USER = "user"
+    """A person with a mailbox."""
+    SHARED = "shared"
+    """A mailbox of several people, which nobody logs in to."""
+    ROOM = "room"
+    EQUIPMENT = "equipment"
+    DISABLED = "disabled"
+    """An account that nobody can log in to; the mailbox of somebody who left, or unknown."""
+    UNLICENSED = "unlicensed"
+    """An account without a mailbox here: no licence, or it is on premises."""
+    GUEST = "guest"
+    """Somebody of another organisation, whose mail is there."""
+
+
+TAKEN = frozenset({MailboxKind.USER, MailboxKind.SHARED, MailboxKind.ROOM, MailboxKind.EQUIPMENT})
+"""The kinds that are archived unless a choice says otherwise."""
+
+
+@frozen
+class Mailbox:
+    """An account of the directory; `key` names it to the server for good."""
+
+    key: str
+    address: Address | None
+    kind: MailboxKind
+    aliases: tuple[Address, ...] = field(default=(), repr=lambda them: f"<{len(them)}>")
+
+    @property
+    def addresses(self) -> frozenset[Address]:
+        """Every address that is this mailbox's."""
+        return frozenset(self.aliases) | ({self.address} if self.address else set())
+
+
+def _texts(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(names)
+
+
+def _kinds(kinds: Iterable[MailboxKind]) -> frozenset[MailboxKind]:
+    return frozenset(kinds)
+
+
+@frozen
+class MailboxChoice:
+    """Which mailboxes are taken: all of the usual kinds, or less, or more.
+
+    Patterns are addresses, of any letters and with `*` for any text; an alias counts like
+    the primary address.  What `only` names without a `*` is taken whatever kind it is of,
+    unless it can have no mailbox.
+    """
+
+    only: tuple[str, ...] | None = field(default=None, repr=lambda it: f"<{len(it or ())}>")
+    without: tuple[str, ...] = field(
+        default=(), converter=_texts, repr=lambda them: f"<{len(them)}>"
+    )
+    kinds: frozenset[MailboxKind] = field(default=TAKEN, converter=_kinds)
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse a choice of nothing, which is nearly always a mistake."""
+        if self.only == () or not self.kinds:
+            raise ConfigurationError(
+                "a choice of mailboxes that takes none",
+                suggestions=["name the mailboxes, or choose all of them"],
+            )
+
+
+@frozen
+class Excluded:
+    """A mailbox that is not archived, and why."""
+
+    mailbox: Mailbox
+    why: str
+
+
+@frozen
+class Plan:
+    """What is archived, in a stable order, and what is not; together everything there is."""
+
+    taken: tuple[Mailbox, ...]
+    excluded: tuple[Excluded, ...]
+
+
+def plan(mailboxes: Iterable[Mailbox], choice: MailboxChoice) -> Plan:
+    """Return what becomes of each mailbox; raises `MailboxNotFound`.
+
+    A name without a `*` that no mailbox has is an error: it would be archived by nobody.
+    """
+    every = sorted(mailboxes, key=lambda each: (each.address is None, _sorted_by(each)))
+    for name in choice.only or ():
+        if "*" not in name and not any(_fits(each, name) for each in every):
+            raise MailboxNotFound(
+                "a mailbox that was asked for by name is not in the directory",
+                suggestions=["check the addresses of the chosen mailboxes for misspellings"],
+            )
+    taken: list[Mailbox] = []
+    excluded: list[Excluded] = []
+    for each in every:
+        why = _why_not(each, choice)
+        if why is None:
+            taken.append(each)
+        else:
+            excluded.append(Excluded(each, why))
+    return Plan(tuple(taken), tuple(excluded))
+
+
+def _why_not(mailbox: Mailbox, choice: MailboxChoice) -> str | None:
+    """Return why a mailbox is not taken, or `None` where it is."""
+    if mailbox.kind in _WITHOUT_MAIL:
+        return _WITHOUT_MAIL[mailbox.kind]
+    if any(_fits(mailbox, name) for name in choice.without):
+        return "left out by name"
+    if choice.only is not None:
+        named = [name for name in choice.only if _fits(mailbox, name)]
+        if not named:
+            return "not asked for"
+        if any("*" not in name for name in named):
+            return None
+    return None if mailbox.kind in choice.kinds else f"{mailbox.kind}: not asked for"
+
+
+_WITHOUT_MAIL = {
+    MailboxKind.UNLICENSED: "no mailbox here: no licence, or it is on premises",
+    MailboxKind.GUEST: "a guest, whose mailbox is elsewhere",
+}
+
+
+def _fits(mailbox: Mailbox, pattern: str) -> bool:
+    wanted = Address.parse(pattern).normal
+    return any(
+        each.normal == wanted or fnmatchcase(each.normal, pattern.lower())
+        for each in mailbox.addresses
+    )
+
+
+def _sorted_by(mailbox: Mailbox) -> str:
+    return mailbox.key if mailbox.address is None else mailbox.address.normal

@@ -1,0 +1,100 @@
+"""Which mailboxes of an organisation are archived; everything else is said with its reason."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailarchive import Address
+from mailarchive.errors import ConfigurationError, MailboxNotFound
+from mailarchive.users.mailboxes import Mailbox, MailboxChoice, MailboxKind, plan
+
+
+def mailbox(name: str, kind: MailboxKind = MailboxKind.USER, *aliases: str) -> Mailbox:
+    """A mailbox at Contoso."""
+    more = tuple(Address(f"{each}@contoso.example") for each in aliases)
+    return Mailbox(f"id-{name}", Address(f"{name}@contoso.example"), kind, more)
+
+
+ANN, BOB = mailbox("ann", MailboxKind.USER, "a.n"), mailbox("bob")
+SHARED, ROOM = mailbox("info", MailboxKind.SHARED), mailbox("room", MailboxKind.ROOM)
+GONE, GUEST = mailbox("gone", MailboxKind.DISABLED), mailbox("guest", MailboxKind.GUEST)
+NONE = mailbox("none", MailboxKind.UNLICENSED)
+EVERY = [ROOM, GONE, GUEST, NONE, SHARED, BOB, ANN]
+
+
+def test_all_mailboxes_are_taken_and_the_rest_is_said() -> None:
+    """Guests, people who left and accounts without a mailbox are no errors."""
+    made = plan(EVERY, MailboxChoice())
+
+    assert made.taken == (ANN, BOB, SHARED, ROOM)
+    assert {each.mailbox for each in made.excluded} == {GONE, GUEST, NONE}
+    assert all(each.why for each in made.excluded)
+
+
+def test_only_some_are_taken() -> None:
+    """By address or alias, in any letters, or by a pattern."""
+    assert plan(EVERY, MailboxChoice(("A.N@Contoso.example",))).taken == (ANN,)
+    assert plan(EVERY, MailboxChoice(("*@contoso.example",))).taken == (ANN, BOB, SHARED, ROOM)
+    assert plan(EVERY, MailboxChoice(("b*",))).taken == (BOB,)
+
+
+def test_who_is_named_is_taken_whatever_the_account_is() -> None:
+    """As the mailbox of somebody who left; but not where there is no mailbox."""
+    assert plan(EVERY, MailboxChoice(("gone@contoso.example",))).taken == (GONE,)
+    assert plan(EVERY, MailboxChoice(("guest@contoso.example",))).taken == ()
+
+
+def test_some_are_left_out() -> None:
+    """By name, also where something else takes them."""
+    made = plan(EVERY, MailboxChoice(without=["bob@*"], kinds=[MailboxKind.USER]))
+
+    assert made.taken == (ANN,)
+    reasons = {each.mailbox: each.why for each in made.excluded}
+    assert reasons[BOB] == "left out by name"
+    assert reasons[ROOM] == "room: not asked for"
+
+
+def test_a_name_that_nobody_has_is_an_error() -> None:
+    """A misspelt mailbox would be archived by nobody, for years; and it is not shown."""
+    with pytest.raises(MailboxNotFound) as caught:
+        plan(EVERY, MailboxChoice(("anm@contoso.example",)))
+
+    assert "anm" not in str(caught.value)
+
+
+@pytest.mark.parametrize("given", [{"only": ()}, {"kinds": ()}])
+def test_a_choice_of_nothing_is_refused(given: dict[str, tuple[()]]) -> None:
+    """It is nearly always a mistake."""
+    with pytest.raises(ConfigurationError):
+        MailboxChoice(**given)
+
+
+@given(
+    st.lists(st.sampled_from(EVERY), unique=True),
+    st.sampled_from([None, ("*",), ("a*", "room@*")]),
+    st.sampled_from([(), ("b*",), ("*",)]),
+    st.sets(st.sampled_from(list(MailboxKind)), min_size=1),
+)
+def test_each_mailbox_is_either_taken_or_said(
+    mailboxes: list[Mailbox],
+    only: tuple[str, ...] | None,
+    without: tuple[str, ...],
+    kinds: set[MailboxKind],
+) -> None:
+    """None is forgotten, none is in both, and the order of the directory does not matter."""
+    choice = MailboxChoice(only, without, kinds)
+    made = plan(mailboxes, choice)
+    excluded = [each.mailbox for each in made.excluded]
+
+    assert sorted([*made.taken, *excluded], key=id) == sorted(mailboxes, key=id)
+    assert made == plan(reversed(mailboxes), choice)
+
+
+def test_a_choice_shows_no_address() -> None:
+    """Its repr may end up in a log."""
+    choice = MailboxChoice(("ann@contoso.example",), ["bob@contoso.example"])
+
+    assert "contoso" not in repr(choice)
+    assert "contoso" not in repr(plan(EVERY, MailboxChoice()))
