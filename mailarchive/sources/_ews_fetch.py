@@ -90,11 +90,12 @@ class Fetching:
     def _ask(self, chunk: list[MessageRef]) -> Iterator[Node]:
         """Yield the response message of each item, in the order of the items."""
         body = get_mime(ref.key for ref in chunk)
+        asked = {ref.key for ref in chunk}
         for position, reply in enumerate(self._line.stream(body, _FETCHING)):
             if position == len(chunk):
                 raise broken(self._line.place, "the answer has more parts than were asked for")
             self._passing(reply)
-            if not _is_of(reply, chunk[position]):
+            if not _is_of(reply, chunk[position], asked):
                 raise broken(self._line.place, "the answer is about another item")
             yield reply
 
@@ -213,11 +214,17 @@ def _item_in(reply: Node) -> Node | None:
     return items.children[0] if items is not None and items.children else None
 
 
-def _is_of(reply: Node, ref: MessageRef) -> bool:
-    """Return whether a response message is of the item, as far as it says of which."""
+def _is_of(reply: Node, ref: MessageRef, asked: set[str]) -> bool:
+    """Return whether a response message is of the item, as far as it says of which.
+
+    A server may write an id in another way than it listed it; then the change key tells.
+    """
     item = _item_in(reply)
     id_ = None if item is None else item.find("ItemId")
-    return id_ is None or id_.attributes.get("Id") == ref.key
+    if id_ is None or id_.attributes.get("Id") == ref.key:
+        return True
+    told = id_.attributes.get("ChangeKey")
+    return id_.attributes.get("Id") not in asked and told is not None and told == ref.revision
 
 
 def _received_at(item: Node) -> datetime | None:

@@ -35,18 +35,24 @@ class Access(StrEnum):
     application's own permission)."""
 
 
-def check_identity(line: Line, access: Access, mailbox: str, *, is_app: bool) -> None:
-    """Raise `MailboxNotFound`, or another of our errors, unless it is the right mailbox."""
+def check_identity(line: Line, access: Access, mailbox: str, login: str | None) -> None:
+    """Raise `MailboxNotFound`, or another of our errors, unless it is the right mailbox.
+
+    `login` is whom the login is of, `None` for an application: it has no mailbox.
+    """
+    is_own = login is not None and login.casefold() == mailbox.casefold()
     named, own = _tops(line, [Target(distinguished=_TOP, mailbox=mailbox), Target(None, _TOP)])
     if named is None:
         raise other_mailbox(line.place, "the server does not say which one it opened")
+    if is_own:
+        return
     if access is Access.DELEGATE:
         if named == own:
             raise other_mailbox(line.place, "the server opens the login's own")
         return
     if own is not None and named != own:
         raise other_mailbox(line.place, "the login's own is another one")
-    if access is Access.IMPERSONATION and not is_app and named == _of_the_login(line):
+    if access is Access.IMPERSONATION and login is not None and named == _of_the_login(line):
         raise other_mailbox(line.place, "the server takes no notice of the impersonation")
 
 

@@ -142,7 +142,7 @@ class EwsSource(Source):
         self._limits = limits or EwsLimits()
         place = Place(self.name, host)
         tokens = _tokens(auth)
-        self._is_app = tokens is not None
+        self._login = _login(auth, tokens)
         self._pool = Pool(
             Endpoint(
                 place=place,
@@ -168,7 +168,7 @@ class EwsSource(Source):
 
     @override
     def _open(self) -> None:
-        check_identity(self._line, self._access, self._whose, is_app=self._is_app)
+        check_identity(self._line, self._access, self._whose, self._login)
 
     @override
     def _close(self) -> None:
@@ -262,6 +262,13 @@ def _disposal(disposal: Disposal | str) -> Disposal:
             "disposal is none of " + ", ".join(Disposal),
             suggestions=["leave it out: removed items then go to Deleted Items"],
         ) from None
+
+
+def _login(auth: EwsAuth, tokens: TokenProvider | None) -> str | None:
+    """Return whom the login is of; `None` for an application, which has no mailbox."""
+    if isinstance(auth, Password | OAuth):
+        return auth.username
+    return None if tokens is not None else ""
 
 
 def _tokens(auth: EwsAuth) -> TokenProvider | None:
