@@ -224,8 +224,8 @@ class Sealing:
 
     def anchor(self, checkpoint: LogCheckpoint, anchor: Anchor) -> Anchored:
         """Hand a checkpoint to an anchor that does not have it yet; never raises for it."""
-        name = anchor.name
-        if not _ANCHOR.match(name):
+        name: object = anchor.name
+        if not isinstance(name, str) or not _ANCHOR.match(name):
             return Anchored(repr(name), "its name is not made of small letters, digits, - and .")
         path = _log.evidence(checkpoint.size, name)
         if self._log.read(path) is not None:
