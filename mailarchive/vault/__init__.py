@@ -10,6 +10,7 @@ from mailarchive.vault._audit import AuditedEntry, Auditor, AuditReading
 from mailarchive.vault._keeper import Erasure, Keeper, Status
 from mailarchive.vault._keeping import Hold, Retention, Selection
 from mailarchive.vault._record import PRIVATE_HEADERS
+from mailarchive.vault._repair import PackRepair, RepairPlan, Unrepairable
 from mailarchive.vault._seal import Anchored, Seal
 from mailarchive.vault._vault import Vault
 from mailarchive.vault._verify import Finding, Level, VerifyReport
@@ -33,11 +34,14 @@ __all__ = [
     "Keeper",
     "Level",
     "LogCheckpoint",
+    "PackRepair",
+    "RepairPlan",
     "Retention",
     "Seal",
     "Selection",
     "Signer",
     "Status",
+    "Unrepairable",
     "Vault",
     "VerifierKey",
     "VerifyReport",

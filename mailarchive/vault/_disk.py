@@ -116,6 +116,14 @@ class Disk:
         self.fuse("rename")
         os.rename(old, new, src_dir_fd=within, dst_dir_fd=within)
 
+    def link(self, name: str, within: int, other: str, folder: int) -> None:
+        """Give a file a second name in another folder; one that is there will do."""
+        self.fuse("link")
+        try:
+            os.link(name, other, src_dir_fd=within, dst_dir_fd=folder, follow_symlinks=False)
+        except FileExistsError:
+            return
+
     def remove(self, name: str, within: int) -> None:
         """Remove a file that can be made again."""
         self.fuse("remove")

@@ -13,7 +13,7 @@ import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from mailarchive._model import Digest
 from mailarchive.vault import _disk, _tar, _zstd
@@ -222,10 +222,14 @@ class Packs:
     @contextmanager
     def open(self, name: str, upto: int | None = None) -> Iterator[Pack]:
         """Open a pack, of which the first `upto` bytes count; raises `Damage`."""
-        handle = self._open(name)
+        with self.reading(name, self._open(name)) as pack:
+            yield pack if upto is None else evolve(pack, size=min(pack.size, upto))
+
+    @contextmanager
+    def reading(self, name: str, handle: int) -> Iterator[Pack]:
+        """Read a file that is open as the pack of this name; closes it in the end."""
         try:
-            size = os.fstat(handle).st_size
-            yield Pack(self.vault, name, handle, size if upto is None else min(size, upto))
+            yield Pack(self.vault, name, handle, os.fstat(handle).st_size)
         finally:
             os.close(handle)
 

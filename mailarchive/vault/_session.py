@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve, frozen
 
 from mailarchive.errors import SinkCorrupt, SinkError
+from mailarchive.vault import _repair
 from mailarchive.vault._disk import Disk
 from mailarchive.vault._erasing import confirm, overwrite, pending, reclaimed
 from mailarchive.vault._errors import read_only
@@ -20,6 +21,7 @@ from mailarchive.vault._place import Place
 from mailarchive.vault._prove import Proving
 from mailarchive.vault._reading import Reading
 from mailarchive.vault._recovery import Recovery, apply, survey, that_count
+from mailarchive.vault._repair import Copy, Restoring, has_intent
 from mailarchive.vault._seal import Sealing
 from mailarchive.vault._verify import Level, Verification
 from mailarchive.vault._verify_log import LogCheck
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from mailarchive.vault._manifest import Fact
     from mailarchive.vault._note import LogCheckpoint, VerifierKey
     from mailarchive.vault._packing import Prepared
+    from mailarchive.vault._repair import RepairPlan
     from mailarchive.vault._seal import Seal
     from mailarchive.vault._verify import Looking, VerifyReport
     from mailarchive.vault._writer import Packed
@@ -66,6 +69,7 @@ class Session:
         """Open the vault, and take in what a crash left behind; raises `SinkError`, `OSError`."""
         self._disk = disk
         self._read_only = settings.read_only
+        self._clock = settings.clock
         with ExitStack() as stack:
             self.place = Place(
                 settings.path, disk, create=settings.create, read_only=settings.read_only
@@ -106,11 +110,14 @@ class Session:
             return Index.open(self.place.index, self.place.identity.id, self._disk)
 
     def _catch_up(self) -> None:
+        broke_off = has_intent(self.place)
         with self.place.writing():
-            if self.index.usable():
+            if self.index.usable() and not broke_off:
                 self._recovery.adopt(look_around=True)
             else:
                 self._recovery.rebuild()
+        if broke_off:
+            self._record_repair()
 
     def _readable_index(self) -> Index:
         """The index as it is, or one for this process where it is missing or of no use."""
@@ -208,6 +215,39 @@ class Session:
         if log is not None:
             with log, log.sealing():
                 self._sealing(log).remake()
+
+    def plan_repair(self, replica: Session) -> RepairPlan:
+        """Return what of the packs can be restored from another copy of the vault."""
+        return _repair.plan(self._copy(), replica._copy())
+
+    def repair(self, plan: RepairPlan, replica: Session, actor: str, reason: str) -> None:
+        """Restore what a plan says, and make a fact of each pack."""
+        self.refuse_read_only()
+        restoring = Restoring(self.place, self._copy(), replica._copy(), self._disk)
+        with self.place.writing():
+            self._recovery.adopt(look_around=True)
+            with self.index.transaction():
+                for each in plan.packs:
+                    self.index.seal(each.pack)  # nobody goes on with what is to be replaced
+            restoring.intend(_repair.facts(plan, actor, reason, self._clock()))
+            for each in plan.packs:
+                restoring.restore(each)
+            self._recovery.rebuild()
+        self._record_repair()
+
+    def _record_repair(self) -> None:
+        """Make facts of what a repair has done, also of one that broke off."""
+        restoring = Restoring(self.place, self._copy(), None, self._disk)
+        lines = self.index.lines("t.kind = ?", (_repair.REPAIR,), table="fact")
+        known = [self.reading.fact(line) for line in lines]
+        with self.place.writing():
+            done = tuple(fact for fact in restoring.done() if fact not in known)
+            if done:
+                self._writer.append(Draft(contents=done))
+            restoring.forget()
+
+    def _copy(self) -> Copy:
+        return Copy(self.packs, self.index)
 
     def _sealing(self, log: LogFolder) -> Sealing:
         return Sealing(self.packs, self.index, log, self.place.identity.origin)

@@ -25,7 +25,7 @@ from typing_extensions import override
 from mailarchive._durable import no_fuse
 from mailarchive._model import Durability, Receipt, Rejected, SinkCapabilities, Stored
 from mailarchive.abc import Sink
-from mailarchive.errors import ConfigurationError, SinkCorrupt, SinkError
+from mailarchive.errors import ConfigurationError, SinkCorrupt, SinkError, Unsupported
 from mailarchive.vault import _zstd
 from mailarchive.vault._audit import Auditor, reading_fact
 from mailarchive.vault._disk import Disk
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from mailarchive.abc import UserMap
     from mailarchive.vault._index import Found
     from mailarchive.vault._note import LogCheckpoint, VerifierKey
+    from mailarchive.vault._repair import RepairPlan
     from mailarchive.vault._seal import Seal
     from mailarchive.vault.anchors import Anchor
     from mailarchive.vault.proofs import ConsistencyProof
@@ -323,6 +324,31 @@ class Vault(Sink):
         `SinkCorrupt` and `SinkError`.
         """
         return self._opened().proving.consistency(old, new)
+
+    def plan_repair(self, replica: Vault) -> RepairPlan:
+        """Return what of the packs is damaged and can be restored from another copy.
+
+        `replica` is an open vault: a copy of this one, or another one that holds the same
+        messages.  Reads every stored byte, and writes nothing.  Raises `SinkError`.
+        """
+        with os_errors("planning a repair"):
+            return self._opened().plan_repair(replica._opened())
+
+    def repair(self, plan: RepairPlan, replica: Vault, *, actor: str, reason: str) -> None:
+        """Restore packs as the plan says, from the replica that it was made with.
+
+        Each is put on record first, with who and why.  Restored packs are new files; a
+        damaged one is kept beside, and nothing of it is lost.  Raises `Unsupported` where
+        actor or reason is empty, `SinkNotWritable`, and `SinkError` where something has
+        changed since the plan was made: then plan again.
+        """
+        if not actor.strip() or not reason.strip():
+            raise Unsupported(
+                "a repair needs a name and a reason",
+                suggestions=["say who repairs, and why; both are kept in the archive"],
+            )
+        with os_errors("repairing the vault"):
+            self._opened().repair(plan, replica._opened(), actor, reason)
 
     def rebuild(self) -> None:
         """Make the index, and the tiles of the log, anew from the packs alone.

@@ -1,0 +1,412 @@
+"""Putting damaged packs right from another copy of the vault: a plan first, then the work.
+
+A pack is restored to the bytes that it had: every member is one whose digest a manifest
+names, and every manifest one that this vault's index, or its other manifests, name.  The
+restored pack is a new file; the damaged one is kept, under another name, for ever.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+
+from mailarchive._model import Digest
+from mailarchive.errors import SinkError
+from mailarchive.vault import _disk, _tar
+from mailarchive.vault._errors import Damage
+from mailarchive.vault._manifest import Fact
+from mailarchive.vault._recovery import in_order, survey, that_count
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import datetime
+
+    from mailarchive.vault._disk import Disk
+    from mailarchive.vault._index import Index
+    from mailarchive.vault._manifest import Manifest
+    from mailarchive.vault._packs import Pack, Packs
+    from mailarchive.vault._place import Place
+    from mailarchive.vault._recovery import Where
+
+REPAIR = "repair"
+"""A fact: a pack was restored, by whom and why; `damaged` tells what it was before."""
+DAMAGED = "damaged"
+"""The folder of a volume in which damaged packs are kept."""
+
+_INTENT = "repair.json"
+_LARGEST_INTENT = 64 << 20
+_PIECE = 1 << 20
+
+
+@frozen
+class Member:
+    """A member of a pack that must be brought: where its header stands, and what it is.
+
+    `raw` is the digest of what it unpacks to, or `None` for a manifest.
+    """
+
+    offset: int
+    name: str
+    size: int
+    raw: Digest | None
+
+    @property
+    def end(self) -> int:
+        """Where the next member begins."""
+        return self.offset + _tar.member_size(self.size)
+
+
+@frozen
+class PackRepair:
+    """One pack to restore: to `size` bytes, with `members` from the replica.
+
+    `damaged` is the SHA-256 of the file as it is, as far as it can be read, and `None`
+    where it is missing.
+    """
+
+    pack: str
+    size: int
+    damaged: Digest | None
+    members: tuple[Member, ...] = field(repr=lambda them: f"<{len(them)}>")
+
+
+@frozen
+class Unrepairable:
+    """Something that is damaged, and that the replica does not have either."""
+
+    pack: str
+    offset: int
+    words: str
+
+
+@frozen
+class RepairPlan:
+    """What a repair would restore, and what it could not; nothing is done yet.
+
+    Its text form says it to a person.
+    """
+
+    packs: tuple[PackRepair, ...] = ()
+    unrepairable: tuple[Unrepairable, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to restore."""
+        return bool(self.packs)
+
+    def lines(self) -> Iterator[str]:
+        """Yield the plan in words, a line each."""
+        for each in self.packs:
+            what = "is missing" if each.damaged is None else "is damaged"
+            count = len(each.members)
+            yield f"pack {each.pack} {what}: restore {count} members of it from the replica"
+        for lost in self.unrepairable:
+            yield f"pack {lost.pack} at byte {lost.offset}: {lost.words}"
+        if not self.packs and not self.unrepairable:
+            yield "nothing to repair"
+
+
+@frozen
+class Copy:
+    """A copy of a vault: its packs, and the index of what is in them."""
+
+    packs: Packs
+    index: Index
+
+
+def plan(ours: Copy, replica: Copy) -> RepairPlan:
+    """Return what can be restored of our packs; raises `SinkError`, `OSError`."""
+    return _Planning(ours, replica).run()
+
+
+class _Planning:
+    """Which bytes every pack must have, and which of them we lack."""
+
+    def __init__(self, ours: Copy, replica: Copy) -> None:
+        self._ours = ours
+        self._replica = replica
+        self._lost: list[Unrepairable] = []
+
+    def run(self) -> RepairPlan:
+        batches: dict[str, list[tuple[Where, Copy]]] = {}
+        for where, copy in self._batches():
+            batches.setdefault(where.pack, []).append((where, copy))
+        found = [self._pack(name, batches[name]) for name in sorted(batches)]
+        return RepairPlan(tuple(each for each in found if each is not None), tuple(self._lost))
+
+    def _batches(self) -> Iterator[tuple[Where, Copy]]:
+        """Our batches, and those of the replica that are missing among them."""
+        ours, theirs = _scan(self._ours.packs), _scan(self._replica.packs)
+        known = {where.digest: where.sequence for where in ours}
+        rows = self._ours.index.batches(0)
+        wanted = {where.previous for where in ours} | {row.batch for row in rows}
+        numbers = set(known.values())
+        missing = [each for each in theirs if each.sequence not in numbers]
+        for where in reversed(missing):  # backwards: each that is wanted names the one before
+            if where.digest in wanted:
+                wanted.add(where.previous)
+        for where in missing:  # forwards: what goes on from what we have is ours too
+            from_nothing = not ours and where.previous is None
+            if where.digest in wanted or where.previous in known or from_nothing:
+                known[where.digest] = where.sequence
+        yield from ((where, self._ours) for where in ours)
+        yield from ((where, self._replica) for where in missing if where.digest in known)
+        for row in rows:
+            if row.batch not in known:
+                words = "a batch is damaged, and the replica does not have it"
+                self._lost.append(Unrepairable(row.pack, row.offset, words))
+
+    def _pack(self, name: str, batches: list[tuple[Where, Copy]]) -> PackRepair | None:
+        members: list[Member] = []
+        row = self._ours.index.pack(name)
+        size = 0 if row is None else row.upto
+        for where, copy in sorted(batches, key=lambda each: each[0].offset):
+            with copy.packs.open(name) as pack:
+                manifest = pack.manifest(where.offset)
+            members += self._brought(name, _members(manifest))
+            size = max(size, where.end)
+        if not members:
+            return None
+        return PackRepair(name, size, _digest(self._ours.packs, name), tuple(members))
+
+    def _brought(self, name: str, members: Iterable[Member]) -> Iterator[Member]:
+        """Those of the members that we lack and the replica has."""
+        for member in members:
+            if _has(self._ours.packs, name, member):
+                continue
+            if bring(self._replica, name, member) is None:
+                words = "a message is damaged, and the replica does not have it"
+                self._lost.append(Unrepairable(name, member.offset, words))
+            else:
+                yield member
+
+
+def _scan(packs: Packs) -> list[Where]:
+    """The batches that count, as far as their packs can be read."""
+    tails = []
+    for name in packs.names():
+        try:
+            with packs.open(name) as pack:
+                tails.append(survey(pack))
+        except Damage:
+            continue
+    return in_order(that_count(tails, newest_too=True))
+
+
+def _members(manifest: Manifest) -> Iterator[Member]:
+    for stored in manifest.objects:
+        yield Member(stored.offset, stored.name, stored.stored_size, stored.raw)
+    name = _tar.MANIFEST.format(manifest.digest.hex)
+    yield Member(manifest.offset, name, len(manifest.data), None)
+
+
+def _has(packs: Packs, name: str, member: Member) -> bool:
+    try:
+        with packs.open(name) as pack:
+            pack.check(member.offset, member.name, member.size)
+    except Damage:
+        return False
+    return True
+
+
+def _digest(packs: Packs, name: str) -> Digest | None:
+    if packs.size(name) is None:
+        return None
+    with packs.open(name) as pack:
+        return Digest(_hashed(pack))
+
+
+def _hashed(pack: Pack) -> bytes:
+    found = hashlib.sha256()
+    for _, piece in _pieces(pack):
+        found.update(piece)
+    return found.digest()
+
+
+def _pieces(pack: Pack) -> Iterator[tuple[int, bytes]]:
+    """What can be read of a pack, and where it stands: large pieces, small ones where need be."""
+    for start in range(0, pack.size, _PIECE):
+        end = min(start + _PIECE, pack.size)
+        try:
+            yield start, pack.read(start, end - start)
+        except Damage:
+            for at in range(start, end, _tar.BLOCK):
+                with suppress(Damage):
+                    yield at, pack.read(at, min(_tar.BLOCK, end - at))
+
+
+def bring(replica: Copy, name: str, member: Member) -> bytes | None:
+    """Return a member as the replica has it, by place or by digest; `None` if it has not."""
+    try:
+        with replica.packs.open(name) as pack:
+            return pack.content(member.offset, member.name, member.size)
+    except Damage:
+        pass
+    found = {} if member.raw is None else replica.index.objects([member.raw])
+    for each in found.values():
+        try:
+            with replica.packs.open(each.pack) as pack:
+                return pack.content(each.stored.offset, member.name, member.size)
+        except Damage:
+            continue
+    return None
+
+
+# -- the work -----------------------------------------------------------------------------
+
+
+def facts(plan: RepairPlan, actor: str, reason: str, at: datetime) -> tuple[Fact, ...]:
+    """Return the facts of a repair, one a pack."""
+    return tuple(
+        Fact(
+            REPAIR,
+            {
+                "pack": each.pack,
+                "damaged": None if each.damaged is None else each.damaged.hex,
+                "members": len(each.members),
+                "actor": actor,
+                "reason": reason,
+                "at": at.isoformat(),
+            },
+        )
+        for each in plan.packs
+    )
+
+
+class Restoring:
+    """Restores packs, one after the other; the vault's lock must be held."""
+
+    def __init__(self, place: Place, ours: Copy, replica: Copy | None, disk: Disk) -> None:
+        """Write into the vault at `place` what `replica` has.
+
+        Without a replica only what a repair that broke off has done can be told.
+        """
+        self._place = place
+        self._ours = ours
+        self._replica = replica
+        self._disk = disk
+
+    # What a repair is about to do is durable before it is done.  It becomes a fact of the
+    # archive afterwards: before, its batch could take the number of one that is restored.
+
+    def intend(self, intended: Iterable[Fact]) -> None:
+        """Take down, durably, the facts of what is about to be done."""
+        tree = [each.dump() for each in intended]
+        with self._kept() as folder:
+            beside = f".{_INTENT}.{secrets.token_hex(6)}"
+            handle = self._disk.create(beside, folder)
+            try:
+                self._disk.write(handle, json.dumps(tree).encode("ascii"), 0)
+                self._disk.sync(handle)
+            finally:
+                _disk.close(handle)
+            self._disk.rename(beside, _INTENT, folder)
+            self._disk.sync_folder(folder)
+
+    def done(self) -> tuple[Fact, ...]:
+        """Return the facts of what was intended and has happened since."""
+        found = []
+        for tree in _intended(self._place.volume()):
+            fact = Fact(str(tree.pop("kind")), tree)
+            now = _digest(self._ours.packs, str(tree["pack"]))
+            if now is not None and now.hex != tree["damaged"]:
+                found.append(fact)
+        return tuple(found)
+
+    def forget(self) -> None:
+        """Let go of what was intended: it is a fact, or did not happen."""
+        with self._kept() as folder:
+            self._disk.remove(_INTENT, folder)
+            self._disk.sync_folder(folder)
+
+    @contextmanager
+    def _kept(self) -> Iterator[int]:
+        """The folder for damaged packs, open."""
+        volume = self._place.volume()
+        self._disk.make_folder(DAMAGED, volume)
+        self._disk.sync_folder(volume)
+        folder = _disk.open_folder(DAMAGED, volume)
+        try:
+            yield folder
+        finally:
+            _disk.close(folder)
+
+    def restore(self, each: PackRepair) -> None:
+        """Put a whole pack into the place of a damaged or missing one.
+
+        Raises `SinkError` where something is not any more as the plan says, `OSError`.
+        """
+        packs = self._place.packs()
+        row = self._ours.index.pack(each.pack)
+        if _digest(self._ours.packs, each.pack) != each.damaged or (row and row.upto > each.size):
+            raise SinkError(
+                f"pack {each.pack} is not any more as it was when the repair was planned",
+                suggestions=["plan the repair again"],
+            )
+        beside = f".{each.pack}.{secrets.token_hex(6)}"
+        handle = self._disk.create(beside, packs)
+        try:
+            self._fill(handle, each)
+            self._disk.sync(handle)
+        finally:
+            _disk.close(handle)
+        if each.damaged is not None:
+            self._set_aside(f"{each.pack}.tar", f"{each.pack}-{each.damaged.hex[:16]}.tar")
+        self._disk.rename(beside, f"{each.pack}.tar", packs)
+        self._disk.sync_folder(packs)
+
+    def _fill(self, handle: int, each: PackRepair) -> None:
+        """Write what is left of the pack, then each member in its place, then the end."""
+        if each.damaged is not None:
+            with self._ours.packs.open(each.pack, each.size) as pack:
+                for start, piece in _pieces(pack):
+                    self._disk.write(handle, piece, start)
+        for member in each.members:
+            data = None if self._replica is None else bring(self._replica, each.pack, member)
+            if data is None:
+                raise SinkError(
+                    "the replica does not have any more what it had",
+                    suggestions=["plan the repair again"],
+                )
+            self._disk.write(handle, b"".join(_tar.member(member.name, data)), member.offset)
+        # A whole pack with an end: nobody goes on writing to it, or to what it replaces.
+        self._disk.write(handle, _tar.TRAILER, each.size)
+        with self._ours.packs.reading(each.pack, os.dup(handle)) as pack:
+            for member in each.members:
+                pack.check(member.offset, member.name, member.size)
+
+    def _set_aside(self, name: str, kept: str) -> None:
+        """Keep the damaged file under another name too, before its own goes to another."""
+        with self._kept() as folder:
+            self._disk.link(name, self._place.packs(), kept, folder)
+            self._disk.sync_folder(folder)
+
+
+def has_intent(place: Place) -> bool:
+    """Whether a repair was begun here, and its facts are not in the archive yet."""
+    return bool(_intended(place.volume()))
+
+
+def _intended(volume: int) -> list[dict[str, Any]]:
+    try:
+        folder = _disk.open_folder(DAMAGED, volume)
+    except OSError:
+        return []
+    try:
+        handle = _disk.open_file(_INTENT, folder)
+    except OSError:
+        return []
+    finally:
+        _disk.close(folder)
+    try:
+        tree: list[dict[str, Any]] = json.loads(_disk.read(handle, _LARGEST_INTENT, 0))
+    except ValueError:
+        return []
+    finally:
+        _disk.close(handle)
+    return tree
