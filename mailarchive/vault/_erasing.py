@@ -53,12 +53,16 @@ def reclaimed(gone: Iterable[Gone]) -> Fact:
     return Fact(RECLAIMED, {"objects": places})
 
 
-def pending(index: Index) -> list[Gone]:
-    """Return what is to be overwritten, and as far as anybody knows was not yet."""
+def pending(index: Index, *, reclaimed_too: bool = False) -> list[Gone]:
+    """Return what is to be overwritten, and as far as anybody knows was not yet.
+
+    With `reclaimed_too` what was is among it.
+    """
     rows = index.rows(
         "SELECT p.name, g.offset, g.stored, g.stored_size, b.n, b.digest, b.offset FROM gone g"
         " JOIN batch b ON b.n = g.batch JOIN pack p ON p.n = b.pack"
-        " WHERE NOT g.reclaimed ORDER BY p.name, g.offset"
+        " WHERE NOT g.reclaimed OR ? ORDER BY p.name, g.offset",
+        (reclaimed_too,),
     )
     return [
         Gone(pack, offset, Digest(stored), size, Line(n, Digest(batch), pack, at, 0))

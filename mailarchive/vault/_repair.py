@@ -14,7 +14,7 @@ import secrets
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from mailarchive._model import Digest
 from mailarchive.errors import SinkError
@@ -48,18 +48,15 @@ _PIECE = 1 << 20
 class Member:
     """A member of a pack that must be brought: where its header stands, and what it is.
 
-    `raw` is the digest of what it unpacks to, or `None` for a manifest.
+    `raw` is the digest of what it unpacks to, or `None` for a manifest.  What was `erased`
+    comes back as the zeros that it was overwritten with.
     """
 
     offset: int
     name: str
     size: int
     raw: Digest | None
-
-    @property
-    def end(self) -> int:
-        """Where the next member begins."""
-        return self.offset + _tar.member_size(self.size)
+    erased: bool = False
 
 
 @frozen
@@ -131,6 +128,13 @@ class _Planning:
         self._ours = ours
         self._replica = replica
         self._lost: list[Unrepairable] = []
+        self._gone = {
+            (pack, offset)
+            for pack, offset in ours.index.rows(
+                "SELECT p.name, g.offset FROM gone g JOIN batch b ON b.n = g.batch"
+                " JOIN pack p ON p.n = b.pack"
+            )
+        }
 
     def run(self) -> RepairPlan:
         batches: dict[str, list[tuple[Where, Copy]]] = {}
@@ -176,14 +180,17 @@ class _Planning:
 
     def _brought(self, name: str, members: Iterable[Member]) -> Iterator[Member]:
         """Those of the members that we lack and the replica has."""
-        for member in members:
+        for each in members:
+            member = evolve(each, erased=(name, each.offset) in self._gone)
             if _has(self._ours.packs, name, member):
                 continue
-            if bring(self._replica, name, member) is None:
+            if bring(self._replica, name, member) is not None:
+                yield member
+            elif _is_emptied(self._replica.packs, name, member):
+                yield evolve(member, erased=True)
+            else:
                 words = "a message is damaged, and the replica does not have it"
                 self._lost.append(Unrepairable(name, member.offset, words))
-            else:
-                yield member
 
 
 def _scan(packs: Packs) -> list[Where]:
@@ -208,10 +215,28 @@ def _members(manifest: Manifest) -> Iterator[Member]:
 def _has(packs: Packs, name: str, member: Member) -> bool:
     try:
         with packs.open(name) as pack:
-            pack.check(member.offset, member.name, member.size)
+            _check(pack, member)
     except Damage:
         return False
     return True
+
+
+def _is_emptied(packs: Packs, name: str, member: Member) -> bool:
+    """Whether the member is there with nothing but zeros in it, as one is that was erased."""
+    try:
+        with packs.open(name) as pack:
+            pack.expect(member.offset, member.name, member.size)
+            return not any(pack.read(member.offset + _tar.BLOCK, member.size))
+    except Damage:
+        return False
+
+
+def _check(pack: Pack, member: Member) -> None:
+    """Compare a member with what it must be; of what was erased only the header."""
+    if member.erased:
+        pack.expect(member.offset, member.name, member.size)
+    else:
+        pack.check(member.offset, member.name, member.size)
 
 
 def _digest(packs: Packs, name: str) -> Digest | None:
@@ -242,6 +267,8 @@ def _pieces(pack: Pack) -> Iterator[tuple[int, bytes]]:
 
 def bring(replica: Copy, name: str, member: Member) -> bytes | None:
     """Return a member as the replica has it, by place or by digest; `None` if it has not."""
+    if member.erased:
+        return bytes(member.size)
     try:
         with replica.packs.open(name) as pack:
             return pack.content(member.offset, member.name, member.size)
@@ -378,7 +405,7 @@ class Restoring:
         self._disk.write(handle, _tar.TRAILER, each.size)
         with self._ours.packs.reading(each.pack, os.dup(handle)) as pack:
             for member in each.members:
-                pack.check(member.offset, member.name, member.size)
+                _check(pack, member)
 
     def _set_aside(self, name: str, kept: str) -> None:
         """Keep the damaged file under another name too, before its own goes to another."""

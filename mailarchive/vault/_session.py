@@ -28,7 +28,7 @@ from mailarchive.vault._verify_log import LogCheck
 from mailarchive.vault._writer import Draft, Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -241,10 +241,18 @@ class Session:
         lines = self.index.lines("t.kind = ?", (_repair.REPAIR,), table="fact")
         known = [self.reading.fact(line) for line in lines]
         with self.place.writing():
-            done = tuple(fact for fact in restoring.done() if fact not in known)
+            restored = restoring.done()
+            self._empty({str(fact.body["pack"]) for fact in restored})
+            done = tuple(fact for fact in restored if fact not in known)
             if done:
                 self._writer.append(Draft(contents=done))
             restoring.forget()
+
+    def _empty(self, packs: Collection[str]) -> None:
+        """Overwrite again what was erased: a replica may have brought it back."""
+        gone = [each for each in pending(self.index, reclaimed_too=True) if each.pack in packs]
+        confirm(self.reading, gone)
+        overwrite(self.place, self._disk, gone)
 
     def _copy(self) -> Copy:
         return Copy(self.packs, self.index)

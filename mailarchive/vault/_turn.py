@@ -29,14 +29,24 @@ class Turn:
         self._monotonic = monotonic
         self._deadline = None if budget is None else monotonic() + budget.total_seconds()
         self._begun = False
-        self.resume: str | None = None
+        self._end: tuple[str, int] | None = None
+
+    @property
+    def resume(self) -> str | None:
+        """Where the next turn begins; `None` where there is nothing left."""
+        return None if self._end is None else f"{self._end[0]}:{self._end[1]}"
+
+    def covers(self, pack: str, offset: int) -> bool:
+        """Whether what stands there was within this turn."""
+        place = pack, offset
+        return self._start <= place and (self._end is None or place < self._end)
 
     def takes(self, pack: str, offset: int) -> bool:
         """Whether this turn looks at the stored bytes of the batch that begins there."""
-        if self.resume is not None or (pack, offset) < self._start:
+        if not self.covers(pack, offset):
             return False
         if self._begun and self._deadline is not None and self._monotonic() >= self._deadline:
-            self.resume = f"{pack}:{offset}"
+            self._end = pack, offset
             return False
         self._begun = True
         return True

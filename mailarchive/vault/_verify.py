@@ -380,7 +380,8 @@ class Verification:
         if self._level is Level.QUICK:
             return
         for (pack, offset), reclaimed in gone.items():
-            if reclaimed and (pack, offset) not in self._emptied:
+            seen = self._turn.covers(pack, offset)
+            if reclaimed and seen and (pack, offset) not in self._emptied:
                 words = "bytes are there that were erased: was an old copy put back?"
                 self._find("unerased", pack, offset, words)
 

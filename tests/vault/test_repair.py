@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.vaults import Clock, entries, everything, journaled, mail, to
 
-from mailarchive.errors import SinkError, SinkNotWritable, Unsupported
+from mailarchive.errors import SinkCorrupt, SinkError, SinkNotWritable, Unsupported
 from mailarchive.testing.fuse import Crash, Fuse
 from mailarchive.vault import FileSigner, RepairPlan, Vault, _repair
+from mailarchive.vault._manifest import Manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -337,3 +339,57 @@ def test_a_crash_at_any_step_of_a_repair_loses_nothing(
         _repaired(tmp_path / str(n), whole / "v")
         _check_whole(tmp_path / str(n), whole)
         assert _repairs(tmp_path / str(n)) == 1
+
+
+# -- what was erased ----------------------------------------------------------------------
+
+
+def _erase(folder: Path, n: int) -> bytes:
+    """Erase message `n`, and return what it was."""
+    with Vault(folder) as vault:
+        (found,) = [e for e in vault.auditor("me", "why").entries() if e.raw() == mail(n)]
+        vault.keeper("Ada", "request").erase(found.id)
+    return mail(n)
+
+
+def _all_bytes(folder: Path) -> list[bytes]:
+    """Every message that can be had out of the packs."""
+    found = []
+    with Vault(folder, read_only=True) as vault:
+        packs = vault._opened().packs
+        for name in packs.names():
+            with packs.open(name) as pack:
+                for each in pack.manifests():
+                    assert isinstance(each, Manifest)
+                    for stored in each.objects:
+                        with suppress(SinkCorrupt):
+                            found.append(pack.unpacked(stored))
+    return found
+
+
+@pytest.mark.parametrize("replica", ["older", "newer"])
+@pytest.mark.parametrize(
+    "damage", ["a message", "the first pack", "the first pack, and the index"]
+)
+def test_what_was_erased_stays_so(
+    folder: Path, whole: Path, tmp_path: Path, damage: str, replica: str
+) -> None:
+    """A repair brings back what was damaged, and never what was erased in the meantime."""
+    erased = _erase(folder, 1)
+    shutil.copytree(whole / "v" if replica == "older" else folder, tmp_path / "replica")
+    DAMAGES[damage.partition(",")[0]](_packs(folder))
+    if "index" in damage:
+        for file in folder.rglob("index.db*"):
+            file.unlink()
+
+    plan = _repaired(folder, tmp_path / "replica")
+
+    assert plan.unrepairable == ()
+    assert erased not in _all_bytes(folder)
+    assert mail(2) in _all_bytes(folder)
+    with Vault(folder) as vault:
+        report = vault.verify("content")
+        assert report.ok, report.findings
+        assert vault.verify("log").ok
+    with Vault(folder) as vault, Vault(tmp_path / "replica", read_only=True) as other:
+        assert not vault.plan_repair(other)

@@ -554,3 +554,21 @@ def test_tiles_are_not_made_of_what_was_not_sealed(world: World) -> None:
         vault.rebuild()
 
     assert {str(each): each.read_bytes() for each in _files(world, "tile")} == before
+
+
+def test_what_was_erased_is_accused_in_no_turn(tmp_path: Path) -> None:
+    """A turn judges of erased bytes those that it looked at, and no others."""
+    with Vault(tmp_path / "v", pack_size=1, clock=_ticking()) as vault:
+        for n in range(4):
+            vault.put_many(entries(1, start=n))
+        found = list(vault.auditor("me", "why").entries())
+        vault.keeper("Ada", "request").erase(found[0].id, found[3].id)
+        resume, turns = None, 0
+        while True:
+            report = vault.verify("stored", budget=timedelta(0), resume=resume)
+            assert report.findings == ()
+            turns += 1
+            resume = report.resume
+            if resume is None:
+                break
+    assert turns > 4
