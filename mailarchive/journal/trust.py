@@ -102,7 +102,7 @@ def _lowered(values: Iterable[str]) -> frozenset[str]:
 
 
 def _lower(value: str | None) -> str | None:
-    return value and value.strip().lower()
+    return value.strip().lower() or None if value else None
 
 
 @frozen
@@ -243,15 +243,20 @@ def _authserv_id(text: str) -> str:
 
 
 def _result(results: list[str], method: str) -> str | None:
-    """Return the result of a method in the topmost line that has one.
+    """Return `pass` where every result of a method is that, or else the first other one.
 
-    Quoted strings and comments may hold what the sender chose, and are passed over.
+    Quoted strings and comments may hold what the sender chose, and are passed over; so is
+    an SPF result for the name in the greeting, which is no return path (RFC 8601, 2.7.2).
     """
-    for text in results:
-        found = re.search(rf";\s*{method}(?:/\d+)?\s*=\s*([a-z]+)", _unchosen(text), re.IGNORECASE)
-        if found is not None:
-            return found[1].lower()
-    return None
+    pattern = re.compile(rf"\s*{method}(?:/\d+)?\s*=\s*([a-z]+)(.*)\Z", re.IGNORECASE | re.DOTALL)
+    said = (pattern.match(each) for text in results for each in _unchosen(text).split(";")[1:])
+    found = [each[1].lower() for each in said if each is not None and not _of_greeting(each[2])]
+    return next((each for each in found if each != "pass"), "pass") if found else None
+
+
+def _of_greeting(properties: str) -> bool:
+    names = properties.lower()
+    return "smtp.helo" in names and "smtp.mailfrom" not in names
 
 
 def _unchosen(text: str) -> str:

@@ -216,6 +216,7 @@ def test_other_bounces_are_ordinary_mail(look: Look) -> None:
         messages.bounce(ORIGINAL, only_headers=True),
         messages.bounce(ORIGINAL, is_report=False),
         messages.read_receipt(ORIGINAL),
+        messages.bounce(reports.report(defects=["marker_missing", "envelope_missing"])),
     ):
         assert look(raw) is None
 

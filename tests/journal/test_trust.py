@@ -94,6 +94,9 @@ def test_our_own_servers_stamps_make_it_plausible() -> None:
         STAMPS.replace(b"spf=pass", b'dkim=pass (a" (b) ; spf=pass "); spf=fail'),
         STAMPS.replace(b"spf=pass", b"dkim=pass (a \\) ; spf=pass); spf=fail"),
         STAMPS.replace(b"spf=pass", b"spf=fail") + RESULTS,
+        STAMPS.replace(b"spf=pass", b"spf=pass smtp.helo=evil.example; spf=fail"),
+        STAMPS.replace(b"smtp.mailfrom", b"smtp.helo"),
+        RESULTS + STAMPS.replace(b"spf=pass", b"spf=temperror"),
         BORDER + RESULTS,
         BORDER + RESULTS + BORDER,
         BORDER + RESULTS + DELIVERED,
@@ -137,6 +140,8 @@ def test_whoever_names_our_server_writes_no_stamp_of_ours() -> None:
         (STAMPS, {"own_hosts": {"other.example.com"}}, Level.UNPROVEN),
         (STAMPS, {"authserv_id": None}, Level.UNPROVEN),
         (STAMPS.replace(b"com; spf=", b"com 1; spf/1 = "), {}, Level.PLAUSIBLE),
+        (STAMPS.replace(b"com; ", b"com; spf=none smtp.helo=a.b; "), {}, Level.PLAUSIBLE),
+        (STAMPS.replace(b"mx.example.com; spf", b"; spf"), {"authserv_id": ""}, Level.UNPROVEN),
     ],
 )
 def test_several_hops_are_as_many_as_the_policy_says(
