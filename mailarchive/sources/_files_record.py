@@ -54,6 +54,10 @@ class Record:
         """Tell whether this state of this file was listed."""
         return listed in self._words
 
+    def __len__(self) -> int:
+        """Return how many files it names."""
+        return len(self._words)
+
     def keep(self, there: Iterable[str]) -> None:
         """Forget what is there no more, so that it is listed if it comes back."""
         self._words = dict.fromkeys(there)

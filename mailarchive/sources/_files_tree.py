@@ -32,7 +32,10 @@ if TYPE_CHECKING:
     from mailarchive.sources._files_disk import StrPath
 
 PAGE = 500
-"""Messages in a page."""
+"""Messages in a page, until many were listed."""
+
+_TOKENS = 20
+"""A page has at least one in so many of the files that were listed before it."""
 
 
 def real(path: Path) -> Path:
@@ -145,7 +148,7 @@ class FileTree(Source):
         place = self._place(folder.key)
         self._check_inside(place)
         fresh = iter(self._fresh(folder, place, record))
-        while some := tuple(islice(fresh, self._page_size)):
+        while some := tuple(islice(fresh, self._page_for(record))):
             record.forget(self._gone.pop(folder.key, ()))
             record.add(word(each.key, each.revision) for each in some)
             refs = (self._ref(folder, each) for each in some)
@@ -153,6 +156,14 @@ class FileTree(Source):
         if folder.key in self._gone:
             record.forget(self._gone.pop(folder.key))
             yield Page(folder, (), record.token())
+
+    def _page_for(self, record: Record) -> int:
+        """Return how many files the next page has: more, the more there are already.
+
+        Each page is saved with a token that names every file; pages of one size would
+        write the square of their number.
+        """
+        return max(self._page_size, len(record) // _TOKENS)
 
     def _fresh(self, folder: Folder, place: Path, record: Record) -> list[Found]:
         there: list[str] = []

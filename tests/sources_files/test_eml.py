@@ -123,6 +123,21 @@ def test_pages_end_where_they_should(tmp_path: Path, count: int) -> None:
     assert len(set(refs)) == count
 
 
+def test_what_tokens_cost_grows_with_the_files_and_not_with_their_square(tmp_path: Path) -> None:
+    """All tokens of a listing together are some twenty times the last one, however many files."""
+    for count in (100, 2_000):
+        place = tmp_path / str(count)
+        place.mkdir()
+        for number in range(count):
+            (place / f"{number}.eml").touch()
+        with EmlFolder(place, page_size=1) as source:
+            (folder,) = source.folders()
+            tokens = [page.token for page in source.scan(folder)]
+
+        assert sum(map(len, tokens)) < 25 * len(tokens[-1])
+        assert len(tokens) < 130
+
+
 def test_the_oldest_file_comes_first(tmp_path: Path) -> None:
     """Files are listed in the order of their times."""
     for name, when in (("a", 300), ("b", 100), ("c", 200)):
