@@ -42,17 +42,25 @@ class Status:
     uidvalidity: int | None = None
     uidnext: int | None = None
     messages: int | None = None
+    highest_modseq: int | None = None
 
 
-def status(session: Session, key: str) -> Status:
-    """Ask how far a folder goes; one round trip."""
-    answer = session.command(b"STATUS", mailbox_name(key), b"(MESSAGES UIDNEXT UIDVALIDITY)")
+def status(session: Session, key: str, *, changes: bool = False) -> Status:
+    """Ask how far a folder goes, and with `changes` whether it is as it was; one round trip."""
+    items = b"MESSAGES UIDNEXT UIDVALIDITY"
+    if changes and "CONDSTORE" in session.capabilities:
+        items += b" HIGHESTMODSEQ"
+    answer = session.command(b"STATUS", mailbox_name(key), b"(%b)" % items)
     for untagged in answer:
         if untagged.kind == b"STATUS":
             with grammar():
                 told = pairs(([None, *untagged.values()])[-1])
+                modseq = told.get(b"HIGHESTMODSEQ")
                 return Status(
-                    _told(told, b"UIDVALIDITY"), _told(told, b"UIDNEXT"), _told(told, b"MESSAGES")
+                    _told(told, b"UIDVALIDITY"),
+                    _told(told, b"UIDNEXT"),
+                    _told(told, b"MESSAGES"),
+                    modseq_in(modseq) if isinstance(modseq, bytes) else None,
                 )
     return Status()
 
@@ -61,11 +69,25 @@ def _told(told: Mapping[bytes, Value], name: bytes) -> int | None:
     return number(told[name]) if name in told else None
 
 
-def select(session: Session, key: str, *, writable: bool = False) -> Selected:
-    """Open a folder, to read (EXAMINE) unless `writable`; raises `Unnumbered`."""
+_MODSEQ = re.compile(rb"\d{1,19}\Z")
+
+
+def modseq_in(text: bytes) -> int | None:
+    """Return a mod-sequence, which has 63 bits (RFC 7162); `None` for what is none."""
+    return int(text) if _MODSEQ.match(text) else None
+
+
+def select(
+    session: Session, key: str, *, writable: bool = False, changes: bool = False
+) -> Selected:
+    """Open a folder, to read (EXAMINE) unless `writable`; raises `Unnumbered`.
+
+    With `changes` the server is to keep track of them from now on, where it can.
+    """
     session.selected = None
     command = b"SELECT" if writable else b"EXAMINE"
-    parts = [b"(CONDSTORE)"] if writable and "CONDSTORE" in session.capabilities else []
+    tracks = (writable or changes) and "CONDSTORE" in session.capabilities
+    parts = [b"(CONDSTORE)"] if tracks else []
     answer = session.command(command, mailbox_name(key), *parts)
     with grammar():
         selected = _selected(key, answer, writable=writable and session.ended != "READ-ONLY")
@@ -73,13 +95,15 @@ def select(session: Session, key: str, *, writable: bool = False) -> Selected:
     return selected
 
 
-def opened(session: Session, place: Place, key: str, *, writable: bool = False) -> Selected:
+def opened(
+    session: Session, place: Place, key: str, *, writable: bool = False, changes: bool = False
+) -> Selected:
     """Open a folder unless it is open that way; raises our errors, and `Refused` to wait for."""
     selected = session.selected
     if selected is not None and selected.key == key and not selected.writable and not writable:
         return selected
     try:
-        return select(session, key, writable=writable)
+        return select(session, key, writable=writable, changes=changes)
     except Unnumbered:
         raise no_numbers(place) from None
     except Refused as error:
@@ -99,7 +123,7 @@ def _selected(key: str, answer: Sequence[Untagged], *, writable: bool) -> Select
         number(codes["UIDNEXT"].strip()) if "UIDNEXT" in codes else None,
         exists[-1] if exists else 0,
         writable,
-        "HIGHESTMODSEQ" in codes,
+        modseq_in(codes.get("HIGHESTMODSEQ", b"").strip()),
         frozenset(codes.get("PERMANENTFLAGS", b"").strip(b"()").split()),
     )
 
@@ -161,6 +185,21 @@ def look(session: Session, uid_set: bytes, count: int, *, closely: bool) -> dict
             with grammar():
                 found[number(told[b"UID"])] = _seen(told)
     return found
+
+
+def changed_since(
+    session: Session, uid_set: bytes, count: int, modseq: int
+) -> tuple[set[int], set[int]]:
+    """Return which of these are there, and which of them have changed since (RFC 7162, 3.1.4)."""
+    octets = SLACK + LINE_OF_A_MESSAGE * count
+    there = set(session.numbers(b"SEARCH", b"UID SEARCH UID", uid_set, octets=octets))
+    changed: set[int] = set()
+    since = b"(CHANGEDSINCE %d)" % modseq
+    for untagged in session.stream(b"UID FETCH", uid_set, b"(UID FLAGS)", since, octets=octets):
+        if untagged.kind == b"FETCH" and b"UID" in (told := attributes(untagged)):
+            with grammar():
+                changed.add(number(told[b"UID"]))
+    return there, changed
 
 
 def _seen(told: Mapping[bytes, Value]) -> Seen:

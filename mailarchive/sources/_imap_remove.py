@@ -7,7 +7,6 @@ by a person, is removed: it is archived, and both want it gone.
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from mailarchive.sources._imap_commands import (
     LINE_OF_A_MESSAGE,
     SLACK,
     attributes,
+    modseq_in,
     opened,
     unselect,
 )
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from mailarchive.sources._imap_syntax import Value
 
 _AT_ONCE = 500
-
-_MODSEQ = re.compile(rb"\d{1,19}\Z")
 
 
 class Recheck(StrEnum):
@@ -227,7 +225,7 @@ def _states(session: Session, selected: Selected, uids: list[int]) -> dict[int, 
     """Return what the server says of those messages that it holds."""
     if not uids:
         return {}
-    modseq = selected.modseq and "CONDSTORE" in session.capabilities
+    modseq = selected.highest_modseq is not None and "CONDSTORE" in session.capabilities
     items = b"(UID FLAGS RFC822.SIZE MODSEQ)" if modseq else b"(UID FLAGS RFC822.SIZE)"
     found: dict[int, _State] = {}
     for untagged in session.stream(b"UID FETCH", uid_set(uids), items, octets=_octets(uids)):
@@ -252,6 +250,6 @@ def _note(untagged: Untagged, found: dict[int, _State]) -> None:
 
 
 def _modseq(value: Value | None) -> int | None:
-    """Return a MODSEQ, which has 63 bits (RFC 7162); `None` for what is none."""
+    """Return the MODSEQ of a message; `None` for what is none."""
     first = value[0] if isinstance(value, list) and value else None
-    return int(first) if isinstance(first, bytes) and _MODSEQ.match(first) else None
+    return modseq_in(first) if isinstance(first, bytes) else None

@@ -2,18 +2,20 @@
 
 A token is the folder's UIDVALIDITY and the last UID that was listed: `7.500`.  Where some
 messages wait until they are ripe it names those below it too, `7.500+77,80:90`, so that
-the resume point passes none of them.
+the resume point passes none of them.  Where they wait for a flag and the server has
+CONDSTORE (RFC 7162) it says when they were looked at, `7.500+77,80:90~4711.0f1e2d3c`, so
+that only those are looked at again that have changed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections import deque
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 from typing_extensions import override
 
 from mailarchive._model import MessageRef, Page
@@ -21,6 +23,7 @@ from mailarchive.errors import SourceError
 from mailarchive.sources._imap_commands import (
     Seen,
     Status,
+    changed_since,
     look,
     opened,
     status,
@@ -46,7 +49,9 @@ LISTED_AT_ONCE = 2_000
 _TOKEN_OCTETS = 1 << 20
 _MOST_WAITING = 1_000_000
 
-_TOKEN = re.compile(r"(\d{1,10})\.(\d{1,10})(?:\+([\d,:]+))?\Z", re.ASCII)
+_TOKEN = re.compile(
+    r"(\d{1,10})\.(\d{1,10})(?:\+([\d,:]+)(?:~(\d{1,19})\.([0-9a-f]{8}))?)?\Z", re.ASCII
+)
 
 _RANGE = re.compile(r"(\d{1,10})(?::(\d{1,10}))?\Z", re.ASCII)
 
@@ -71,6 +76,14 @@ class Ripe:
 
     without_flags: frozenset[str] = field(default=frozenset(), converter=_flags)
     """Flags of which it may have none, as `\\Draft`."""
+
+    @property
+    def condition(self) -> str | None:
+        """A word for what is asked of flags; `None` where time alone can make one ripe."""
+        if self.older_than is not None:
+            return None
+        words = [*sorted(self.with_flags), "", *sorted(self.without_flags)]
+        return hashlib.sha256("\n".join(words).encode("utf-8", "replace")).hexdigest()[:8]
 
     def holds(self, seen: Seen | None, now: datetime) -> bool:
         """Whether a message is ripe, by what the server says of it now."""
@@ -103,11 +116,17 @@ def _expand(text: str, *, below: int) -> tuple[int, ...] | None:
 
 @frozen
 class Token:
-    """How far a folder is listed; `waiting` are the UIDs up to `last` that are not ripe."""
+    """How far a folder is listed; `waiting` are the UIDs up to `last` that are not ripe.
+
+    `since` is the folder's mod-sequence when they were looked at, and `condition` the word
+    for what they wait for.
+    """
 
     epoch: int
     last: int
     waiting: tuple[int, ...] = ()
+    since: int | None = None
+    condition: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> Token | None:
@@ -116,13 +135,20 @@ class Token:
         if found is None or max(int(found[1]), int(found[2])) > LARGEST_NUMBER:
             return None
         waiting = _expand(found[3], below=int(found[2])) if found[3] else ()
-        return None if waiting is None else cls(int(found[1]), int(found[2]), waiting)
+        if waiting is None:
+            return None
+        since = int(found[4]) if found[4] else None
+        return cls(int(found[1]), int(found[2]), waiting, since, found[5])
 
     @override
     def __str__(self) -> str:
         """Write the token."""
-        own = f"{self.epoch}.{self.last}"
-        return f"{own}+{uid_set(self.waiting).decode('ascii')}" if self.waiting else own
+        text = f"{self.epoch}.{self.last}"
+        if self.waiting:
+            text += f"+{uid_set(self.waiting).decode('ascii')}"
+            if self.since is not None:
+                text += f"~{self.since}.{self.condition}"
+        return text
 
 
 class Scanning:
@@ -141,6 +167,8 @@ class Scanning:
         self._line, self._folder, self._ripe, self._clock = line, folder, ripe, clock
         self._epochs = epochs
         self._limits = line.limits
+        self._condition = None if ripe is None else ripe.condition
+        self._modseq: int | None = None
 
     def pages(self, after: str | None) -> Iterator[Page]:
         """Yield what came after a token and what has become ripe since; oldest first.
@@ -153,8 +181,9 @@ class Scanning:
         epoch, new = self._run(partial(self._news, token))
         self._epochs[self._folder.key] = epoch
         start = token or Token(epoch, 0)
-        state = _Progress(evolve(start, epoch=epoch))
-        for uids in chain(_blocks(start.waiting), _blocks(new)):
+        due = self._run(partial(self._to_look_at, start)) if start.waiting else ()
+        state = _Progress(start, due, Token(epoch, 0, (), self._modseq, self._condition))
+        for uids in chain(_blocks(due), _blocks(new)):
             seen = self._run(partial(self._look, epoch, uids))
             now = self._clock()
             for uid in uids:
@@ -198,22 +227,26 @@ class Scanning:
             return told.messages != 0
         if told.uidvalidity not in {None, token.epoch}:
             raise invalid_token(self._line.place, RENUMBERED)
-        if token.waiting:
+        if token.waiting and not self._is_as_it_was(token, told.highest_modseq):
             return True
         return told.messages != 0 and (told.uidnext is None or told.uidnext > token.last + 1)
 
     def _status(self, token: Token | None, session: Session) -> Status:
         selected = session.selected
         if selected is None or selected.key != self._folder.key:
-            return status(session, self._folder.key)
+            changes = token is not None and token.since is not None
+            return status(session, self._folder.key, changes=changes)
         # An open folder is as it was when it was opened; STATUS is not for it (RFC 3501,
         # 6.3.10), and opening it again tells more.
         session.selected = None
         selected = self._opened(None if token is None else token.epoch, session)
-        return Status(selected.uidvalidity, selected.uidnext, selected.exists)
+        return Status(
+            selected.uidvalidity, selected.uidnext, selected.exists, selected.highest_modseq
+        )
 
     def _opened(self, epoch: int | None, session: Session) -> Selected:
-        selected = opened(session, self._line.place, self._folder.key)
+        changes = self._condition is not None
+        selected = opened(session, self._line.place, self._folder.key, changes=changes)
         if epoch is not None and selected.uidvalidity != epoch:
             raise invalid_token(self._line.place, RENUMBERED)
         return selected
@@ -221,7 +254,30 @@ class Scanning:
     def _news(self, token: Token | None, session: Session) -> tuple[int, array[int]]:
         selected = self._opened(None if token is None else token.epoch, session)
         last = 0 if token is None else token.last
+        if self._condition is not None and "CONDSTORE" in session.capabilities:
+            self._modseq = selected.highest_modseq
         return selected.uidvalidity, uids_from(session, last + 1, self._limits)
+
+    def _is_as_it_was(self, token: Token, modseq: int | None) -> bool:
+        """Whether nothing that messages wait for can have come since."""
+        asked = self._condition is not None and token.condition == self._condition
+        return asked and modseq is not None and modseq == token.since
+
+    def _to_look_at(self, token: Token, session: Session) -> Sequence[int]:
+        """Return which of the waiting messages may be ripe by now, or gone."""
+        self._opened(token.epoch, session)
+        since = token.since
+        if self._is_as_it_was(token, self._modseq):
+            return ()
+        if since is None or self._modseq is None or self._modseq < since:
+            return token.waiting
+        if token.condition != self._condition:
+            return token.waiting
+        found: list[int] = []
+        for text, some in uid_sets(token.waiting, self._limits.command_octets, LISTED_AT_ONCE):
+            there, changed = changed_since(session, text, len(some), since)
+            found += [uid for uid in some if uid in changed or uid not in there]
+        return found
 
     def _look(self, epoch: int, uids: Sequence[int], session: Session) -> dict[int, Seen]:
         self._opened(epoch, session)
@@ -234,29 +290,31 @@ class Scanning:
 class _Progress:
     """How far a scan is: what it has for the next page, and the token behind that."""
 
-    def __init__(self, start: Token) -> None:
-        self._epoch, self._last = start.epoch, start.last
-        self._old = deque(start.waiting)
-        self._unripe: list[int] = []
+    def __init__(self, start: Token, due: Iterable[int], looked: Token) -> None:
+        """Take where it begins, who is to be looked at again, and as of when that will be."""
+        self._start, self._looked = start, looked
+        self._last = start.last
+        self._waiting, self._due = set(start.waiting), set(due)
         self.refs: list[MessageRef] = []
 
     def take(self, uid: int, ref: MessageRef) -> None:
-        self._looked_at(uid)
+        self._due.discard(uid)
+        self._waiting.discard(uid)
         self._last = max(self._last, uid)
         self.refs.append(ref)
 
     def wait(self, uid: int) -> None:
-        self._looked_at(uid)
-        self._unripe.append(uid)
-
-    def _looked_at(self, uid: int) -> None:
-        if self._old and self._old[0] == uid:
-            self._old.popleft()
+        self._due.discard(uid)
+        self._waiting.add(uid)
 
     def token(self) -> Token:
+        """Return the token; while some are due for a look it is as of the look before."""
         # What waits above the last UID is listed again anyway.
-        waiting = [uid for uid in (*self._unripe, *self._old) if uid < self._last]
-        return Token(self._epoch, self._last, tuple(sorted(waiting)))
+        waiting = tuple(sorted(uid for uid in self._waiting if uid < self._last))
+        as_of = self._start if self._due else self._looked
+        since = as_of.since if waiting else None
+        condition = as_of.condition if since is not None else None
+        return Token(self._looked.epoch, self._last, waiting, since, condition)
 
 
 def _blocks(uids: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -97,7 +97,8 @@ class Selected:
     uidnext: int | None
     exists: int
     writable: bool
-    modseq: bool
+    highest_modseq: int | None
+    """What changes with every change in the folder (RFC 7162); `None` without CONDSTORE."""
     keywords: frozenset[bytes]
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import pytest
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
-from support.imap import QUICK, scripted
+from support.imap import QUICK, PlainMailbox, scripted
 
 from mailarchive.errors import CheckpointInvalid
 from mailarchive.sources._imap_scan import Token
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from mailarchive import MessageRef
     from mailarchive.sources.imap import ImapSource
+    from mailarchive.testing.cyrus import Cyrus
 
 NOW = datetime(2024, 7, 20, tzinfo=UTC)
 LIMITS = evolve(QUICK, page=3)
@@ -117,14 +119,117 @@ def test_a_message_that_is_gone_waits_no_more() -> None:
             assert page.token == "1.4"
 
 
+def mark(mailbox: Mailbox | PlainMailbox, uid: int, change: str) -> None:
+    """Change the flags of a message, as its owner would."""
+    with mailbox.raw() as connection:
+        connection.command("SELECT INBOX")
+        connection.command(f"UID STORE {uid} {change}")
+
+
+def commands(source: ImapSource, token: str | None) -> tuple[list[int], str | None, int]:
+    """What a scan lists, the token behind it, and the round trips that it took."""
+    folder = source.folders()[0]
+    session = source._line.session()
+    before = session.commands
+    found: list[int] = []
+    for page in source.scan(folder, token):
+        found += uids(list(page.refs))
+        token = page.token
+    return found, token, session.commands - before
+
+
+SEEN = Ripe(with_flags=["\\Seen"])
+
+
+def keeps_to_what_changed(mailbox: Mailbox | PlainMailbox, numbered: Numbered) -> None:
+    """The law of CONDSTORE: see the two tests that hold servers to it."""
+    mailbox.put(numbered(30))
+    mailbox.put(numbered(2), flags=[r"\Seen"])
+    with mailbox.source(ripe=SEEN) as source:
+        first, token, _ = commands(source, None)
+        assert token is not None
+        assert "~" in token
+    with mailbox.source(ripe=SEEN) as source:
+        assert commands(source, token) == ([], token, 1)
+    mark(mailbox, 7, r"+FLAGS (\Seen)")
+    mark(mailbox, 9, r"+FLAGS (\Answered)")
+    with mailbox.source(ripe=SEEN) as source:
+        second, token, _ = commands(source, token)
+    with mailbox.source(ripe=SEEN) as source:
+        assert commands(source, token)[0::2] == ([], 1)
+    # What is expunged waits no more; nobody would tell us of it later.
+    mark(mailbox, 11, r"+FLAGS (\Deleted)")
+    with mailbox.raw() as connection:
+        connection.command("SELECT INBOX")
+        connection.command("EXPUNGE")
+    with mailbox.source(ripe=SEEN) as source:
+        (page,) = source.scan(source.folders()[0], token)
+        assert uids(list(page.refs)) == [11]
+        assert list(source.fetch(page.refs)) == []
+        token = page.token
+    # Another condition is another question, and every message is asked it.
+    with mailbox.source(ripe=Ripe(with_flags=[r"\Answered"])) as source:
+        third, token, _ = commands(source, token)
+    with mailbox.source() as source:
+        rest, _, _ = commands(source, token)
+
+    assert (first, second, third) == ([31, 32], [7], [9])
+    assert rest == [uid for uid in range(1, 31) if uid not in {7, 9, 11}]
+
+
+def test_what_waits_for_a_flag_costs_nothing_until_something_changes(
+    mailbox: Mailbox, numbered: Numbered
+) -> None:
+    """CONDSTORE (RFC 7162) says whether anything did, and what."""
+    keeps_to_what_changed(mailbox, numbered)
+
+
+def test_what_waits_for_a_flag_costs_nothing_on_another_server(
+    cyrus_server: Cyrus, numbered: Numbered
+) -> None:
+    """The second opinion."""
+    keeps_to_what_changed(PlainMailbox(cyrus_server, cyrus_server.new_user()), numbered)
+
+
+@pytest.mark.parametrize("pages", [0, 1, 2, 3])
+def test_a_scan_that_is_broken_off_forgets_nobody_who_waits(
+    pages: int, mailbox: Mailbox, numbered: Numbered
+) -> None:
+    """Until all were looked at, a token is as of the look before."""
+    mailbox.put(numbered(5))
+    mailbox.put(numbered(1), flags=[r"\Seen"])
+    limits = evolve(QUICK, page=1)
+    with mailbox.source(ripe=SEEN, limits=limits) as source:
+        _, token, _ = commands(source, None)
+    for uid in (1, 2, 4, 5):
+        mark(mailbox, uid, r"+FLAGS (\Seen)")
+    found: list[int] = []
+    with mailbox.source(ripe=SEEN, limits=limits) as source:
+        for page in islice(source.scan(source.folders()[0], token), pages):
+            found += uids(list(page.refs))
+            token = page.token
+    with mailbox.source(ripe=SEEN) as source:
+        rest, token, _ = commands(source, token)
+
+    assert found + rest == [1, 2, 4, 5]
+    assert token is not None
+    assert token.startswith(f"{token.partition('.')[0]}.6+3~")
+
+
 @given(
     st.integers(1, 2**32 - 1),
     st.integers(301, 2**32 - 1),
     st.sets(st.integers(1, 300), max_size=40),
+    st.none() | st.integers(0, 2**63 - 1),
 )
-def test_a_token_comes_back_as_it_was(epoch: int, last: int, waiting: set[int]) -> None:
+def test_a_token_comes_back_as_it_was(
+    epoch: int, last: int, waiting: set[int], since: int | None
+) -> None:
     """What is written into a checkpoint is what is read from it."""
-    token = Token(epoch, last, tuple(sorted(waiting)))
+    if not waiting:
+        since = None
+    condition = None if since is None else "0f1e2d3c"
+    token = Token(epoch, last, tuple(sorted(waiting)), since, condition)
 
     assert Token.parse(str(token)) == token
 
@@ -145,6 +250,11 @@ def test_a_token_comes_back_as_it_was(epoch: int, last: int, waiting: set[int]) 
         "\uff11.5",
         "1.5+3,2",
         "1.5+5",
+        "1.5~7.0f1e2d3c",
+        "1.5+3~7",
+        "1.5+3~.0f1e2d3c",
+        "1.5+3~7.0F1E2D3C",
+        "1.5+3~99999999999999999999.0f1e2d3c",
     ],
 )
 def test_a_token_that_is_none_is_refused_and_costs_nothing(text: str) -> None:
