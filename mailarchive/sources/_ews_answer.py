@@ -17,12 +17,12 @@ from lxml import etree
 from mailarchive.sources._ews_mime import Mime
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from mailarchive.sources._ews_limits import EwsLimits
 
 _DEEPEST = 64
-_NO_SOAP = "the answer is no SOAP, so perhaps a portal stands before the server"
+_NO_SOAP = "this is no answer of Exchange, so perhaps a portal stands before the server"
 _REFERENCE = re.compile(rb"&#(?:x0*([0-9A-Fa-f]{1,6})|0*([0-9]{1,7}));")
 _LONGEST_REFERENCE = 16
 _SPACES = frozenset({0x9, 0xA, 0xD})
@@ -72,10 +72,10 @@ class Node:
 
 
 class _Target:
-    """What lxml tells; response messages and faults are put into `done` when they end."""
+    """What lxml tells; what `is_part` of an answer is put into `done` when it ends."""
 
-    def __init__(self, limits: EwsLimits) -> None:
-        self._limits = limits
+    def __init__(self, limits: EwsLimits, is_part: Callable[[str], bool]) -> None:
+        self._limits, self._is_part = limits, is_part
         self._open: list[Node] = []
         self._depth = 0
         self._texts: list[str] = []
@@ -97,7 +97,9 @@ class _Target:
         self.root = self.root or name
         if self._depth > _DEEPEST:
             raise Damaged("the answer is nested too deeply")
-        if not self._open and not (name.endswith("ResponseMessage") or name == "Fault"):
+        if self._mime is not None:
+            raise Damaged("there is markup inside of a message")
+        if not self._open and not self._is_part(name):
             return
         self._spend(len(tag) + sum(map(len, attributes.values())) + 64)
         node = Node(name, dict(attributes))
@@ -147,7 +149,20 @@ def replies(pieces: Iterable[bytes], limits: EwsLimits) -> Iterator[Node]:
     Raises `Damaged` where the answer is cut, no XML, no SOAP, or larger than the limits;
     what was yielded before is whole.
     """
-    target = _Target(limits)
+    return _parts(pieces, "Envelope", _Target(limits, _is_reply))
+
+
+def _is_reply(name: str) -> bool:
+    return name.endswith("ResponseMessage") or name == "Fault"
+
+
+def document(pieces: Iterable[bytes], root: str, limits: EwsLimits) -> Node:
+    """Return a small document that is no SOAP; raises `Damaged`."""
+    (found,) = _parts(pieces, root, _Target(limits, lambda name: name == root))
+    return found
+
+
+def _parts(pieces: Iterable[bytes], root: str, target: _Target) -> Iterator[Node]:
     parser = etree.XMLParser(
         # lxml takes an object with fewer methods than its stubs say.
         target=cast("Any", target),
@@ -159,21 +174,15 @@ def replies(pieces: Iterable[bytes], limits: EwsLimits) -> Iterator[Node]:
     try:
         for piece in scrubbed(pieces):
             parser.feed(piece)
-            if target.done:
-                yield from _drained(target)
+            while target.done:
+                yield target.done.pop(0)
         parser.close()
     except etree.XMLSyntaxError:
-        if target.root not in {None, "Envelope"}:
+        if target.root not in {None, root}:
             raise Damaged(_NO_SOAP) from None
         raise Damaged("the answer is cut, or no XML") from None
-    if target.root != "Envelope":
+    if target.root != root:
         raise Damaged(_NO_SOAP)
-
-
-def _drained(target: _Target) -> Iterator[Node]:
-    done, target.done = target.done, []
-    while done:
-        yield done.pop(0)
 
 
 def scrubbed(pieces: Iterable[bytes]) -> Iterator[bytes]:

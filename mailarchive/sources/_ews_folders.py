@@ -161,11 +161,6 @@ class Folders:
         found: list[Listed] = []
         for store in self._stores:
             found += self._of(store, roles)
-            if len(found) > self._line.limits.folders:
-                raise SourceError(
-                    f"{self._line.place}: the server lists more folders than the limit allows",
-                    suggestions=["raise the limit where the mailbox really has so many"],
-                )
         return sorted(found, key=lambda each: _order(each.folder))
 
     def _target(self, distinguished: str) -> Target:
@@ -185,7 +180,15 @@ class Folders:
     def _of(self, store: Store, roles: dict[str, FolderRole]) -> Iterator[Listed]:
         top = self._top(store)
         below = self._public(top) if store is Store.PUBLIC else self._synced(store)
-        known = {each.id: each for each in below if each.id != top.id}
+        known: dict[str, Found] = {}
+        for each in below:
+            if each.id != top.id:
+                known[each.id] = each
+            if len(known) > self._line.limits.folders:
+                raise SourceError(
+                    f"{self._line.place}: the server lists more folders than the limit allows",
+                    suggestions=["raise the limit where the mailbox really has so many"],
+                )
         first = (_PREFIX[store],) if store in _PREFIX else ()
         if top.total:
             yield Listed(Folder(top.id, first or (top.name or "Top",)), top)

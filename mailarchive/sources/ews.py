@@ -37,9 +37,10 @@ from mailarchive._model import (
 )
 from mailarchive.abc import Source
 from mailarchive.auth import Kerberos, OAuth, Password, TokenProvider, any_scope, checked_name
-from mailarchive.errors import ConfigurationError
+from mailarchive.errors import AuthenticationFailed, ConfigurationError, SourceError
 from mailarchive.events import SourceNotice
 from mailarchive.sources._ews_connect import Endpoint, Pool
+from mailarchive.sources._ews_discover import ask, candidates
 from mailarchive.sources._ews_errors import EWS_ENDS, Place
 from mailarchive.sources._ews_fetch import Fetching
 from mailarchive.sources._ews_folders import Contents, Folders, Store
@@ -73,6 +74,7 @@ __all__ = [
     "ExchangeOnlineWarning",
     "FolderChoice",
     "Store",
+    "discover",
 ]
 
 EwsAuth: TypeAlias = Password | OAuth | Kerberos | TokenProvider
@@ -210,6 +212,56 @@ class EwsSource(Source):
             else:
                 yield Kept(each.ref, "its key is none of this source")
         yield from Removing(self._line, ours, self._disposal).results()
+
+
+def discover(
+    address: str,
+    *,
+    auth: EwsAuth,
+    method: str | None = None,
+    at: Iterable[str] = (),
+    ssl_context: ssl.SSLContext | None = None,
+    ca_file: str | PathLike[str] | None = None,
+    proxy: str | None = None,
+    allow_plaintext: bool = False,
+    limits: EwsLimits | None = None,
+    clock: Callable[[], datetime] = _now,
+) -> str:
+    """Return the EWS endpoint that the domain of an address names (Autodiscover, MS-OXDSCLI).
+
+    Asked are the two hosts of the address's domain over HTTPS, or the places in `at`; no
+    redirect and no DNS record is followed.  What it returns is for a person to look at and
+    to put into the settings.  Raises the error of the last place that was asked.
+    """
+    checked_name(address, "address")
+    failed: SourceError | ConfigurationError | None = None
+    for url in tuple(at) or candidates(address):
+        host = _host(url, allow_plaintext=allow_plaintext)
+        tokens = _tokens(auth)
+        endpoint = Endpoint(
+            place=Place(f"autodiscover:{host}", host),
+            url=url,
+            method=_method(auth, method),
+            password=auth if isinstance(auth, Password) else None,
+            tokens=tokens,
+            scope=f"https://{host}/.default",
+            context=_tls(url, ssl_context, ca_file),
+            proxy=proxy,
+            agent=_AGENT,
+            limits=limits or EwsLimits(),
+            now=clock,
+        )
+        pool = Pool(endpoint)
+        try:
+            return ask(pool, address)
+        except AuthenticationFailed:
+            raise
+        except (SourceError, ConfigurationError) as error:
+            failed = error
+        finally:
+            pool.drop()
+    assert failed is not None
+    raise failed
 
 
 def _default_name(host: str, whose: str) -> str:

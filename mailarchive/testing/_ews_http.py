@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _LARGEST_REQUEST = 64 << 20
+DISCOVERY = "/autodiscover/autodiscover.xml"
 
 
 class Hangup(Exception):  # what a fault does
@@ -33,6 +34,10 @@ class Owner(Protocol):
 
     def serve(self, handler: Handler, user: str, request: bytes) -> None:
         """Answer one request."""
+        ...
+
+    def discovered(self, request: bytes) -> bytes:
+        """Answer a request of Autodiscover."""
         ...
 
 
@@ -109,7 +114,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self._challenge()
             return
         try:
-            owner.serve(self, user, request)
+            if self.path == DISCOVERY:
+                self.reply(200, owner.discovered(request), {"Content-Type": "text/xml"})
+            else:
+                owner.serve(self, user, request)
         except Hangup:
             self.close_connection = True
             self.connection.close()

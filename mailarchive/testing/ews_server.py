@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 from attrs import define, field, frozen
 
 from mailarchive.testing._ews_answers import OPERATIONS, Caller, Denied, World, message
-from mailarchive.testing._ews_http import Handler, Hangup, Http
+from mailarchive.testing._ews_http import DISCOVERY, Handler, Hangup, Http
 from mailarchive.testing._ews_shapes import TYPES, text_of
 from mailarchive.testing._ews_store import EwsFolder, EwsItem, EwsMailbox
 
@@ -61,6 +61,24 @@ _NAMESPACES = (
     'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
 )
 _CONTENT_TYPE = "text/xml; charset=utf-8"
+_DISCOVERY = (
+    '<?xml version="1.0" encoding="utf-8"?><Autodiscover '
+    'xmlns="http://schemas.microsoft.com/exchange/autodiscover/responseschema/2006">%s'
+    "</Autodiscover>"
+)
+_DISCOVERED = (
+    '<Response xmlns="http://schemas.microsoft.com/exchange/autodiscover/outlook/'
+    'responseschema/2006a"><User><DisplayName>x</DisplayName><LegacyDN>/o=x</LegacyDN>'
+    "<AutoDiscoverSMTPAddress>x@example.com</AutoDiscoverSMTPAddress>"
+    "<DeploymentId>00000000-0000-0000-0000-000000000000</DeploymentId></User><Account>"
+    "<AccountType>email</AccountType><Action>settings</Action>"
+    "<MicrosoftOnline>False</MicrosoftOnline><Protocol><Type>EXPR</Type>"
+    "<EwsUrl>%s</EwsUrl></Protocol></Account></Response>"
+)
+_NOT_DISCOVERED = (
+    '<Response><Error Time="12:00:00.0000000" Id="1"><ErrorCode>500</ErrorCode>'
+    "<Message>The email address can't be found.</Message><DebugData/></Error></Response>"
+)
 
 
 class _Fault(Exception):
@@ -190,7 +208,7 @@ class EwsServer:
 
     `calls` are the operations in the order they came, `refused_logins` a count.  With
     `record` each request and its answer are kept in `transcript`.  `fault` may be replaced
-    at any time.
+    at any time.  `endpoint` is what Autodiscover tells.
     """
 
     host: str = "127.0.0.1"
@@ -219,6 +237,7 @@ class EwsServer:
         self.tokens: dict[str, _Token] = {}
         self.calls: list[str] = []
         self.refused_logins: int = 0
+        self.endpoint: str = "https://mail.example.com/EWS/Exchange.asmx"
         self.transcript: list[tuple[bytes, bytes]] = []
         self.record: bool = record
         self._lock = threading.Lock()
@@ -288,6 +307,19 @@ class EwsServer:
             if login is not None and login.password is not None and login.password == password:
                 return login.user
         return None
+
+    @property
+    def autodiscover_url(self) -> str:
+        """Where the endpoint of a mailbox is told."""
+        return f"{self._scheme}://{self.host}:{self.port}{DISCOVERY}"
+
+    def discovered(self, request: bytes) -> bytes:
+        """Answer a request of Autodiscover; `endpoint` is what it tells."""
+        asked = ET.fromstring(request)  # noqa: S314  # from a test, on loopback
+        address = next((e.text for e in asked.iter() if e.tag.endswith("}EMailAddress")), "")
+        if (address or "").lower() not in self.world.mailboxes:
+            return (_DISCOVERY % _NOT_DISCOVERED).encode()
+        return (_DISCOVERY % (_DISCOVERED % text_of(self.endpoint))).encode()
 
     def _count(self, operation: str) -> int:
         with self._lock:

@@ -100,10 +100,12 @@ def test_xml_cut_in_the_last_item_harms_only_that_item(desk: Desk) -> None:
         lambda text: b"=" + text,
         lambda text: text + b"QUJD" if text.endswith(b"=") else text + b"A",
         lambda text: b"",
+        lambda text: text[:32] + b"<t:x/>" + text[32:],
+        lambda text: text[:32] + b"<t:x>" + text[32:40] + b"</t:x>" + text[40:],
         lambda text: text[:30] + b"&#xFFFD;" + text[30:],
         lambda text: text[:30] + "\u00e9\u0142".encode() + text[30:],
     ],
-    ids=range(10),
+    ids=range(12),
 )
 def test_wrong_base64_is_no_message(desk: Desk, damage: Callable[[bytes], bytes]) -> None:
     """Strange letters, padding in the middle, a missing or extra end, nothing at all."""
