@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mailarchive._cli import _keeping
+from mailarchive._cli import _filters, _keeping
 from mailarchive._cli._out import Output, guarded
 from mailarchive._cli._text import safe
 from mailarchive.errors import (
@@ -223,7 +223,7 @@ def _show(arguments: argparse.Namespace) -> int:
     return reading.show(
         arguments.vault,
         who,
-        filters={"text": arguments.text, "words": arguments.words},
+        filters=_filters.chosen(arguments),
         limit=arguments.limit,
         message=arguments.message,
         copy=arguments.copy,
@@ -234,8 +234,7 @@ def _add_show(commands: Commands) -> None:
     add = commands.add_parser("show", help="list what a user sees, or print one message")
     add.add_argument("vault", type=Path, metavar="VAULT")
     _add_who(add)
-    add.add_argument("--text", help="only messages with this in the subject or an address")
-    add.add_argument("--words", help="only messages that hold all these words, anywhere in them")
+    _filters.add(add)
     add.add_argument("--limit", type=int, default=50, help="how many at most (default: 50)")
     add.add_argument("--message", metavar="KEY", help="print this message, byte for byte")
     add.add_argument(
@@ -254,14 +253,27 @@ def _add_who(add: argparse.ArgumentParser) -> None:
 def _export(arguments: argparse.Namespace) -> int:
     from mailarchive._cli.reading import export
 
-    return export(arguments.vault, arguments.user, arguments.to)
+    return export(
+        arguments.vault,
+        arguments.user,
+        arguments.to,
+        form=arguments.form,
+        filters=_filters.chosen(arguments),
+    )
 
 
 def _add_export(commands: Commands) -> None:
-    add = commands.add_parser("export", help="write what a user sees as EML files")
+    add = commands.add_parser("export", help="write what a user sees to files")
     add.add_argument("vault", type=Path, metavar="VAULT")
     add.add_argument("--user", metavar="U", required=True)
-    add.add_argument("--to", type=Path, metavar="FOLDER", required=True)
+    add.add_argument("--to", type=Path, metavar="PATH", required=True)
+    add.add_argument(
+        "--form",
+        choices=("eml", "maildir", "mbox", "bag"),
+        default="eml",
+        help="EML files (the default), a Maildir, one mbox file, or a BagIt bag with proofs",
+    )
+    _filters.add(add)
     add.set_defaults(command=_export)
 
 

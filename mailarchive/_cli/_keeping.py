@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mailarchive._cli import _filters
+
 if TYPE_CHECKING:
+    import argparse
+
     from mailarchive._cli import Commands
     from mailarchive._cli.keeping import Act
     from mailarchive.vault import Selection
@@ -25,7 +27,7 @@ def add(commands: Commands) -> None:
     retain = _deciding(commands, "retain", "say how long mail is kept; for ever unless said")
     how_long = retain.add_mutually_exclusive_group()
     how_long.add_argument("--days", type=int, metavar="N", help="after it was archived")
-    how_long.add_argument("--keep-until", type=_day, metavar="YYYY-MM-DD")
+    how_long.add_argument("--keep-until", type=_filters.day, metavar="YYYY-MM-DD")
     _selecting(retain)
     retain.set_defaults(command=_retain)
     erase = _deciding(commands, "erase", "erase messages for good")
@@ -53,15 +55,7 @@ def _selecting(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--user", metavar="U", action="append", help="mail of this user; may be repeated"
     )
-    parser.add_argument("--since", type=_day, metavar="YYYY-MM-DD", help="from that day on")
-    parser.add_argument("--until", type=_day, metavar="YYYY-MM-DD", help="before that day")
-
-
-def _day(text: str) -> datetime:
-    try:
-        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError("a day is written YYYY-MM-DD") from error
+    _filters.add_days(parser)
 
 
 def _selection(arguments: argparse.Namespace) -> Selection:

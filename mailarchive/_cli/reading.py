@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from attrs import asdict, frozen
 
-from mailarchive import _durable
+from mailarchive import export as exporting
 from mailarchive._cli import FAILED, OK
 from mailarchive._cli._text import columns, counted, safe, size
-from mailarchive._model import Digest, UserId
-from mailarchive.errors import SinkCorrupt, StateError, Unsupported, Withheld
+from mailarchive._model import UserId
+from mailarchive.errors import StateError
 from mailarchive.vault import Vault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from datetime import datetime
     from pathlib import Path
 
     from mailarchive._model import Address
+    from mailarchive.export import Exported
     from mailarchive.vault import AuditedEntry, Auditor, Filters, VerifyReport, View, ViewedMessage
 
 
@@ -125,72 +124,27 @@ def audited(each: AuditedEntry) -> tuple[str, ...]:
     return (each.id.hex[:12], _day(moment), _who(envelope.sender), safe(envelope.subject, 50))
 
 
-def export(path: Path, user: str, folder: Path) -> int:
-    """Write what a user sees as EML files; a file that is there already stays as it is.
-
-    Each fork of a message is a file, once where several have the same bytes.  Names are
-    made of a date, a key and a number: nothing in a mail names a file.
-    """
-    done: Counter[str] = Counter()
+def export(path: Path, user: str, to: Path, *, form: str, filters: Filters) -> int:
+    """Write what a user sees to files; a file that is there already stays as it is."""
     with Vault(path, create=False, read_only=True) as vault:
-        try:
-            _durable.make_folder(folder.absolute())
-            for each in vault.view(UserId(user)).messages():
-                done["messages"] += 1
-                done.update(_write(each, folder))
-        except OSError as error:
-            raise StateError(
-                f"cannot write there: {type(error).__name__}",
-                suggestions=["give a folder that this user may write to, with room"],
-            ) from error
-    print(_exported(done))
-    return FAILED if done["damaged"] else OK
+        done = exporting.export(vault.view(UserId(user)), to, form, **filters)
+    print(exported(done))
+    return OK if done.ok else FAILED
 
 
-def _exported(done: Counter[str]) -> str:
-    written, there = counted(done["written"], "file"), f"{done['there']:,} were there"
-    lines = [f"{counted(done['messages'], 'message')}: {written} written, {there}."]
-    if done["withheld"]:
-        lines.append(
-            f"  {done['withheld']:,} withheld: others could be read in them; ask an auditor"
-        )
-    if done["empty"]:
-        lines.append(f"  {counted(done['empty'], 'report')} without a message")
-    if done["damaged"]:
-        lines.append(f"  {done['damaged']:,} damaged, and left out: see mailarchive verify")
-    return "\n".join(lines)
-
-
-def _write(each: ViewedMessage, folder: Path) -> Iterator[str]:
-    """Write each copy of a message and yield what became of it."""
-    moment = each.date or each.received_at
-    day = "undated" if moment is None else f"{moment:%Y%m%d-%H%M%S}"
-    known: set[Digest] = set()
-    for copy in range(each.copies):
-        file = folder / f"{day}-{each.key}{f'-{copy + 1}' if copy else ''}.eml"
-        if each.copies == 1 and file.exists():
-            yield "there"
-            continue
-        try:
-            content = each.content(copy)
-        except Withheld:
-            yield "withheld"
-            continue
-        except Unsupported:
-            yield "empty"
-            continue
-        except SinkCorrupt:
-            yield "damaged"
-            continue
-        digest = Digest.of(content)
-        if digest in known:
-            continue
-        known.add(digest)
-        if file.exists():
-            yield "there"
-        else:
-            _durable.write_file(file, content)
-            yield "written"
+def exported(done: Exported) -> str:
+    """Return what an export did, in words."""
+    written = counted(done.written, "file")
+    lines = [
+        f"{counted(done.messages, 'message')}: {written} written, {done.present:,} were there."
+    ]
+    notes = (
+        (done.withheld, "withheld: others could be read in them; ask an auditor"),
+        (done.empty, "reports without a message"),
+        (done.damaged, "damaged, and left out: see mailarchive verify"),
+        (done.unproven, "without a proof: not sealed yet, or not seen whole"),
+    )
+    return "\n".join([*lines, *(f"  {count:,} {words}" for count, words in notes if count)])
 
 
 def verify(path: Path, level: str, *, as_json: bool = False) -> int:

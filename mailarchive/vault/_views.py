@@ -154,6 +154,11 @@ class View:
         self._fulltext = fulltext
         self._user = UserId(one_spelling(user))
 
+    @property
+    def vault(self) -> str:
+        """The id of the vault."""
+        return self._reading.vault
+
     def count(self, **filters: Unpack[Filters]) -> int:
         """Return how many messages there are."""
         where, values = self._where(filters)

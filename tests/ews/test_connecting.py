@@ -113,6 +113,8 @@ def test_kerberos_takes_the_systems_ticket(desk: Desk, monkeypatch: pytest.Monke
     made: list[dict[str, object]] = []
 
     class Ticket:
+        """What the system's ticket would be asked through."""
+
         def __init__(self, **keywords: object) -> None:
             made.append(keywords)
 

@@ -1,0 +1,47 @@
+"""The arguments that say which messages are meant."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mailarchive.vault import Filters
+
+
+def day(text: str) -> datetime:
+    """Return the beginning of a day, UTC, that is written YYYY-MM-DD."""
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError("a day is written YYYY-MM-DD") from error
+
+
+def add_days(parser: argparse.ArgumentParser) -> None:
+    """Add `--since` and `--until`."""
+    parser.add_argument("--since", type=day, metavar="YYYY-MM-DD", help="from that day on")
+    parser.add_argument("--until", type=day, metavar="YYYY-MM-DD", help="before that day")
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add every filter of a view."""
+    add_days(parser)
+    parser.add_argument("--sender", metavar="ADDRESS", help="only messages from this address")
+    parser.add_argument("--folder", metavar="NAME", help="only messages of this folder")
+    parser.add_argument("--text", help="only messages with this in the subject or an address")
+    parser.add_argument(
+        "--words", help="only messages that hold all these words, anywhere in them"
+    )
+
+
+def chosen(arguments: argparse.Namespace) -> Filters:
+    """Return the filters that were given."""
+    return {
+        "since": arguments.since,
+        "until": arguments.until,
+        "sender": arguments.sender,
+        "folder": arguments.folder,
+        "text": arguments.text,
+        "words": arguments.words,
+    }

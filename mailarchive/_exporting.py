@@ -1,0 +1,239 @@
+"""What an export can be written to: files, a mailbox, a bag."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from attrs import evolve, field, frozen
+from typing_extensions import override
+
+from mailarchive import _durable
+from mailarchive._model import (
+    ArchiveEntry,
+    Copy,
+    Digest,
+    Envelope,
+    Fidelity,
+    Folder,
+    Ownership,
+    Receipt,
+    Stored,
+    entry_id,
+)
+from mailarchive.errors import StateError, Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import date
+    from pathlib import Path
+    from typing import Self
+
+    from mailarchive.abc import Sink
+    from mailarchive.vault import ViewedMessage
+
+
+@frozen(slots=False)
+class Found:
+    """A copy of a message that is to be written; `content` is empty until it is read."""
+
+    message: ViewedMessage
+    copy: int
+    content: bytes = field(default=b"", repr=False)
+
+    def read(self) -> Found:
+        """Return it with its content; raises what `ViewedMessage.content` does."""
+        return evolve(self, content=self.message.content(self.copy))
+
+    @cached_property
+    def digest(self) -> Digest:
+        """The digest of the content."""
+        return Digest.of(self.content)
+
+    @property
+    def name(self) -> str:
+        """What a file of it is called, without a suffix: nothing that stands in the mail."""
+        moment = self.message.date or self.message.received_at
+        day = "undated" if moment is None else f"{moment:%Y%m%d-%H%M%S}"
+        return f"{day}-{self.message.key}{f'-{self.copy + 1}' if self.copy else ''}"
+
+
+class Target(AbstractContextManager["Target"], ABC):
+    """Where an export goes; opened, written to and closed once."""
+
+    @override
+    def __enter__(self) -> Self:
+        return self
+
+    @override
+    def __exit__(self, *exc: object) -> None:
+        """Finish, unless something went wrong."""
+
+    def has(self, found: Found) -> bool:
+        """Whether the only copy of a message is known to be there without being read."""
+        del found
+        return False
+
+    @abstractmethod
+    def write(self, found: Sequence[Found]) -> int:
+        """Write them durably; return how many were not there."""
+
+    def proven(self, found: Found) -> bool:
+        """Whether it has a proof, or needs none."""
+        del found
+        return True
+
+
+class EmlFolder(Target):
+    """A folder of `.eml` files."""
+
+    def __init__(self, folder: Path) -> None:
+        """Write into `folder`, which is made where it is missing."""
+        self._folder = folder.absolute()
+        _durable.make_folder(self._folder)
+
+    @override
+    def has(self, found: Found) -> bool:
+        """Whether the file is there."""
+        return self._path(found).exists()
+
+    @override
+    def write(self, found: Sequence[Found]) -> int:
+        """Write what is not there yet."""
+        new = [each for each in found if not self.has(each)]
+        for each in new:
+            _durable.write_file(self._path(each), each.content)
+        return len(new)
+
+    def _path(self, found: Found) -> Path:
+        return self._folder / f"{found.name}.eml"
+
+
+class Mailbox(Target):
+    """A mailbox in files, written by the sink that keeps such mailboxes."""
+
+    def __init__(self, sink: Sink) -> None:
+        """Write into a sink that is not open yet."""
+        self._sink = sink
+
+    @override
+    def __enter__(self) -> Self:
+        self._sink.__enter__()
+        return self
+
+    @override
+    def __exit__(self, *exc: object) -> None:
+        self._sink.__exit__(*exc)
+
+    @override
+    def write(self, found: Sequence[Found]) -> int:
+        """Write what is not there yet."""
+        answers = self._sink.put_many([_entry(each) for each in found])
+        return sum(isinstance(each, Receipt) and each.outcome is Stored.STORED for each in answers)
+
+
+def _entry(found: Found) -> ArchiveEntry:
+    """An entry of exactly the bytes that the user sees."""
+    copy = Copy("export", "", found.name)
+    return ArchiveEntry(
+        id=entry_id(copy, found.digest, Fidelity.WIRE),
+        raw=found.content,
+        raw_digest=found.digest,
+        originals=(),
+        envelope=Envelope(),
+        ownership=Ownership(),
+        copy=copy,
+        folder=Folder("", ()),
+        fork_key=found.digest,
+        received_at=found.message.received_at or found.message.date,
+    )
+
+
+class Bag(Target):
+    """A BagIt bag (RFC 8493), complete only once its manifests are there.
+
+    Payload files are `data/<name>.eml`; the proof that one is in the vault's log is
+    `proofs/<name>.proof`, and all of them are under the newest checkpoint.
+    """
+
+    def __init__(self, folder: Path, vault: str, day: date) -> None:
+        """Fill `folder` with mail of a vault; raises `StateError` where it is a bag already."""
+        self._folder = folder.absolute()
+        self._info = {"Bagging-Date": day.isoformat(), "External-Identifier": vault}
+        self._payload: dict[str, tuple[str, int]] = {}
+        self._tags: dict[str, str] = {}
+        if (self._folder / "bagit.txt").exists():
+            raise StateError(
+                "there is a bag already, and a bag is never added to",
+                suggestions=["give a new folder"],
+            )
+        _durable.make_folder(self._folder / "data")
+        _durable.make_folder(self._folder / "proofs")
+
+    @override
+    def __exit__(self, *exc: object) -> None:
+        if exc[0] is None:
+            self._finish()
+
+    @override
+    def write(self, found: Sequence[Found]) -> int:
+        """Write what is not there yet."""
+        return sum(map(self._write, found))
+
+    def _write(self, found: Found) -> bool:
+        name = f"data/{found.name}.eml"
+        self._payload[name] = found.digest.hex, len(found.content)
+        self._prove(found)
+        path = self._folder / name
+        if path.exists() and path.read_bytes() == found.content:
+            return False
+        _durable.write_file(path, found.content)
+        return True
+
+    def _prove(self, found: Found) -> None:
+        try:
+            text = found.message.proof(found.copy).text()
+        except Unsupported:
+            return
+        name = f"proofs/{found.name}.proof"
+        _durable.write_file(self._folder / name, text.encode())
+        self._tags[name] = hashlib.sha256(text.encode()).hexdigest()
+
+    @override
+    def proven(self, found: Found) -> bool:
+        """Whether the proof was written."""
+        return f"proofs/{found.name}.proof" in self._tags
+
+    def _finish(self) -> None:
+        """Write the tag files, that of the bag itself last: before it there is no bag."""
+        strays = {f"data/{each.name}" for each in (self._folder / "data").iterdir()}
+        if strays - self._payload.keys():
+            raise StateError(
+                "there are files in the folder that another export left behind",
+                suggestions=["give a new folder"],
+            )
+        size = sum(octets for _, octets in self._payload.values())
+        info = {**self._info, "Payload-Oxum": f"{size}.{len(self._payload)}"}
+        payload = {name: digest for name, (digest, _) in self._payload.items()}
+        self._tag("bag-info.txt", [f"{name}: {value}" for name, value in info.items()])
+        self._tag("manifest-sha256.txt", _manifest(payload))
+        bagit = self._tag(_BAGIT, ["BagIt-Version: 1.0", "Tag-File-Character-Encoding: UTF-8"])
+        self._tag("tagmanifest-sha256.txt", _manifest(self._tags))
+        (self._folder / bagit).rename(self._folder / "bagit.txt")
+        _durable.sync_folder(self._folder)
+
+    def _tag(self, name: str, lines: Iterable[str]) -> str:
+        data = "".join(f"{line}\n" for line in lines).encode()
+        self._tags["bagit.txt" if name == _BAGIT else name] = hashlib.sha256(data).hexdigest()
+        _durable.write_file(self._folder / name, data)
+        return name
+
+
+_BAGIT = "bagit.txt.unfinished"
+
+
+def _manifest(digests: Mapping[str, str]) -> list[str]:
+    return [f"{digest}  {name}" for name, digest in sorted(digests.items())]

@@ -1,0 +1,205 @@
+"""What comes out of a vault is what the user sees, to the byte, in a form that others read."""
+
+from __future__ import annotations
+
+import contextlib
+import mailbox
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import bagit
+import pytest
+from support.vaults import entries, entry, journaled, mail, to
+
+from mailarchive import Provenance, Role, SourceMessage, UserId
+from mailarchive._model import Fidelity
+from mailarchive.errors import SinkError, StateError
+from mailarchive.export import Exported, Form, export
+from mailarchive.sources.files import EmlFolder, Maildir, Mbox
+from mailarchive.vault import Vault
+from mailarchive.vault.proofs import InclusionProof
+from mailarchive.vault.signing import FileSigner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from mailarchive.abc import Source
+
+ALICE, BOB, CAROL = map(UserId, ("alice", "bob", "carol"))
+AWKWARD = [
+    b"",
+    b"no header\n",
+    b"From me\nFrom you\n>From them\n",
+    b"a: b\r\n\r\n\0 \r bare \n\n",
+    b"a: \xff\xfe\r\n\r\n\x80" + b"long" * 2_000,
+]
+
+
+@pytest.fixture
+def vault(tmp_path: Path) -> Iterator[Vault]:
+    """A vault with what is worth exporting."""
+    with Vault(tmp_path / "acme.vault") as vault:
+        vault.put_many(entries(3))
+        fork = mail(1).replace(b"Subject", b"Received: by x\r\nSubject")
+        vault.put(entry(fork, key="fork"))
+        vault.put(entry(mail(1), key="again"))
+        vault.put(
+            journaled(
+                mail(7, extra=b"Bcc: hidden@example.com\r\n"),
+                [to("bob@example.com"), to("hidden@example.com", Role.BCC)],
+            )
+        )
+        vault.put_many([entry(raw, key=f"odd{n}") for n, raw in enumerate(AWKWARD)])
+        yield vault
+
+
+def seen(vault: Vault, user: UserId = BOB) -> list[bytes]:
+    """Return everything that the user can read, each different fork once."""
+    return sorted(
+        content
+        for each in vault.view(user).messages()
+        for content in {each.content(copy) for copy in range(each.copies)}
+    )
+
+
+def read(source: Source) -> list[bytes]:
+    """Return what a source of files hands over."""
+    with source:
+        return sorted(
+            item.raw
+            for folder in source.folders()
+            for page in source.scan(folder)
+            for item in source.fetch(page.refs)
+            if isinstance(item, SourceMessage)
+        )
+
+
+SOURCES = {Form.EML: EmlFolder, Form.MAILDIR: Maildir, Form.MBOX: Mbox, Form.BAG: EmlFolder}
+
+
+@pytest.mark.parametrize("form", list(Form))
+def test_what_is_exported_is_what_the_user_sees(vault: Vault, tmp_path: Path, form: Form) -> None:
+    """Every form, read by our own source of it, gives each fork back to the byte."""
+    target = tmp_path / "out"
+
+    done = export(vault.view(BOB), target, form)
+
+    assert (done.written, done.present, done.ok) == (len(seen(vault)), 0, True)
+    data = target / "data" if form is Form.BAG else target
+    if form is not Form.MBOX:
+        assert read(SOURCES[form](data)) == seen(vault)
+    assert not any(b"hidden" in path.read_bytes() for path in tmp_path.glob("out/**/*.eml"))
+
+
+@pytest.mark.parametrize("form", [Form.EML, Form.MAILDIR, Form.MBOX])
+def test_again_it_writes_nothing(vault: Vault, tmp_path: Path, form: Form) -> None:
+    """An export goes on where it was, and adds what is new."""
+    first = export(vault.view(BOB), tmp_path / "out", form)
+
+    again = export(vault.view(BOB), tmp_path / "out", form)
+    vault.put(entry(mail(50), key="50"))
+    more = export(vault.view(BOB), tmp_path / "out", form)
+
+    assert (again.written, again.present) == (0, first.written)
+    assert (more.written, more.present) == (1, first.written)
+
+
+def test_python_reads_the_mailboxes(vault: Vault, tmp_path: Path) -> None:
+    """The standard library finds as many messages in a Maildir and an mbox."""
+    count = export(vault.view(BOB), tmp_path / "maildir", "maildir").written
+    export(vault.view(BOB), tmp_path / "mbox", "mbox")
+
+    assert len(mailbox.Maildir(tmp_path / "maildir")) == count
+    with contextlib.closing(mailbox.mbox(tmp_path / "mbox")) as box:
+        assert len(box) == count
+
+
+def test_only_what_the_filters_choose(vault: Vault, tmp_path: Path) -> None:
+    """The filters of a view are those of an export."""
+    done = export(vault.view(BOB), tmp_path / "out", text="message 2")
+
+    assert (done.messages, done.written) == (1, 1)
+    assert read(EmlFolder(tmp_path / "out")) == [mail(2)]
+
+
+def test_nobody_exports_what_is_not_theirs(vault: Vault, tmp_path: Path) -> None:
+    """A user who owns nothing exports nothing."""
+    assert export(vault.view(CAROL), tmp_path / "out") == Exported()
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_what_is_withheld_is_counted_and_not_written(vault: Vault, tmp_path: Path) -> None:
+    """An opaque original that may name others, and a report without one, leave no file."""
+    opaque = b"\xd0\xcf\x11\xe0 hidden@example.com"
+    people = [to("carol@example.com"), to("hidden@example.com", Role.BCC)]
+    own = {"alice": ("alice@example.com",), "carol": ("carol@example.com",)}
+    vault.put(journaled(opaque, people, owners=own, key="opaque"))
+    report = Provenance(Fidelity.WIRE, is_report=True)
+    vault.put(entry(b"Subject: report\r\n\r\n", owners=own, key="none", provenance=report))
+
+    done = export(vault.view(CAROL), tmp_path / "out")
+
+    assert (done.messages, done.withheld, done.empty, done.written) == (2, 1, 1, 0)
+    assert done.ok
+
+
+# -- bags ---------------------------------------------------------------------------------
+
+
+def test_a_bag_is_valid_and_proves_what_is_in_it(vault: Vault, tmp_path: Path) -> None:
+    """Another program takes the bag for whole; each proof fits its file and the checkpoint."""
+    seal = vault.seal(FileSigner(tmp_path / "signer"))
+    vault.put(entry(mail(60), key="60"))
+
+    done = export(vault.view(BOB), tmp_path / "bag", Form.BAG, clock=lambda: DAY)
+
+    bag = bagit.Bag(str(tmp_path / "bag"))
+    bag.validate()
+    assert bag.info["Bagging-Date"] == "2026-03-01"
+    assert bag.info["External-Identifier"] == vault.view(BOB).vault
+    proofs = sorted((tmp_path / "bag" / "proofs").iterdir())
+    assert len(proofs) == done.written - done.unproven
+    assert done.unproven == 2  # one not sealed, and one without its Bcc
+    for path in proofs:
+        message = (tmp_path / "bag" / "data" / f"{path.stem}.eml").read_bytes()
+        InclusionProof.parse(path.read_text()).check(message, checkpoint=seal.checkpoint)
+
+
+DAY = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def test_a_changed_bag_is_found_out(vault: Vault, tmp_path: Path) -> None:
+    """The bag's own manifests tell what was altered."""
+    export(vault.view(BOB), tmp_path / "bag", Form.BAG)
+    file = next((tmp_path / "bag" / "data").glob("*.eml"))
+    file.write_bytes(b"something else")
+
+    with pytest.raises(bagit.BagValidationError):
+        bagit.Bag(str(tmp_path / "bag")).validate()
+
+
+def test_a_bag_is_never_added_to(vault: Vault, tmp_path: Path) -> None:
+    """A second export into it, and one among the files of another, are refused."""
+    export(vault.view(BOB), tmp_path / "bag", Form.BAG)
+    with pytest.raises(StateError):
+        export(vault.view(BOB), tmp_path / "bag", Form.BAG)
+
+    (tmp_path / "bag" / "bagit.txt").unlink()
+    with pytest.raises(StateError):
+        export(vault.view(BOB), tmp_path / "bag", Form.BAG, text="message 2")
+    assert not (tmp_path / "bag" / "bagit.txt").exists()
+    export(vault.view(BOB), tmp_path / "bag", Form.BAG)
+    bagit.Bag(str(tmp_path / "bag")).validate()
+
+
+@pytest.mark.parametrize("form", list(Form))
+def test_a_place_that_cannot_be_written_is_our_error(
+    vault: Vault, tmp_path: Path, form: Form
+) -> None:
+    """A file where a folder must be, or a folder where a file must be, is said so."""
+    (tmp_path / "file").write_text("x")
+    target = tmp_path if form is Form.MBOX else tmp_path / "file" / "out"
+
+    with pytest.raises((StateError, SinkError)):
+        export(vault.view(BOB), target, form)
