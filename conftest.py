@@ -9,10 +9,14 @@ from __future__ import annotations
 import atexit
 import contextlib
 import doctest
+import importlib
 import io
 import os
+import re
 import shlex
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +25,10 @@ from sybil import Sybil
 from sybil.parsers.myst import CodeBlockParser, PythonCodeBlockParser
 
 if TYPE_CHECKING:
-    from sybil import Example
+    from collections.abc import Iterator
+
+    from sybil import Document, Example, Region
+    from sybil.typing import Evaluator
 
 HERE = Path(__file__).parent
 CACHE: dict[str, Path] = {}
@@ -47,12 +54,40 @@ def setup(namespace: dict[str, Any]) -> None:
     namespace["_work"] = Path(tempfile.mkdtemp(prefix="mailarchive-docs-")) / "work"
     shutil.copytree(demo_folder(), namespace["_work"])
     os.chdir(namespace["_work"])
+    namespace["_path"] = list(sys.path)
+    sys.path.insert(0, str(namespace["_work"]))
 
 
 def teardown(namespace: dict[str, Any]) -> None:
     """Leave nothing behind."""
     os.chdir(namespace["_home"])
+    sys.path[:] = namespace["_path"]
+    for name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", None) or "").startswith(str(namespace["_work"])):
+            del sys.modules[name]
     shutil.rmtree(namespace["_work"].parent, ignore_errors=True)
+
+
+class PythonFiles(PythonCodeBlockParser):
+    """Python blocks are run; one that begins with `# name.py` is put into that file first."""
+
+    def __call__(self, document: Document) -> Iterator[Region]:
+        """Yield the blocks."""
+        for region in super().__call__(document):
+            region.evaluator = saving(region.evaluator)
+            yield region
+
+
+def saving(evaluate: Evaluator | None) -> Evaluator:
+    """Return what saves a block to its file, if it names one, and then evaluates it."""
+
+    def save(example: Example) -> str | None:
+        named = re.match(r"# (\w+\.py)\n", str(example.parsed))
+        if named is not None:
+            Path(named[1]).write_text(str(example.parsed), encoding="utf-8")
+        return evaluate(example) if evaluate is not None else None
+
+    return save
 
 
 def evaluate_toml(example: Example) -> None:
@@ -78,15 +113,28 @@ def run(command: str) -> str:
     words = shlex.split(command)
     if words[:2] == ["python", "-m"]:
         words = words[2:]
-    if words[0] != "mailarchive":
-        assert words[0] in {"pip", "nox"}, f"nobody runs this: {command}"
+    if words[0] in {"pip", "nox"}:
         return ""
-    from mailarchive._cli import main
-
+    if words[0] == "pytest":
+        return run_pytest(words[1:])
+    assert words[0] in {"mailarchive", "mailarchive.testing"}, f"nobody runs this: {command}"
+    module = "mailarchive._cli" if words[0] == "mailarchive" else "mailarchive.testing.__main__"
     with contextlib.redirect_stdout(io.StringIO()) as out:
-        status = main(words[1:])
+        status = importlib.import_module(module).main(words[1:])
     assert status == 0, f"{command} exits with {status}"
     return out.getvalue()
+
+
+def run_pytest(arguments: list[str]) -> str:
+    """Run the reader's tests as the reader would, in a process of their own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
 
 
 def matches(expected: str, printed: str) -> bool:
@@ -97,7 +145,7 @@ def matches(expected: str, printed: str) -> bool:
 
 pytest_collect_file = Sybil(
     parsers=[
-        PythonCodeBlockParser(),
+        PythonFiles(),
         CodeBlockParser("toml", evaluate_toml),
         CodeBlockParser("console", evaluate_console),
     ],

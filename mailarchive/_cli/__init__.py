@@ -46,6 +46,11 @@ def _perform(arguments: argparse.Namespace) -> int:
         return _say(error, WRONG)
     except MailArchiveError as error:
         return _say(error, FAILED)
+    except ImportError as error:
+        if "mailarchive[" not in str(error):
+            raise
+        print(f"mailarchive: {error}", file=sys.stderr)
+        return WRONG
     except OSError as error:
         symbol = errno.errorcode.get(error.errno or 0, type(error).__name__)
         print(f"mailarchive: the system refused ({symbol}); is there room?", file=sys.stderr)

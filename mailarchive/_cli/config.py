@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from mailarchive import decoding
-from mailarchive._cli import _toml
+from mailarchive._cli import _sinks, _toml
 from mailarchive._model import Address, UserId
 from mailarchive.abc import Intake, Source
 from mailarchive.archiver import Archiver, Removal
@@ -28,18 +28,20 @@ from mailarchive.journal.trust import Action, Policy
 from mailarchive.quarantine import QuarantineFolder
 from mailarchive.receiver import Receiver
 from mailarchive.retry import RetryingSource
+from mailarchive.sinks import Tee
 from mailarchive.state import JobLock, SqliteCheckpoints
 from mailarchive.users import DirectoryMap
 from mailarchive.users.csv import CsvDirectory
+from mailarchive.vault import Vault
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from mailarchive._cli._graph import Organisation
     from mailarchive._cli._toml import Table
-    from mailarchive.abc import Decoder, Directory
+    from mailarchive.abc import Decoder, Directory, Sink
     from mailarchive.attribution import Attribution, Unknown
-    from mailarchive.vault import Vault
 
 
 @frozen
@@ -53,12 +55,15 @@ class Job:
     unknown: Unknown
     removal: Removal
     vault: Path = field(repr=False)
+    """The vault's folder; without a vault the one for state and quarantine."""
+    archive: Callable[[], Sink] = field(repr=False)
+    """Makes the archive, not yet opened: the vault, another sink, or both in a `Tee`."""
     quarantine: QuarantineFolder = field(repr=False)
     lock: JobLock = field(repr=False)
     state: SqliteCheckpoints = field(repr=False)
 
-    def archiver(self, vault: Vault, source: Source | None = None, **settings: Any) -> Archiver:
-        """Return the archiver into an open vault, with these settings beside the file's.
+    def archiver(self, archive: Sink, source: Source | None = None, **settings: Any) -> Archiver:
+        """Return the archiver into an archive, with these settings beside the file's.
 
         `source` is one of an organisation's.
         """
@@ -71,7 +76,7 @@ class Job:
         assert isinstance(chosen, Source), "its caller asks for each mailbox of an organisation"
         return Archiver(
             chosen if source is None else RetryingSource(chosen),
-            vault,
+            archive,
             self.users,
             decoder=self.decoder,
             attribution=self.attribution,
@@ -94,12 +99,12 @@ class Job:
             return source == self.source.name
         return source.startswith(self.source.names)
 
-    def receiver(self, vault: Vault, **settings: Any) -> Receiver:
-        """Return the receiver into an open vault, with these settings beside the file's."""
+    def receiver(self, archive: Sink, **settings: Any) -> Receiver:
+        """Return the receiver into an open archive, with these settings beside the file's."""
         assert isinstance(self.source, Intake), "its caller has looked"
         return Receiver(
             self.source,
-            vault,
+            archive,
             self.users,
             decoder=self.decoder,
             attribution=self.attribution,
@@ -121,9 +126,7 @@ def quarantine_of(vault: Path) -> QuarantineFolder:
 
 def build(top: Table, here: Path) -> Job:
     """Return the job that the table describes, with paths relative to `here`."""
-    vault_table = top.table("vault")
-    vault = here / vault_table.need("path", str)
-    vault_table.done()
+    vault, archive = _archive(top, here)
     source_table = top.table("source")
     usual = "ordinary" if source_table.get("kind", str) == "graph" else "journal"
     decoder_table = top.table("decoder")
@@ -153,10 +156,32 @@ def build(top: Table, here: Path) -> Job:
         unknown=unknown,
         removal=Removal.when_archived() if remove else Removal.never(),
         vault=vault,
+        archive=archive,
         quarantine=quarantine_of(vault),
         lock=JobLock(vault.with_name(f"{vault.name}.lock")),
         state=SqliteCheckpoints(vault / "state.db"),
     )
+
+
+def _archive(top: Table, here: Path) -> tuple[Path, Callable[[], Sink]]:
+    """Return the folder for state and quarantine, and what makes the archive."""
+    vault_table = top.table("vault")
+    if "sink" not in top:
+        vault = here / vault_table.need("path", str)
+        vault_table.done()
+        return vault, lambda: Vault(vault)
+    table = top.table("sink")
+    other = _sinks.sink(table, here)
+    if "vault" not in top:
+        state = here / table.need("state", str)
+        table.done()
+        return state, other
+    if "state" in table:
+        raise table.wrong("state is kept in the vault", "remove it")
+    table.done()
+    vault = here / vault_table.need("path", str)
+    vault_table.done()
+    return vault, lambda: Tee(vault=Vault(vault), sink=other())
 
 
 def _decoder(table: Table, *, journal: bool) -> Decoder:

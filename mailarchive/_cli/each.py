@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from mailarchive._cli._graph import Organisation
     from mailarchive._cli.config import Job
+    from mailarchive.abc import Sink
     from mailarchive.archiver import Archiver
     from mailarchive.users.mailboxes import Mailbox, Plan
-    from mailarchive.vault import Vault
 
 UNREACHABLE_AT_MOST = 3
 """So many mailboxes in a row that cannot be reached: it is the server that is away."""
@@ -25,7 +25,7 @@ UNREACHABLE_AT_MOST = 3
 def each_mailbox(
     job: Job,
     organisation: Organisation,
-    vault: Vault,
+    archive: Sink,
     follow: Callable[[Archiver], RunReport],
     settings: dict[str, Any],
 ) -> list[RunReport]:
@@ -37,7 +37,7 @@ def each_mailbox(
         print(f"{_named(mailbox)}:")
         source = organisation.source(mailbox)
         try:
-            reports.append(follow(job.archiver(vault, source, **settings)))
+            reports.append(follow(job.archiver(archive, source, **settings)))
         except AuthenticationFailed:
             raise  # the login is the same for all of them
         except SourceError as error:

@@ -13,7 +13,6 @@ from mailarchive._cli.progress import Progress
 from mailarchive.abc import Intake
 from mailarchive.errors import ConfigurationError
 from mailarchive.events import BatchPutOff, RunStarted
-from mailarchive.vault import Vault
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,8 +45,8 @@ def receive(path: Path, *, quiet: bool = False) -> int:
         elif not quiet:
             progress(event)
 
-    with Vault(job.vault) as vault:
-        receiver = job.receiver(vault, observer=tell)
+    with job.archive() as archive:
+        receiver = job.receiver(archive, observer=tell)
         with _Signals(receiver):
             done = receiver.run()
     progress.close()

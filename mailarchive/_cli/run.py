@@ -38,19 +38,19 @@ def run(
     job = config.load(path)
     job.users.refresh()  # a list of users that cannot be read is said also when nothing is new
     progress = None if quiet else Progress()
-    vault = Vault(job.vault)
+    archive = job.archive()
     settings: dict[str, Any] = {"observer": progress, "dry_run": dry_run, "retry_now": retry_now}
     one = isinstance(job.source, Source | Intake)
-    plan = job.archiver(vault, **settings) if one else None
+    plan = job.archiver(archive, **settings) if one else None
     with contextlib.ExitStack() as stack:
         if not dry_run:
             stack.enter_context(job.lock)
-            stack.enter_context(vault)
+            stack.enter_context(archive)
         if plan is not None:
             reports = [follow(plan, progress)]
         else:
             watch = partial(follow, progress=progress)
-            reports = each_mailbox(job, job.organisation, vault, watch, settings)
+            reports = each_mailbox(job, job.organisation, archive, watch, settings)
     print(_verdict(job, reports))
     bad = fail_on_quarantine and any(report.quarantined for report in reports)
     return OK if all(report.ok for report in reports) and not bad else FAILED

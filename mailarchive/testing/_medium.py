@@ -133,8 +133,12 @@ def _sync(disk: _Disk, now: int, arguments: str, *, good: bool) -> None:
     path = _handle(arguments)
     file = disk.files.get(path)
     if not good:
-        disk.file(path).failed = disk.failed = True
+        disk.failed = True
+        if file is not None:
+            file.failed = True
     elif file is None:
+        # A folder.  Asked again it may be believed: a file system that cannot write its
+        # own names any more says so until it is repaired.
         disk.synced[path] = now
     elif file.failed:
         disk.asked_again = True

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from obstore.store import ObjectStore
 
+__all__ = ["Objects", "S3Store", "missing"]
+
 _PROBE: Final = "probe"
 _LOOK_SECONDS: Final = 30
 

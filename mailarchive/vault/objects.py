@@ -27,7 +27,7 @@ from mailarchive.vault import _place, _tar, _zstd
 from mailarchive.vault._errors import Damage, closed
 from mailarchive.vault._manifest import BAD_JSON, LARGEST, Manifest
 from mailarchive.vault._object_index import ObjectIndex
-from mailarchive.vault._object_store import Objects, missing
+from mailarchive.vault._object_store import Objects, S3Store, missing
 from mailarchive.vault._packing import Packing
 from mailarchive.vault._reading import location
 from mailarchive.vault._writer import Draft, assemble, new_name
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from mailarchive.vault._packing import Prepared
     from mailarchive.vault._writer import Packed
 
-__all__ = ["ObjectVault"]
+__all__ = ["ObjectVault", "S3Store"]
 
 _PACKS: Final = f"volumes/{_place.VOLUME}/packs"
 _MOST_ENTRIES: Final = 2_000
