@@ -9,9 +9,7 @@ from attrs import field, frozen
 
 from mailarchive._cli._imap import choice
 from mailarchive._cli._limits import limits
-from mailarchive._cli._secret import secret
-from mailarchive.auth import CHINA, GLOBAL, US_DOD, US_GOV, Cloud
-from mailarchive.auth.msal import Certificate, ClientSecret, DeviceCode, MsalTokens, TokenFile
+from mailarchive._cli._msal import cloud_of, tokens_of
 from mailarchive.sources.graph import GraphLimits, GraphSource, SeenIds
 from mailarchive.users.graph import GraphDirectory
 from mailarchive.users.mailboxes import MailboxChoice, MailboxKind, plan
@@ -21,11 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mailarchive._cli._toml import Table
-    from mailarchive.auth.msal import Credential
     from mailarchive.users.mailboxes import Mailbox, Plan
 
-_CLOUDS = {"global": GLOBAL, "us-gov": US_GOV, "us-dod": US_DOD, "china": CHINA}
-_LOGINS = ("secret", "certificate", "device_code")
 SEEN = "graph-seen.db"
 """Beside the checkpoints in the vault's folder: what has been listed."""
 
@@ -53,13 +48,13 @@ def graph(
     table: Table, here: Path, vault: Path, *, journal: bool
 ) -> tuple[GraphSource | Organisation, GraphDirectory]:
     """Return the source, or the sources, that the table describes, and the tenant's users."""
-    cloud, ca_file = _cloud(table), table.get("ca_file", str)
+    cloud, ca_file = cloud_of(table), table.get("ca_file", str)
     whom: dict[str, Any] = {
         "cloud": cloud,
         "ca_file": None if ca_file is None else here / ca_file,
         "proxy": table.get("proxy", str),
     }
-    tokens = _tokens(table, here, whom)
+    tokens = tokens_of(table, here, whom)
     bounds = limits(table, GraphLimits)
     settings: dict[str, Any] = {
         "folders": choice(table, journal=journal),
@@ -91,50 +86,3 @@ def _choice(table: Table) -> MailboxChoice:
         raise table.wrong(f"kinds must be some of {', '.join(known)}")
     kinds = {} if words is None else {"kinds": frozenset(map(MailboxKind, words))}
     return MailboxChoice(only, table.texts("without_mailboxes") or (), **kinds)
-
-
-def _cloud(table: Table) -> Cloud:
-    """One of Microsoft's clouds by its name, or three origins of one that has none here."""
-    if not isinstance(table.raw("cloud"), dict):
-        return _CLOUDS[table.choice("cloud", _CLOUDS, "global")]
-    inner = table.table("cloud")
-    origins = [inner.get(each, str) for each in ("login", "graph", "exchange")]
-    usual = (GLOBAL.login, GLOBAL.graph, GLOBAL.exchange)
-    inner.done()
-    return Cloud(*(given or known for given, known in zip(origins, usual, strict=True)))
-
-
-def _tokens(table: Table, here: Path, whom: dict[str, Any]) -> MsalTokens:
-    cache = table.get("token_cache", str)
-    file = None if cache is None else TokenFile(here / cache)
-    tenant, client = table.need("tenant", str), table.need("client_id", str)
-    return MsalTokens(tenant, client, _credential(table, here), cache=file, **whom)
-
-
-def _credential(table: Table, here: Path) -> Credential:
-    given = [key for key in _LOGINS if key in table]
-    if len(given) != 1:
-        raise table.wrong(
-            f"{' and '.join(given)} are two logins"
-            if given
-            else "there is no login: secret, certificate or device_code is missing",
-            'write certificate = { file = "..." } or secret = { command = ["...", "..."] }',
-        )
-    if given == ["secret"]:
-        return ClientSecret(secret(table, "secret", here))
-    if given == ["certificate"]:
-        passphrase = secret(table, "passphrase", here) if "passphrase" in table else None
-        return Certificate(secret(table, "certificate", here, whole=True), passphrase)
-    if not table.get("device_code", bool) or "token_cache" not in table:
-        raise table.wrong(
-            "device_code = true needs a file to stay signed in with",
-            'add token_cache = "tokens.json"',
-        )
-    return DeviceCode(_prompt)
-
-
-def _prompt(sentence: str) -> None:
-    """Tell a person who is there where to sign in."""
-    import sys
-
-    print(sentence, file=sys.stderr)

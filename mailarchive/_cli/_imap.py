@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 from mailarchive._cli._limits import limits
 from mailarchive._cli._secret import secret
 from mailarchive._model import Fidelity, FolderRole
-from mailarchive.auth import ClientCertificate, OAuth, OAuthMechanism, Password
+from mailarchive.auth import ClientCertificate, OAuth, OAuthMechanism, Password, scoped
 from mailarchive.sources.imap import FolderChoice, ImapLimits, ImapSource, Recheck, Ripe, Security
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from mailarchive._cli._toml import Table
     from mailarchive.auth import Auth
 
-_LOGINS = ("password", "token", "certificate")
+_LOGINS = ("password", "token", "certificate", "auth")
 
 
 def imap(table: Table, here: Path, *, journal: bool) -> ImapSource:
@@ -111,7 +112,7 @@ def _login(table: Table, here: Path) -> dict[str, Any]:
         raise table.wrong(
             f"{' and '.join(given)} are two logins"
             if given
-            else "there is no login: password, token or certificate is missing",
+            else "there is no login: password, token, certificate or auth is missing",
             'write password = { file = "..." } or token = { command = ["...", "..."] }',
         )
     user, ca_file = table.need("user", str), table.get("ca_file", str)
@@ -122,10 +123,10 @@ def _login(table: Table, here: Path) -> dict[str, Any]:
 
 
 def _secret_login(table: Table, here: Path, user: str) -> Auth:
-    if "token" in table:
+    if "token" in table or "auth" in table:
         mechanism = table.maybe("mechanism", [each.value for each in OAuthMechanism])
         chosen = None if mechanism is None else OAuthMechanism(mechanism)
-        return OAuth(user, secret(table, "token", here), mechanism=chosen)
+        return OAuth(user, _token(table, here), mechanism=chosen)
     separator = table.get("master_separator", str)
     if separator is not None and "mailbox" not in table:
         raise table.wrong(
@@ -133,6 +134,21 @@ def _secret_login(table: Table, here: Path, user: str) -> Auth:
             'add mailbox = "somebody@example.com"',
         )
     return Password(user, secret(table, "password", here), master_separator=separator)
+
+
+def _token(table: Table, here: Path) -> Callable[[], str]:
+    """A token from a file or a command, or from Microsoft's identity platform."""
+    if "token" in table:
+        return secret(table, "token", here)
+    from mailarchive._cli._msal import cloud_of, tokens_of
+
+    inner = table.table("auth")
+    cloud, ca_file = cloud_of(inner), inner.get("ca_file", str)
+    authority = None if ca_file is None else here / ca_file
+    whom = {"cloud": cloud, "ca_file": authority, "proxy": inner.get("proxy", str)}
+    tokens = tokens_of(inner, here, whom)
+    inner.done()
+    return scoped(tokens, cloud.exchange_scope)
 
 
 def _certified(table: Table, here: Path, authority: Path | None) -> ssl.SSLContext:

@@ -17,6 +17,7 @@ from mailarchive.errors import ConfigurationError
 from mailarchive.sources.imap import FolderChoice, Recheck, Ripe
 from mailarchive.sources.smtp import SmtpIntake
 from mailarchive.testing.certificates import self_signed
+from mailarchive.testing.entra_server import EntraServer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,6 +71,27 @@ def test_the_login_by_certificate(tmp_path: Path) -> None:
     assert isinstance(made._auth, ClientCertificate)
     assert made._context is not None
     assert len(made._context.get_ca_certs()) == 1
+
+
+def test_the_login_of_an_application_at_microsoft_365(tmp_path: Path) -> None:
+    """The tokens come from the identity platform, and are for Exchange."""
+    with EntraServer() as login:
+        (tmp_path / "application").write_text(login.secret)
+        cloud = login.cloud()
+        made = source(
+            f"""{LOGIN}mailbox = "shared@contoso.example"
+            [auth]
+            tenant = "{login.tenant}"
+            client_id = "{login.client_id}"
+            secret = {{ file = "application" }}
+            ca_file = "{login.ca_file}"
+            cloud = {{ login = "{cloud.login}", exchange = "{cloud.exchange}" }}
+            """,
+            tmp_path,
+        )
+
+        assert isinstance(made._auth, OAuth)
+        assert login.is_good(made._auth.access_token(), cloud.exchange)
 
 
 @pytest.mark.parametrize(
@@ -141,6 +163,9 @@ def test_every_limit_has_its_name(tmp_path: Path) -> None:
         (PASSWORD + 'fidelity = "exact"', "wire, rendered", ""),
         (PASSWORD + 'recheck = "digest"', "bytes, size", ""),
         (PASSWORD + 'mechanism = "PLAIN"', "unknown key mechanism", ""),
+        ('auth = { tenant = "t", client_id = "c" }', "no login", "certificate"),
+        ('auth = { tenent = "t" }', "tenant is missing", ""),
+        (PASSWORD + 'auth = { tenant = "t" }', "two logins", ""),
         (PASSWORD + "[limits]\npages = 3", "unknown key pages", "did you mean page?"),
         (PASSWORD + "[limits]\npage = 0", "page is out of its bounds", ""),
         (PASSWORD + "[limits]\npage = 1.5", "page must be a whole number", ""),
