@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
-from mailarchive import _asking, headers
+from mailarchive import _asking, fingerprint, headers
 from mailarchive._model import (
     Archived,
     ArchiveEntry,
     Copy,
     Digest,
     Digested,
+    Fidelity,
     Owner,
     Provenance,
     Quarantined,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from mailarchive._model import (
         Address,
         Decoded,
-        Fidelity,
         Folder,
         Ownership,
         SourceMessage,
@@ -60,6 +60,7 @@ def make_entry(
     copy = Copy.of(message.ref)
     first = decoded.originals[0] if decoded.originals else raw
     content = first.of(raw) if isinstance(first, Span) else first
+    fork_key = fingerprint.of if fidelity is Fidelity.RENDERED else headers.fork_key
     return ArchiveEntry(
         id=entry_id(copy, digest, fidelity),
         raw=raw,
@@ -69,7 +70,7 @@ def make_entry(
         ownership=ownership,
         copy=copy,
         folder=folder,
-        fork_key=headers.fork_key(content),
+        fork_key=fork_key(content),
         received_at=message.received_at,
         flags=message.flags,
         provenance=Provenance(
