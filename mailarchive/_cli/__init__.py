@@ -7,7 +7,6 @@ command or its configuration is wrong.
 from __future__ import annotations
 
 import argparse
-import errno
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from mailarchive._cli import _filters, _keeping
 from mailarchive._cli._out import Output, guarded
-from mailarchive._cli._text import safe
+from mailarchive._cli._text import safe, symbol
 from mailarchive.errors import (
     ConfigurationError,
     DirectoryError,
@@ -52,8 +51,8 @@ def _perform(arguments: argparse.Namespace) -> int:
         print(f"mailarchive: {error}", file=sys.stderr)
         return WRONG
     except OSError as error:
-        symbol = errno.errorcode.get(error.errno or 0, type(error).__name__)
-        print(f"mailarchive: the system refused ({symbol}); is there room?", file=sys.stderr)
+        why = symbol(error)
+        print(f"mailarchive: the system refused ({why}); is there room?", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("mailarchive: stopped; run it again to go on where it was", file=sys.stderr)
@@ -65,8 +64,7 @@ def _printed(out: Output, status: int) -> int:
     out.flush()
     if out.error is None or isinstance(out.error, BrokenPipeError):
         return status
-    symbol = errno.errorcode.get(out.error.errno or 0, type(out.error).__name__)
-    print(f"mailarchive: the output could not be written ({symbol})", file=sys.stderr)
+    print(f"mailarchive: the output could not be written ({symbol(out.error)})", file=sys.stderr)
     return status or FAILED
 
 

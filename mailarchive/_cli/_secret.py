@@ -40,19 +40,20 @@ def secret(table: Table, key: str, here: Path, *, whole: bool = False) -> Callab
 
 @frozen
 class _FromFile:
-    """A secret in a file; a line end after it does not count."""
+    """A secret in a file; line ends after it do not count."""
 
     path: Path = field(repr=False)
     what: str
 
     def __call__(self) -> str:
         try:
-            return self.path.read_text(encoding="utf-8").rstrip("\r\n")
+            found = self.path.read_text(encoding="utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             raise AuthenticationFailed(
                 f"the file of the {self.what} cannot be read: {type(error).__name__}",
                 suggestions=[f"check {self.what}.file, and who may read it"],
             ) from None
+        return _some(found, f"the file of the {self.what}")
 
 
 @frozen
@@ -75,10 +76,16 @@ class _FromCommand:
                 text=True,
                 timeout=SECRET_SECONDS,
             )
-        except (OSError, subprocess.SubprocessError, UnicodeDecodeError) as error:
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
             raise AuthenticationFailed(
                 f"the command of the {self.what} failed: {type(error).__name__}",
                 suggestions=[f"run {self.what}.command by hand"],
             ) from None
         said = done.stdout if self.whole else done.stdout.partition("\n")[0]
-        return said.rstrip("\r\n")
+        return _some(said.rstrip("\r\n"), f"the command of the {self.what}")
+
+
+def _some(secret: str, where: str) -> str:
+    if not secret:
+        raise AuthenticationFailed(f"{where} gives nothing", suggestions=["put the secret there"])
+    return secret

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import unicodedata
 from typing import TYPE_CHECKING
 
@@ -48,3 +49,8 @@ def columns(rows: Iterable[tuple[str, ...]], indent: str = "  ") -> str:
 def counted(count: int, noun: str) -> str:
     """Return a count and its noun, in the plural where it is due."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def symbol(error: OSError) -> str:
+    """Return the system's own name for what went wrong; its text may name a file."""
+    return errno.errorcode.get(error.errno or 0, type(error).__name__)

@@ -50,10 +50,11 @@ def parse(text: str, name: str) -> Table:
 class Table:
     """Keys and values; each key is asked for once, and what is left over is a mistake."""
 
-    def __init__(self, values: dict[str, Any], where: str) -> None:
-        """Take the values, and the words that say where they stand."""
+    def __init__(self, values: dict[str, Any], where: str, typo: str | None = None) -> None:
+        """Take the values, the words that say where they stand, and what may be meant by them."""
         self._values = values
         self._where = where
+        self._typo = typo
         self._asked: set[str] = set()
 
     def __contains__(self, key: str) -> bool:
@@ -72,13 +73,17 @@ class Table:
             return None
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise self.wrong(f"{key} must be {_KINDS[kind]}")
+        if "\0" in str(value):
+            raise self.wrong(f"{key} holds a NUL, which stands in no name")
         return value
 
     def need(self, key: str, kind: type[T]) -> T:
         """Return the value; raises where it is missing or of another kind."""
         value = self.get(key, kind)
         if value is None:
-            raise self.wrong(f"{key} is missing", f"add {key} = ..., {_KINDS[kind]}")
+            typo = self._misspelt(key) or self._typo
+            hint = f"you wrote {typo}" if typo else f"add {key} = ..., {_KINDS[kind]}"
+            raise self.wrong(f"{key} is missing", hint)
         return value
 
     def choice(self, key: str, choices: Iterable[str], default: str) -> str:
@@ -119,7 +124,13 @@ class Table:
     def table(self, key: str) -> Table:
         """Return the table under the key, empty where there is none."""
         values: dict[str, Any] = self.get(key, dict) or {}
-        return Table(values, f"{self._where}: [{key}]")
+        typo = None if key in self._values else self._misspelt(key)
+        return Table(values, f"{self._where}: [{key}]", typo and f"[{typo}]")
+
+    def _misspelt(self, key: str) -> str | None:
+        """Return what stands there and was never asked for, where it looks like the key."""
+        strange = [each for each in self._values if each not in self._asked]
+        return next(iter(difflib.get_close_matches(key, strange, n=1)), None)
 
     def raw(self, key: str) -> object:
         """Return whatever stands there."""

@@ -26,6 +26,10 @@ def quarantine(
     path: Path, *, read: str | None = None, let_go: str | None = None, owners: Sequence[str] = ()
 ) -> int:
     """List the quarantine of a vault, print one message, or archive it after all."""
+    if not path.is_dir():
+        raise StateError(
+            "there is no vault at this path, and so no quarantine", suggestions=["check the path"]
+        )
     folder = config.quarantine_of(path)
     if read is not None:
         sys.stdout.buffer.write(folder.read(_full(folder, read)).raw)

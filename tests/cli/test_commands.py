@@ -180,6 +180,13 @@ def test_an_auditor_reads_any_entry_whole(
         run(capfdbinary, "show", "acme.vault", *who, "--message", beginning, status=1)
 
 
+def test_a_quarantine_of_no_vault_is_no_empty_one(
+    demo: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """A misspelt path must not say that all is well."""
+    assert run(capfdbinary, "quarantine", "acme.vualt", status=1) == b""
+
+
 def test_export_to_a_file_is_our_error(
     demo: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:

@@ -53,6 +53,40 @@ def job(text: str, here: Path) -> Job:
     return config.build(_toml.parse(text, "archive.toml"), here)
 
 
+@pytest.mark.parametrize(
+    ("good", "typo", "hint"),
+    [
+        ("[vault]\n", "[vualt]\n", "you wrote [vualt]"),
+        ("path = ", "pathh = ", "you wrote pathh"),
+        ('csv = "users.csv"', 'cvs = "users.csv"', "you wrote cvs"),
+    ],
+)
+def test_what_is_missing_may_be_misspelt(good: str, typo: str, hint: str, tmp_path: Path) -> None:
+    """Whoever wrote it wrong sees what they wrote, not that it should be added."""
+    assert good in JOB
+    with pytest.raises(ConfigurationError) as caught:
+        config.build(_toml.parse(JOB.replace(good, typo, 1), "archive.toml"), tmp_path)
+    assert caught.value.suggestions == (hint,)
+
+
+def test_a_nul_is_in_no_name(tmp_path: Path) -> None:
+    """It is refused where it stands, before the system is asked for such a file."""
+    text = JOB.replace("acme.vault", "acme\\u0000.vault")
+    with pytest.raises(ConfigurationError, match="NUL"):
+        config.build(_toml.parse(text, "archive.toml"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "secret", ['{ file = "empty" }', '{ command = ["true"] }', '{ command = ["a\\u0000"] }']
+)
+def test_a_secret_that_is_none_is_said(secret: str, tmp_path: Path) -> None:
+    """Where it should have come from, and nothing of the words."""
+    (tmp_path / "empty").write_text("\n")
+    table = _toml.parse(f"password = {secret}", "archive.toml")
+    with pytest.raises(AuthenticationFailed, match=r"password (gives nothing|failed)"):
+        _secret.secret(table, "password", tmp_path)()
+
+
 def test_the_defaults_are_the_careful_ones(tmp_path: Path) -> None:
     """A journal, everybody named is an owner, unowned mail is kept, nothing is removed."""
     made = job(JOB, tmp_path)
