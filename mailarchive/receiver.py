@@ -33,7 +33,7 @@ from mailarchive.errors import (
     SinkFull,
     Transient,
 )
-from mailarchive.events import BatchPutOff, BatchStored, RunFinished, RunStarted
+from mailarchive.events import BatchPutOff, BatchStored, FolderStarted, RunFinished, RunStarted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -168,6 +168,7 @@ class Receiver:
         """
         with self._intake as intake:
             self._tell(RunStarted(intake.name))
+            self._tell(FolderStarted(intake.folder, resumed=True))
             for batch in intake.batches(self._batching.max_messages, self._batching.max_bytes):
                 self._take(batch)
         self._tell(RunFinished(intake.name, not self._received.put_off))

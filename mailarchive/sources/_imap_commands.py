@@ -188,18 +188,20 @@ def look(session: Session, uid_set: bytes, count: int, *, closely: bool) -> dict
 
 
 def changed_since(
-    session: Session, uid_set: bytes, count: int, modseq: int
+    session: Session, uid_set: bytes, uids: Sequence[int], modseq: int
 ) -> tuple[set[int], set[int]]:
     """Return which of these are there, and which of them have changed since (RFC 7162, 3.1.4)."""
-    octets = SLACK + LINE_OF_A_MESSAGE * count
-    there = set(session.numbers(b"SEARCH", b"UID SEARCH UID", uid_set, octets=octets))
+    asked = frozenset(uids)
+    octets = SLACK + LINE_OF_A_MESSAGE * len(uids)
+    numbers = session.numbers(b"SEARCH", b"UID SEARCH UID", uid_set, octets=octets)
+    there = {uid for uid in numbers if uid in asked}
     changed: set[int] = set()
     since = b"(CHANGEDSINCE %d)" % modseq
     for untagged in session.stream(b"UID FETCH", uid_set, b"(UID FLAGS)", since, octets=octets):
         if untagged.kind == b"FETCH" and b"UID" in (told := attributes(untagged)):
             with grammar():
                 changed.add(number(told[b"UID"]))
-    return there, changed
+    return there, changed & asked
 
 
 def _seen(told: Mapping[bytes, Value]) -> Seen:

@@ -275,7 +275,7 @@ class Scanning:
             return token.waiting
         found: list[int] = []
         for text, some in uid_sets(token.waiting, self._limits.command_octets, LISTED_AT_ONCE):
-            there, changed = changed_since(session, text, len(some), since)
+            there, changed = changed_since(session, text, some, since)
             found += [uid for uid in some if uid in changed or uid not in there]
         return found
 
