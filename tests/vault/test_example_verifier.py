@@ -1,0 +1,178 @@
+"""A short program with no word of ours finds what was changed, from a kept checkpoint alone."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from attrs import frozen
+from support.vaults import entries, entry, journaled, mail, to
+
+from mailarchive import Fidelity, Provenance
+from mailarchive.vault import FileSigner, Vault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PROGRAM = Path(__file__).parents[2] / "docs" / "examples" / "verify_vault.py"
+
+
+@frozen
+class Kept:
+    """A vault, and what was kept elsewhere: a checkpoint and the key."""
+
+    folder: Path
+    checkpoint: Path
+    key: str
+
+    def copy(self, folder: Path) -> Kept:
+        """Return the same with another copy of the vault."""
+        shutil.copytree(self.folder, folder)
+        return Kept(folder, self.checkpoint, self.key)
+
+    def says(self, *, key: bool = True) -> tuple[int, str]:
+        """Return what the program says, and how it ends."""
+        words = [sys.executable, "-I", str(PROGRAM), str(self.folder), str(self.checkpoint)]
+        done = subprocess.run(
+            [*words, *([self.key] if key else [])], check=False, capture_output=True, text=True
+        )
+        return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Kept:
+    """A vault with every kind of line, sealed, and with more behind the seal."""
+    top = tmp_path_factory.mktemp("example")
+    signer = FileSigner(top / "signer")
+    with Vault(top / "v", pack_size=20_000) as vault:
+        vault.put_many(entries(30))
+        vault.put(journaled(mail(50), [to("bob@example.com")], key="50"))
+        vault.put(journaled(mail(51), [to("bob@example.com")], key="51", encoded=True))
+        vault.put(entry(mail(52), key="52", provenance=Provenance(Fidelity.WIRE, is_report=True)))
+        (first, *_) = vault.auditor("me", "why").entries()
+        vault.keeper("Ada", "request").erase(first.id)
+        vault.put_many(entries(20, start=60))
+        sealed = vault.seal(signer).checkpoint
+        vault.put_many(entries(3, start=100))
+        (top / "checkpoint.txt").write_bytes(sealed.to_bytes())
+        return Kept(top / "v", top / "checkpoint.txt", str(signer.verifier(vault.origin)))
+
+
+@pytest.fixture
+def kept(whole: Kept, tmp_path: Path) -> Kept:
+    """A copy of it, to spoil."""
+    return whole.copy(tmp_path / "v")
+
+
+def _packs(kept: Kept) -> list[Path]:
+    return sorted(kept.folder.rglob("*.tar"), key=lambda pack: pack.stat().st_mtime_ns)
+
+
+def _flip(pack: Path, needle: bytes) -> None:
+    data = pack.read_bytes()
+    at = data.index(needle)
+    pack.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+
+
+def test_the_program_is_short_and_needs_nothing_of_ours() -> None:
+    """Fewer than a hundred lines, the standard library, and `cryptography` for the signature."""
+    source = PROGRAM.read_text()
+    imported = {
+        (node.names[0].name if isinstance(node, ast.Import) else str(node.module)).split(".")[0]
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+
+    assert len(source.splitlines()) < 100
+    assert imported - set(sys.stdlib_module_names) == {"cryptography"}
+
+
+@pytest.mark.parametrize("key", [True, False])
+def test_a_whole_vault_is_as_it_was_sealed(whole: Kept, key: bool) -> None:
+    """What is whole is said to be so, whatever came behind the seal."""
+    status, said = whole.says(key=key)
+
+    assert (status, said.split(",")[0]) == (0, "64 lines"), said
+
+
+def test_a_torn_end_is_no_damage(kept: Kept) -> None:
+    """What a crash leaves behind was never acknowledged."""
+    with _packs(kept)[-1].open("ab") as pack:
+        pack.write(b"b/torn" * 200)
+
+    assert kept.says()[0] == 0
+
+
+DAMAGES: dict[str, Callable[[Kept], object]] = {
+    "a message flipped": lambda kept: _flip(_packs(kept)[0], b"\x28\xb5\x2f\xfd"),
+    "an entry flipped": lambda kept: _flip(_packs(kept)[0], b"alice@example"),
+    "a header flipped": lambda kept: _flip(_packs(kept)[0], b"0000644"),
+    "a pack cut": lambda kept: _packs(kept)[0].write_bytes(_packs(kept)[0].read_bytes()[:-8000]),
+    "a pack deleted": lambda kept: _packs(kept)[1].unlink(),
+    "every pack deleted": lambda kept: shutil.rmtree(kept.folder / "volumes"),
+    "another vault": lambda kept: _flip(kept.folder / "vault.json", b"origin"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_was_changed_is_found(kept: Kept, damage: str) -> None:
+    """Each change ends in a failure, with the index there and none the wiser."""
+    DAMAGES[damage](kept)
+
+    status, said = kept.says()
+
+    assert status == 1, said
+
+
+def test_a_forged_vault_is_found(kept: Kept) -> None:
+    """Other mail under the same name, consistent in itself, is not what was sealed."""
+    identity = (kept.folder / "vault.json").read_bytes()
+    shutil.rmtree(kept.folder)
+    kept.folder.mkdir()
+    (kept.folder / "vault.json").write_bytes(identity)
+    with Vault(kept.folder) as vault:
+        vault.put_many(entries(90, start=1))
+        assert vault.verify("content").ok
+
+    assert kept.says() == (1, "NOT what was sealed: its lines are others\n")
+
+
+def test_a_forged_checkpoint_is_found_by_its_key(kept: Kept, tmp_path: Path) -> None:
+    """A checkpoint that somebody else signed is not taken where the key is given."""
+    with Vault(kept.folder) as vault:
+        forged = vault.seal(FileSigner(tmp_path / "forger")).checkpoint
+    (tmp_path / "forged.txt").write_bytes(forged.to_bytes())
+
+    other = Kept(kept.folder, tmp_path / "forged.txt", kept.key)
+    assert other.says(key=False)[0] == 0
+    assert other.says()[0] == 1
+
+
+def test_an_older_copy_is_found(kept: Kept, tmp_path: Path) -> None:
+    """A vault that was taken back has fewer lines than were sealed."""
+    with Vault(tmp_path / "x") as vault:
+        vault.put_many(entries(2))
+    shutil.copytree(tmp_path / "x", tmp_path / "old")
+    with Vault(tmp_path / "x") as vault:
+        vault.put_many(entries(2, start=2))
+        sealed = vault.seal(FileSigner(tmp_path / "s")).checkpoint
+    (tmp_path / "c.txt").write_bytes(sealed.to_bytes())
+
+    said = Kept(tmp_path / "old", tmp_path / "c.txt", kept.key).says(key=False)
+    assert said == (1, "NOT what was sealed: 6 lines were sealed, and only 3 are there\n")
+
+
+def test_zeros_where_nothing_was_erased_are_found(kept: Kept) -> None:
+    """Only what is on record as erased may be empty."""
+    pack = _packs(kept)[0]
+    data = pack.read_bytes()
+    at = data.index(b"\x28\xb5\x2f\xfd")
+    size = int(data[at - 512 + 124 : at - 512 + 135], 8)
+    pack.write_bytes(data[:at] + bytes(size) + data[at + size :])
+
+    assert kept.says()[0] == 1
