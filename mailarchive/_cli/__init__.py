@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mailarchive._cli import _filters, _keeping
+from mailarchive._cli import _evidence, _filters, _keeping
 from mailarchive._cli._out import Output, guarded
 from mailarchive._cli._text import safe, symbol
 from mailarchive.errors import (
@@ -87,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
     _add_new_address(commands)
     _add_reattribute(commands)
     _add_retries(commands)
-    _add_verify(commands)
+    _evidence.add(commands)
     _add_show(commands)
     _add_export(commands)
     _add_quarantine(commands)
@@ -198,25 +198,6 @@ def _add_retries(commands: Commands) -> None:
     add.add_argument("config", type=Path, metavar="ARCHIVE.TOML")
     add.add_argument("--give-up", metavar="ID", help="take one off the list for good")
     add.set_defaults(command=_retries)
-
-
-def _verify(arguments: argparse.Namespace) -> int:
-    from mailarchive._cli.reading import verify
-
-    return verify(arguments.vault, arguments.level, as_json=arguments.json)
-
-
-def _add_verify(commands: Commands) -> None:
-    add = commands.add_parser("verify", help="check that an archive is whole and unaltered")
-    add.add_argument("vault", type=Path, metavar="VAULT")
-    add.add_argument(
-        "--level",
-        choices=["quick", "stored", "content"],
-        default="stored",
-        help="sizes and index; every stored byte (the default); every message unpacked",
-    )
-    add.add_argument("--json", action="store_true", help="the report as JSON")
-    add.set_defaults(command=_verify)
 
 
 def _show(arguments: argparse.Namespace) -> int:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING
 
-from attrs import asdict, frozen
+from attrs import frozen
 
 from mailarchive import export as exporting
 from mailarchive._cli import FAILED, OK
@@ -145,14 +144,6 @@ def exported(done: Exported) -> str:
         (done.unproven, "without a proof: not sealed yet, or not seen whole"),
     )
     return "\n".join([*lines, *(f"  {count:,} {words}" for count, words in notes if count)])
-
-
-def verify(path: Path, level: str, *, as_json: bool = False) -> int:
-    """Check a vault and print what was found; exit 1 where anything is wrong."""
-    with Vault(path, create=False, read_only=True) as vault:
-        report = vault.verify(level)
-    print(json.dumps(asdict(report), indent=2) if as_json else verified(report))
-    return OK if report.ok else FAILED
 
 
 def verified(report: VerifyReport) -> str:
