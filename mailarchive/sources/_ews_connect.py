@@ -126,11 +126,24 @@ class _Tls(HTTPAdapter):
 class _AtOnce(RetryPolicy):  # type: ignore[misc]  # exchangelib is not typed
     """exchangelib's retry hook: nothing is tried again there, and every error is ours."""
 
-    fail_fast = True
-    back_off_until = None
+    def __init__(self, endpoint: Endpoint, method: str | None) -> None:
+        self._endpoint, self._how = endpoint, method or "oauth"
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
+    @property
+    @override
+    def fail_fast(self) -> Any:
+        """Nothing is tried again."""
+        return True
+
+    @property
+    @override
+    def back_off_until(self) -> Any:
+        """There is nothing to wait for."""
+        return None
+
+    @back_off_until.setter
+    def back_off_until(self, value: object) -> None:
+        """Keep nothing."""
 
     @override
     def back_off(self, seconds: float) -> None:
@@ -145,8 +158,7 @@ class _AtOnce(RetryPolicy):  # type: ignore[misc]  # exchangelib is not typed
             return
         if status == _UNAUTHORIZED:
             offered = _offered(response.headers.get("WWW-Authenticate", ""))
-            how = self._endpoint.method or "oauth"
-            raise Refused(unauthorized(place, how, ", ".join(offered)))
+            raise Refused(unauthorized(place, self._how, ", ".join(offered)))
         pause = pause_in(response.headers, self._endpoint.now)
         raise status_error(place, status, response.headers, pause)
 
@@ -164,7 +176,7 @@ class _Protocol(BaseProtocol):  # type: ignore[misc]  # as above
                 credentials=credentials,
                 service_endpoint=endpoint.url,
                 auth_type=_METHODS[method] if method is not None else None,
-                retry_policy=_AtOnce(endpoint),
+                retry_policy=_AtOnce(endpoint, method),
                 max_connections=1,
             )
         )

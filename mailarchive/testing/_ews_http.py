@@ -84,7 +84,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    server: Http
     user: str | None = None
     """Whom NTLM proved, for as long as the connection lasts."""
 
@@ -92,6 +91,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def setup(self) -> None:
         """Begin with nobody logged in."""
         super().setup()
+        self.owner: Owner = cast("Http", self.server).owner
         self._ntlm: object | None = None
 
     @override
@@ -107,7 +107,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Serve a call."""
-        owner = self.server.owner
+        owner = self.owner
         request = self._request()
         user = self._user()
         if user is None:
@@ -136,20 +136,21 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def _user(self) -> str | None:
         authorization = self.headers.get("Authorization", "")
-        if self.server.owner.ntlm and authorization.startswith(("NTLM ", "Negotiate ")):
+        if self.owner.ntlm and authorization.startswith(("NTLM ", "Negotiate ")):
             return self._by_ntlm(authorization.partition(" ")[2])
-        return self.user or self.server.owner.who(authorization)
+        return self.user or self.owner.who(authorization)
 
     def _by_ntlm(self, token: str) -> str | None:
         """Go one step of NTLM; what is to be sent back stands in `self._ntlm_answer`."""
         import spnego
+        from spnego.exceptions import SpnegoError
 
         if self._ntlm is None:
             self._ntlm = spnego.server(protocol="ntlm")
         context = cast("spnego.ContextProxy", self._ntlm)
         try:
             answer = context.step(base64.b64decode(token))
-        except spnego.exceptions.SpnegoError:
+        except SpnegoError:
             self._ntlm = None
             return None
         if context.complete:
@@ -162,13 +163,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def _challenge(self) -> None:
         if "Authorization" in self.headers and not self._answer:
-            self.server.owner.refused_logins += 1
+            self.owner.refused_logins += 1
         self.send_response(401)
         answer, self._answer = self._answer, b""
         if answer:
             self.send_header("WWW-Authenticate", f"NTLM {base64.b64encode(answer).decode()}")
         else:
-            if self.server.owner.ntlm:
+            if self.owner.ntlm:
                 self.send_header("WWW-Authenticate", "NTLM")
             self.send_header("WWW-Authenticate", 'Basic realm="loopback"')
             self.send_header("WWW-Authenticate", "Bearer")

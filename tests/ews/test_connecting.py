@@ -58,10 +58,11 @@ def test_a_wrong_password_by_ntlm_is_refused(
     """With what often stands behind it."""
     with_ntlm(desk, tmp_path, monkeypatch)
     auth = Password("EXAMPLE\\alice", "wrong")
-    with pytest.raises(AuthenticationFailed) as caught, desk.source(auth=auth, method="ntlm"):
+    with pytest.raises(AuthenticationFailed) as caught, desk.source(auth=auth, method=None):
         pass
 
     assert any("Extended Protection" in each for each in caught.value.suggestions)
+    assert "ntlm" in str(caught.value)
     assert desk.clock.waits == []
 
 
