@@ -142,7 +142,15 @@ _DENIED = frozenset(
     }
 )
 _NO_FOLDER = frozenset(
-    {"ErrorFolderNotFound", "ErrorSyncFolderNotFound", "ErrorParentFolderNotFound"}
+    {
+        "ErrorFolderNotFound",
+        "ErrorSyncFolderNotFound",
+        "ErrorParentFolderNotFound",
+        "ErrorArchiveMailboxNotEnabled",
+        "ErrorArchiveFolderPathCreation",
+        "ErrorArchiveMailboxServiceDiscoveryFailed",
+        "ErrorGetRemoteArchiveFolderFailed",
+    }
 )
 _VERSION = frozenset(
     {

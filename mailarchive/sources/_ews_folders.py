@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 
 from mailarchive._model import Folder, FolderRole
-from mailarchive.errors import ConfigurationError, SourceError
+from mailarchive.errors import ConfigurationError, MailboxNotFound, SourceError
 from mailarchive.sources._ews_line import succeeded
 from mailarchive.sources._ews_requests import (
     HIDDEN,
@@ -154,13 +154,20 @@ class Folders:
     def __init__(self, line: Line, mailbox: str | None, stores: tuple[Store, ...]) -> None:
         """Take whose folders; `mailbox` is `None` where it is the login's own."""
         self._line, self._mailbox, self._stores = line, mailbox, stores
+        self.lacking: tuple[Store, ...] = ()
+        """Stores that were asked for and that the mailbox has not, known after `listed`."""
 
     def listed(self) -> list[Listed]:
         """Return every folder of the stores, the inbox first; raises our errors."""
         roles = self._roles()
         found: list[Listed] = []
         for store in self._stores:
-            found += self._of(store, roles)
+            try:
+                found += self._of(store, roles)
+            except MailboxNotFound:
+                self.lacking += (store,)
+                if store is Store.PRIMARY or self.lacking == self._stores:
+                    raise
         return sorted(found, key=lambda each: _order(each.folder))
 
     def _target(self, distinguished: str) -> Target:

@@ -35,10 +35,13 @@ class Access(StrEnum):
     application's own permission)."""
 
 
-def check_identity(line: Line, access: Access, mailbox: str, login: str | None) -> None:
+def check_identity(
+    line: Line, access: Access, mailbox: str, login: str | None, *, by_token: bool
+) -> None:
     """Raise `MailboxNotFound`, or another of our errors, unless it is the right mailbox.
 
-    `login` is whom the login is of, `None` for an application: it has no mailbox.
+    `login` is whom the login is of, where that is known.  One by a token may be an
+    application's, which has no mailbox of its own to compare with.
     """
     is_own = login is not None and login.casefold() == mailbox.casefold()
     named, own = _tops(line, [Target(distinguished=_TOP, mailbox=mailbox), Target(None, _TOP)])
@@ -52,7 +55,7 @@ def check_identity(line: Line, access: Access, mailbox: str, login: str | None) 
         return
     if own is not None and named != own:
         raise other_mailbox(line.place, "the login's own is another one")
-    if access is Access.IMPERSONATION and login is not None and named == _of_the_login(line):
+    if access is Access.IMPERSONATION and not by_token and named == _of_the_login(line):
         raise other_mailbox(line.place, "the server takes no notice of the impersonation")
 
 

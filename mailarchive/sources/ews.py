@@ -30,6 +30,7 @@ from typing_extensions import override
 
 from mailarchive._model import (
     Address,
+    CoverageGap,
     Fidelity,
     Kept,
     SourceCapabilities,
@@ -144,7 +145,8 @@ class EwsSource(Source):
         self._limits = limits or EwsLimits()
         place = Place(self.name, host)
         tokens = _tokens(auth)
-        self._login = _login(auth, tokens)
+        self._lacking: tuple[Store, ...] = ()
+        self._login = auth.username if isinstance(auth, Password | OAuth) else None
         self._pool = Pool(
             Endpoint(
                 place=place,
@@ -170,7 +172,8 @@ class EwsSource(Source):
 
     @override
     def _open(self) -> None:
-        check_identity(self._line, self._access, self._whose, self._login)
+        by_token = self._pool.endpoint.tokens is not None
+        check_identity(self._line, self._access, self._whose, self._login, by_token=by_token)
 
     @override
     def _close(self) -> None:
@@ -178,7 +181,9 @@ class EwsSource(Source):
 
     @override
     def _folders(self) -> Iterable[Folder]:
-        listed = Folders(self._line, self._whose, self._contents.stores).listed()
+        folders = Folders(self._line, self._whose, self._contents.stores)
+        listed = folders.listed()
+        self._lacking = folders.lacking
         known = [each.folder for each in listed]
         if lacking := self._choice.unmatched(known):
             raise missing(self._line.place, lacking)
@@ -188,6 +193,15 @@ class EwsSource(Source):
             folder for folder in fitting if folder.key not in mail
         )
         return [folder for folder in fitting if folder.key in mail]
+
+    @override
+    def _gaps(self) -> Iterable[CoverageGap]:
+        for store in self._lacking:
+            yield CoverageGap(
+                "store-missing",
+                f"the mailbox has no {store} store, so there is none to archive",
+                (f'leave "{store}" out of stores', "or give the mailbox one"),
+            )
 
     @override
     def _scan(self, folder: Folder, after: str | None) -> Iterator[Page]:
@@ -314,13 +328,6 @@ def _disposal(disposal: Disposal | str) -> Disposal:
             "disposal is none of " + ", ".join(Disposal),
             suggestions=["leave it out: removed items then go to Deleted Items"],
         ) from None
-
-
-def _login(auth: EwsAuth, tokens: TokenProvider | None) -> str | None:
-    """Return whom the login is of; `None` for an application, which has no mailbox."""
-    if isinstance(auth, Password | OAuth):
-        return auth.username
-    return None if tokens is not None else ""
 
 
 def _tokens(auth: EwsAuth) -> TokenProvider | None:

@@ -159,6 +159,20 @@ def _without_header(call: Call) -> bool:
     return False
 
 
+def test_an_application_needs_no_mailbox_of_its_own(desk: Desk) -> None:
+    """Exchange refuses it without the header of an impersonation, so it is not asked."""
+    desk.server.add_user("app", impersonates=True)
+    desk.deliver(2)
+    desk.server.fault = lambda call: (
+        b"ExchangeImpersonation" not in call.request and faults.status(500)(call)
+    )
+    auth = OAuth("app", lambda: desk.server.token("app"))
+    with desk.source(auth=auth, method=None, access=Access.IMPERSONATION) as source:
+        assert len(read(source)) == 2
+
+    assert desk.clock.waits == []
+
+
 def test_a_server_that_opens_the_logins_own_mailbox_is_noticed(desk: Desk) -> None:
     """It was asked for another one."""
     desk.server.add_mailbox(SHARED)

@@ -94,11 +94,15 @@ def test_public_folders_are_read_a_level_at_a_time(desk: Desk) -> None:
         assert raws(read(source, "Public Folders/Forum/Board")) == [b"Subject: post\r\n\r\n"]
 
 
-def test_a_mailbox_without_an_archive_says_so(desk: Desk) -> None:
-    """It was asked for by name."""
+def test_a_mailbox_without_an_archive_is_archived_and_the_gap_is_named(desk: Desk) -> None:
+    """One setting serves a whole organisation; where nothing is left it is an error."""
     for each in list(desk.mailbox.folders.values()):
         if each.distinguished == "archivemsgfolderroot":
             del desk.mailbox.folders[each.id]
+    with desk.source(contents=Contents(stores=(Store.PRIMARY, Store.ARCHIVE))) as source:
+        assert [folder.name for folder in source.folders()] == ["Inbox"]
+        (gap,) = source.gaps()
+        assert (gap.code, "archive" in gap.message) == ("store-missing", True)
     with pytest.raises(MailboxNotFound):
         names(desk, contents=Contents(stores=(Store.ARCHIVE,)))
 
