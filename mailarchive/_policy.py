@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 class Batching:
     """How much is handled at once.
 
-    A batch is cut at `max_messages` or `max_bytes`, and at the end of a page; `read_ahead`
-    bytes may wait while a batch is stored.  Memory is bounded by their sum and the largest
-    message.
+    A batch is cut at `max_messages` or `max_bytes`, and at the end of a page; while one is
+    stored the next one is made ready, and `read_ahead` bytes may wait behind it.  Memory is
+    bounded by these three and a few times the largest message.
     """
 
     max_messages: int = field(default=200, validator=ge(1))
-    max_bytes: int = field(default=16 << 20, validator=ge(1))
-    read_ahead: int = field(default=16 << 20, validator=ge(1))
+    max_bytes: int = field(default=8 << 20, validator=ge(1))
+    read_ahead: int = field(default=8 << 20, validator=ge(1))
 
 
 @frozen

@@ -81,6 +81,17 @@ def make_entry(
 
 
 @frozen
+class Begun:
+    """A batch under way: what is settled already, and the entries that are yet to be put."""
+
+    messages: Sequence[SourceMessage] = field(repr=False)
+    settled: list[Settled] = field(factory=list, repr=False)
+    entries: dict[Digest, tuple[SourceMessage, ArchiveEntry, bool]] = field(
+        factory=dict, repr=False
+    )
+
+
+@frozen
 class Storing:
     """How messages of a source become entries of an archive."""
 
@@ -102,20 +113,29 @@ class Storing:
         Raises `DirectoryError`, `SinkError` and `StateError`: then nothing of the batch is
         accounted for, and it must be read again.
         """
-        settled: list[Settled] = []
-        readable = list(self._decode(batch, settled))
+        return self.finish(self.begin(folder, batch))
+
+    def begin(self, folder: Folder, batch: Sequence[SourceMessage]) -> Begun:
+        """Make the entries of a batch, and let the sink foresee them; raises as `store`."""
+        begun = Begun(batch)
+        readable = list(self._decode(batch, begun.settled))
         users = self._resolve([decoded for _, decoded in readable])
-        entries: dict[Digest, tuple[SourceMessage, ArchiveEntry, bool]] = {}
         for message, decoded in readable:
             ownership = self._ownership(decoded, users)
+            stray = decoded.unexpected is not None
             if not ownership.owners and isinstance(self.unknown, HoldUnowned):
-                stray = decoded.unexpected is not None
-                settled.append(self.hold(message, "nobody known owns it", unexpected=stray))
+                held = self.hold(message, "nobody known owns it", unexpected=stray)
+                begun.settled.append(held)
                 continue
             entry = make_entry(message, decoded, ownership, folder=folder, fidelity=self.fidelity)
-            entries[entry.id] = (message, entry, decoded.unexpected is not None)
-        settled.extend(self._put(entries))
-        return settled
+            begun.entries[entry.id] = (message, entry, stray)
+        if not self.dry_run:
+            self.sink.foresee([entry for _, entry, _ in begun.entries.values()])
+        return begun
+
+    def finish(self, begun: Begun) -> list[Settled]:
+        """Put the entries and return what became of each message; raises as `store`."""
+        return [*begun.settled, *self._put(begun.entries)]
 
     def _decode(
         self, batch: Sequence[SourceMessage], settled: list[Settled]

@@ -451,6 +451,12 @@ class Sink(_Opened):
         """Store a batch, one answer each, in any order; overridden where that is cheaper."""
         return [self._put(entry) for entry in entries]
 
+    def _foresee(self, entries: Sequence[ArchiveEntry]) -> None:
+        """Begin, where that saves time, what putting these soon will take and changes nothing.
+
+        Called while a batch before them is yet to be put; none of them may ever be put.
+        """
+
     def _read(self, receipt: Receipt) -> bytes:
         """Return the raw bytes that the receipt stands for, from where they are stored."""
         del receipt
@@ -482,6 +488,15 @@ class Sink(_Opened):
             self._checked(entry, _repeated(answers.get(entry.id), entry is not first[entry.id]))
             for entry in entries
         )
+
+    @final
+    def foresee(self, entries: Sequence[ArchiveEntry]) -> None:
+        """Tell what is likely to be put next, after what was told before; raises `SinkError`.
+
+        A sink may compress it meanwhile, say.  Nothing is stored, and nothing is promised.
+        """
+        with self._guard("getting ready to store"):
+            self._foresee(entries)
 
     @final
     def read(self, receipt: Receipt) -> bytes:

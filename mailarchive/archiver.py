@@ -50,7 +50,7 @@ from mailarchive._model import (
 from mailarchive._policy import Batching, Removal, RetryPlan
 from mailarchive._reading import PageBegins, PageEnds, Worker, read_folder, size_of
 from mailarchive._report import FolderFailure, RunReport, Settled, Tally
-from mailarchive._storing import Storing, make_entry
+from mailarchive._storing import Begun, Storing, make_entry
 from mailarchive.errors import (
     AuthenticationFailed,
     CheckpointInvalid,
@@ -358,15 +358,33 @@ class Run:
             reading.close()
 
     def _page(self, folder: Folder, page: PageBegins, reading: Iterator[Read]) -> list[Settled]:
-        """Read one page to its end, storing a batch at a time; one outcome for each ref."""
+        """Read one page to its end, storing a batch at a time; one outcome for each ref.
+
+        A batch is put after the next one was begun, so that the sink can work ahead.
+        """
         self._tell(PageListed(folder, len(page.refs), retried=page.token is None))
         settled: list[Settled] = []
+        begun: list[Begun] = []
+        for batch in self._batches(reading, settled):
+            begun.append(self._storing.begin(folder, batch))
+            if len(begun) > 1:
+                settled += self._put(folder, begun.pop(0))
+        for each in begun:
+            settled += self._put(folder, each)
+        seen = {each.outcome.ref for each in settled}
+        settled += [Settled(Vanished(ref)) for ref in page.refs if ref not in seen]
+        return settled
+
+    def _batches(
+        self, reading: Iterator[Read], settled: list[Settled]
+    ) -> Iterator[list[SourceMessage]]:
+        """Yield the messages of a page in batches; what cannot be had is settled at once."""
         batch: list[SourceMessage] = []
         size = 0
         for item in reading:
             if isinstance(item, SourceMessage):
                 if batch and self._full(len(batch), size + len(item.raw)):
-                    settled += self._store(folder, batch)
+                    yield batch
                     batch, size = [], 0
                 batch.append(item)
                 size += len(item.raw)
@@ -374,10 +392,8 @@ class Run:
                 settled.append(Settled(Failed(item.ref, item.reason)))
             else:
                 break  # `PageEnds`: `Source.fetch` lets nothing else through
-        settled += self._store(folder, batch)
-        seen = {each.outcome.ref for each in settled}
-        settled += [Settled(Vanished(ref)) for ref in page.refs if ref not in seen]
-        return settled
+        if batch:
+            yield batch
 
     def _full(self, messages: int, size: int) -> bool:
         batching = self._plan.batching
@@ -398,14 +414,12 @@ class Run:
             dry_run=plan.dry_run,
         )
 
-    def _store(self, folder: Folder, batch: Sequence[SourceMessage]) -> list[Settled]:
+    def _put(self, folder: Folder, begun: Begun) -> list[Settled]:
         """(3) Put again what was put before the last crash: the archive stores it once."""
-        if not batch:
-            return []
-        settled = self._storing.store(folder, batch)
+        settled = self._storing.finish(begun)
         receipts = [e.outcome.receipt for e in settled if isinstance(e.outcome, Archived)]
         present = sum(receipt.outcome is Stored.PRESENT for receipt in receipts)
-        size = sum(len(message.raw) for message in batch)
+        size = sum(len(message.raw) for message in begun.messages)
         self._tell(BatchStored(folder, len(receipts) - present, present, size))
         return settled
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+import threading
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import field, frozen
 
@@ -20,8 +22,13 @@ if TYPE_CHECKING:
     from mailarchive.vault._record import Record
 
 _MOST_THREADS = 4
+_MOST_AHEAD = 2
+"""Batches that are packed before they are asked for: one that comes next, and one behind it."""
+
 _AT_ONCE = 1 << 19
 """Bytes that a thread packs before it has to wait for its turn again."""
+
+_Work: TypeAlias = "dict[Digest, Future[list[Packed]]]"
 
 
 @frozen
@@ -61,6 +68,8 @@ class Packing:
         """Compress at `level` whatever is not stored yet."""
         self._level = level
         self._are_stored = are_stored
+        self._ahead: deque[_Work] = deque(maxlen=_MOST_AHEAD)
+        self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(
             min(_MOST_THREADS, os.cpu_count() or 1), thread_name_prefix="mailarchive-zstd"
         )
@@ -68,6 +77,22 @@ class Packing:
     def close(self) -> None:
         """End the threads."""
         self._threads.shutdown(cancel_futures=True)
+
+    def begin(self, entries: Iterable[ArchiveEntry]) -> None:
+        """Begin to pack what will soon be prepared; what nobody ever takes is forgotten.
+
+        Only what is known to have its digest: it will be looked for under that.
+        """
+        data = {
+            entry.raw_digest: entry.raw
+            for entry in entries
+            if entry.digested is not None and _fault(entry) is None
+        }
+        with self._lock:
+            known = set(self._are_stored(data)).union(*self._ahead)
+            self._ahead.append(
+                self._submitted({key: data[key] for key in data if key not in known})
+            )
 
     def prepare(
         self, entries: Sequence[ArchiveEntry]
@@ -86,26 +111,41 @@ class Packing:
         for each in parts:
             data.update(each.data if each is not None else {})
         stored = self._are_stored(data)
-        packing = self._packed({key: data[key] for key in data if key not in stored})
+        work = self._under_way({key: data[key] for key in data if key not in stored})
         prepared = [
             Rejected(entry.id, fault or "")
             if made is None
             else Prepared(_record.record_of(entry, made.originals), made.data)
             for entry, fault, made in zip(entries, faults, parts, strict=True)
         ]
-        return prepared, {packed.raw: packed for packed in packing}
+        packed = (each for some in dict.fromkeys(work.values()) for each in some.result())
+        return prepared, {each.raw: each for each in packed}
 
     def pack(self, digest: Digest, data: bytes) -> Packed:
         """Return bytes in their stored form."""
         frame = _zstd.compress(data, self._level)
         return Packed(digest, len(data), Digest.of(frame), frame)
 
-    def _packed(self, data: Mapping[Digest, bytes]) -> Iterable[Packed]:
-        """Begin to pack all of these, and return what will give them."""
-        if len(data) < 2:  # noqa: PLR2004 - one alone is not worth a thread's waking
-            return [self.pack(*each) for each in data.items()]
-        work = [self._threads.submit(self._pack_all, some) for some in _portions(data)]
-        return (packed for each in work for packed in each.result())
+    def _under_way(self, data: Mapping[Digest, bytes]) -> _Work:
+        """Pack all of these that are not packed ahead."""
+        work: _Work = {}
+        with self._lock:
+            for ahead in self._ahead:
+                work.update({digest: ahead.pop(digest) for digest in data if digest in ahead})
+        work.update(self._submitted({key: data[key] for key in data if key not in work}))
+        return work
+
+    def _submitted(self, data: Mapping[Digest, bytes]) -> _Work:
+        """Begin to pack all of these."""
+        begun: _Work = {}
+        for some in _portions(data):
+            if len(data) > 1:
+                work = self._threads.submit(self._pack_all, some)
+            else:  # one alone is not worth a thread's waking
+                work = Future()
+                work.set_result(self._pack_all(some))
+            begun.update((digest, work) for digest, _ in some)
+        return begun
 
     def _pack_all(self, some: Iterable[tuple[Digest, bytes]]) -> list[Packed]:
         return [self.pack(*each) for each in some]

@@ -173,6 +173,10 @@ class Vault(Sink):
         )
 
     @override
+    def _foresee(self, entries: Sequence[ArchiveEntry]) -> None:
+        self._opened().packing.begin(entries)
+
+    @override
     def _read(self, receipt: Receipt) -> bytes:
         found = self._opened().index.find((receipt.entry_id,)).get(receipt.entry_id)
         if found is None and self._opened().index.erased((receipt.entry_id,)):
