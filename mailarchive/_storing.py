@@ -1,6 +1,6 @@
 """From a batch of source messages to outcomes: decode, map, put, and hold what cannot be.
 
-Everything here runs on the caller's thread.
+Everything here runs on the caller's thread, but for the taking of digests.
 """
 
 from __future__ import annotations
@@ -11,19 +11,18 @@ from typing import TYPE_CHECKING
 from attrs import evolve, field, frozen
 
 from mailarchive import _asking, fingerprint, headers
+from mailarchive._digesting import Digesting, Digests
 from mailarchive._model import (
     Archived,
     ArchiveEntry,
     Copy,
     Digest,
-    Digested,
     Fidelity,
     Owner,
     Provenance,
     Quarantined,
     Rejected,
     Skipped,
-    Span,
     entry_id,
 )
 from mailarchive._report import Settled
@@ -52,32 +51,33 @@ def make_entry(
     *,
     folder: Folder,
     fidelity: Fidelity,
+    digests: Digests | None = None,
 ) -> ArchiveEntry:
-    """Return the entry for a message; the only place where digests are taken."""
-    raw = message.raw
-    digested = Digested(raw)
-    digest = digested.digest
-    copy = Copy.of(message.ref)
-    first = decoded.originals[0] if decoded.originals else raw
-    content = first.of(raw) if isinstance(first, Span) else first
-    fork_key = fingerprint.of if fidelity is Fidelity.RENDERED else headers.fork_key
+    """Return the entry for a message; its digests are taken here unless they were already."""
+    taken = digests or Digests.of(message.raw, decoded.originals, _fork_key(fidelity))
+    digest, copy = taken.raw.digest, Copy.of(message.ref)
     return ArchiveEntry(
         id=entry_id(copy, digest, fidelity),
-        raw=raw,
+        raw=message.raw,
         raw_digest=digest,
         originals=decoded.originals,
         envelope=decoded.envelope,
         ownership=ownership,
         copy=copy,
         folder=folder,
-        fork_key=fork_key(content),
+        fork_key=taken.fork_key,
         received_at=message.received_at,
         flags=message.flags,
         provenance=Provenance(
             fidelity, decoded.report is not None, decoded.defects, message.delivery
         ),
-        digested=digested,
+        digested=taken.raw,
     )
+
+
+def _fork_key(fidelity: Fidelity) -> Callable[[bytes], Digest]:
+    """What tells forks apart: two renderings of one message differ in more than its way."""
+    return fingerprint.of if fidelity is Fidelity.RENDERED else headers.fork_key
 
 
 @frozen
@@ -105,6 +105,7 @@ class Storing:
     fidelity: Fidelity
     mailbox: Address | None
     dry_run: bool
+    digesting: Digesting = field(factory=Digesting, repr=False)
     _created: dict[Address, frozenset[UserId]] = field(factory=dict, init=False, repr=False)
 
     def store(self, folder: Folder, batch: Sequence[SourceMessage]) -> list[Settled]:
@@ -119,15 +120,24 @@ class Storing:
         """Make the entries of a batch, and let the sink foresee them; raises as `store`."""
         begun = Begun(batch)
         readable = list(self._decode(batch, begun.settled))
+        parts = ((message.raw, decoded.originals) for message, decoded in readable)
+        digests = self.digesting.all(parts, _fork_key(self.fidelity))
         users = self._resolve([decoded for _, decoded in readable])
-        for message, decoded in readable:
+        for (message, decoded), taken in zip(readable, digests, strict=True):
             ownership = self._ownership(decoded, users)
             stray = decoded.unexpected is not None
             if not ownership.owners and isinstance(self.unknown, HoldUnowned):
                 held = self.hold(message, "nobody known owns it", unexpected=stray)
                 begun.settled.append(held)
                 continue
-            entry = make_entry(message, decoded, ownership, folder=folder, fidelity=self.fidelity)
+            entry = make_entry(
+                message,
+                decoded,
+                ownership,
+                folder=folder,
+                fidelity=self.fidelity,
+                digests=taken,
+            )
             begun.entries[entry.id] = (message, entry, stray)
         if not self.dry_run:
             self.sink.foresee([entry for _, entry, _ in begun.entries.values()])

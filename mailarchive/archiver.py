@@ -31,6 +31,7 @@ from attrs import evolve, field, frozen
 
 from mailarchive import _asking, decoding
 from mailarchive import attribution as attribution_
+from mailarchive._digesting import Digesting
 from mailarchive._model import (
     Archived,
     Checkpoint,
@@ -272,11 +273,12 @@ class Run:
         self._tell(RunStarted(self._source.name, self._plan.dry_run))
         for notice in self._source.notices:
             self._tell(notice)
-        with Worker(self._plan.batching.read_ahead) as worker:
+        worker = Worker(self._plan.batching.read_ahead)
+        with worker, Digesting.in_threads() as digesting:
             try:
                 worker.call(self._source.__enter__)
                 self._check_source()
-                self._storing = self._make_storing()
+                self._storing = self._make_storing(digesting)
                 folders = worker.call(self._source.folders)
                 self._tally.left_out = self._source.left_out
                 for folder in folders:
@@ -399,7 +401,7 @@ class Run:
         batching = self._plan.batching
         return messages >= batching.max_messages or size > batching.max_bytes
 
-    def _make_storing(self) -> Storing:
+    def _make_storing(self, digesting: Digesting) -> Storing:
         plan = self._plan
         return Storing(
             sink=plan.sink,
@@ -412,6 +414,7 @@ class Run:
             fidelity=self._source.capabilities.fidelity,
             mailbox=self._source.mailbox,
             dry_run=plan.dry_run,
+            digesting=digesting,
         )
 
     def _put(self, folder: Folder, begun: Begun) -> list[Settled]:

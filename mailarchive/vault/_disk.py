@@ -8,6 +8,7 @@ after a failed one the kernel takes the lost pages for written.
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ CAN_EVICT = hasattr(os, "posix_fadvise")
 """Whether what is read back surely comes from the medium, and not from memory."""
 
 _PIECE = 1 << 20
+_PAGE = mmap.PAGESIZE
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
@@ -60,7 +62,10 @@ def read(handle: int, size: int, offset: int) -> bytes:
 def evict(handle: int, offset: int = 0, size: int = 0) -> None:
     """Make the next read come from the medium; `size` 0 reaches to the end."""
     if CAN_EVICT:
-        os.posix_fadvise(handle, offset, size, os.POSIX_FADV_DONTNEED)
+        # The system keeps pages that are only partly named: name them whole.
+        before = offset % _PAGE
+        whole = size and size + before + -(size + before) % _PAGE
+        os.posix_fadvise(handle, offset - before, whole, os.POSIX_FADV_DONTNEED)
 
 
 def free_space(handle: int) -> int:

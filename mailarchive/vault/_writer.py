@@ -19,7 +19,7 @@ from mailarchive.vault import _disk, _manifest, _place, _tar
 from mailarchive.vault._manifest import Head, Manifest, StoredObject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
 
     from mailarchive._model import Digest
@@ -34,6 +34,8 @@ _SPARE = 4 << 20
 """Bytes that must stay free for the index when a batch is written."""
 _LINE = 1024
 """Bytes of a manifest's line, on an average."""
+_LARGE = 2 << 20
+"""Bytes of a message that is written by itself, rather than copied beside others."""
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -124,7 +126,7 @@ class Writer:
         owed = [_manifest.poisoned(row.name, row.upto) for row in self._index.poisoned()]
         draft = evolve(draft, contents=(*owed, *draft.contents))
         own, start = self._pack_for(draft.size, fresh=fresh)
-        manifest, data = assemble(
+        manifest, members = assemble(
             draft,
             self._place.identity.id,
             own.name,
@@ -132,10 +134,13 @@ class Writer:
             last=self._index.last(),
             at=self._clock(),
         )
-        self._disk.write(own.handle, data, start)
+        pieces = list(_pieces(members, start))
+        for at, piece in pieces:
+            self._disk.write(own.handle, piece, at)
         self._disk.sync(own.handle)
         if self._read_back:
-            self._disk.read_back(own.handle, data, start)
+            for at, piece in pieces:
+                self._disk.read_back(own.handle, piece, at)
         return manifest
 
     # -- which pack -----------------------------------------------------------------------
@@ -240,8 +245,8 @@ def assemble(
     *,
     last: tuple[int, Digest | None],
     at: datetime,
-) -> tuple[Manifest, bytes]:
-    """Return the manifest of a batch, and the bytes of the batch, which begins at `start`.
+) -> tuple[Manifest, list[bytes]]:
+    """Return the manifest of a batch, and the batch in pieces, which begins at `start`.
 
     `last` is the number and the digest of the manifest before.  Raises `SinkError` where
     there is too much in it.
@@ -273,7 +278,22 @@ def assemble(
             suggestions=["put fewer messages at a time"],
         )
     members += _tar.member(_tar.MANIFEST.format(manifest.digest.hex), manifest.data)
-    return manifest, b"".join(members)
+    return manifest, members
+
+
+def _pieces(members: Iterable[bytes], start: int) -> Iterator[tuple[int, bytes]]:
+    """Join what is small, mostly a whole batch, and copy nothing that is large."""
+    small: list[bytes] = []
+    at = size = start
+    for member in members:
+        if len(member) >= _LARGE:
+            yield at, b"".join(small)
+            yield size, member
+            small, at = [], size + len(member)
+        else:
+            small.append(member)
+        size += len(member)
+    yield at, b"".join(small)
 
 
 def new_name(now: datetime) -> str:

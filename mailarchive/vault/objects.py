@@ -266,8 +266,9 @@ class ObjectVault(Sink):
         """Create one pack, and take it into the index."""
         now = self._clock()
         name = new_name(now)
-        manifest, data = assemble(draft, session.vault, name, 0, last=session.index.last(), at=now)
-        data += _tar.TRAILER
+        last = session.index.last()
+        manifest, members = assemble(draft, session.vault, name, 0, last=last, at=now)
+        data = b"".join([*members, _tar.TRAILER])
         session.index.begin(name)
         created = self._objects.create(_key(name), data)
         if (self._read_back or not created) and self._objects.get(_key(name)) != data:

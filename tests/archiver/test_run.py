@@ -261,6 +261,55 @@ def test_the_user_map_is_asked_once_a_batch(world: World) -> None:
     assert len(world.users.questions) == 2
 
 
+class Foreseeing(MemorySink):
+    """Notes what it is told of, and what it is given."""
+
+    def __init__(self) -> None:
+        """Begin with nothing noted."""
+        super().__init__()
+        self.notes: list[tuple[str, list[bytes]]] = []
+
+    @override
+    def _foresee(self, entries: Sequence[ArchiveEntry]) -> None:
+        self.notes.append(("foreseen", [entry.raw for entry in entries]))
+
+    @override
+    def _put_many(self, entries: Sequence[ArchiveEntry]) -> Iterable[Receipt | Rejected]:
+        self.notes.append(("put", [entry.raw for entry in entries]))
+        return super()._put_many(entries)
+
+
+def test_a_sink_foresees_each_batch_before_the_one_ahead_is_put(world: World) -> None:
+    """It hears of exactly what will be put, one batch early, and no batch outlives its page."""
+    messages = world.fill(25)  # pages of ten
+    sink = world.sink = Foreseeing()
+
+    world.run(batching=Batching(max_messages=4))
+
+    batches = [messages[a:b] for a, b in ((0, 4), (4, 8), (8, 10), (10, 14), (14, 18))]
+    assert sink.notes[:8] == [
+        ("foreseen", batches[0]),
+        ("foreseen", batches[1]),
+        ("put", batches[0]),
+        ("foreseen", batches[2]),
+        ("put", batches[1]),
+        ("put", batches[2]),
+        ("foreseen", batches[3]),
+        ("foreseen", batches[4]),
+    ]
+    assert [each for what, batch in sink.notes if what == "put" for each in batch] == messages
+
+
+def test_a_dry_run_foresees_nothing(world: World) -> None:
+    """What is never put is not told of."""
+    world.fill(3)
+    sink = world.sink = Foreseeing()
+
+    world.run(dry_run=True)
+
+    assert not sink.notes
+
+
 def test_recipients_only_leaves_the_sender_out(world: World) -> None:
     """The attribution decides which addresses make an owner."""
     world.fill(1)

@@ -6,7 +6,7 @@ import hashlib
 import subprocess
 import sys
 from threading import Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from attrs import evolve
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from support.vaults import OpenVault
+
+    from mailarchive import ArchiveEntry
 
 BOB = UserId("bob")
 
@@ -227,6 +229,42 @@ def test_a_wrong_digest_cannot_stand_for_other_bytes(vault: Vault) -> None:
     vault.put(entry(mail(1)))
     liar = evolve(entry(mail(2), key="2"), raw_digest=Digest.of(mail(1)))
 
+    assert isinstance(vault.put(liar), Rejected)
+
+
+def digested(n: int, **more: Any) -> ArchiveEntry:
+    """Return an entry with its digest, as a run makes it."""
+    raw = Digested(mail(n))
+    return entry(raw.raw, key=str(n), digested=raw, **more)
+
+
+def _contents(folder: Path) -> dict[Path, bytes]:
+    """Every file but the one in which SQLite's readers and writers meet."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path: path.read_bytes() for path in files if path.suffix != ".db-shm"}
+
+
+def test_what_is_foreseen_is_stored_only_when_it_is_put(vault: Vault, folder: Path) -> None:
+    """Being told changes nothing in the folder, and what was told is put as anything else."""
+    before = _contents(folder)
+    batches = [[digested(n) for n in range(start, start + 4)] for start in range(0, 20, 4)]
+    for batch in batches:
+        vault.foresee(batch)
+
+    assert before == _contents(folder)
+    found = receipts([answer for batch in batches for answer in vault.put_many(batch)])
+    assert [vault.read(receipt) for receipt in found] == [mail(n) for n in range(20)]
+    assert vault.verify("content").ok
+
+
+def test_nothing_foreseen_can_stand_for_other_bytes(vault: Vault) -> None:
+    """Whoever foresees bytes under another's digest changes nothing for the other."""
+    liar = evolve(digested(2), raw_digest=Digest.of(mail(1)))
+    vault.foresee([liar])
+
+    (receipt,) = receipts([vault.put(digested(1))])
+
+    assert vault.read(receipt) == mail(1)
     assert isinstance(vault.put(liar), Rejected)
 
 

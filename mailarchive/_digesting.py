@@ -1,0 +1,93 @@
+"""The digests of a batch, several messages at a time: SHA-256 lets other threads run."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, repeat
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+from mailarchive._model import Digested, Span
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import Self, TypeAlias
+
+    from mailarchive._model import Digest, Original
+
+    _Message: TypeAlias = tuple[bytes, Sequence[Original]]
+
+_MOST_THREADS = 4
+_AT_ONCE = 1 << 19
+"""Bytes that a thread hashes before it has to wait for its turn again."""
+
+
+@frozen
+class Digests:
+    """What is taken of the bytes of a message: once, before anything is done with it."""
+
+    raw: Digested
+    fork_key: Digest
+
+    @classmethod
+    def of(
+        cls, raw: bytes, originals: Sequence[Original], fork_key: Callable[[bytes], Digest]
+    ) -> Digests:
+        """Return the digest of a record, and the key of the message in it that people read."""
+        first = originals[0] if originals else raw
+        content = first.of(raw) if isinstance(first, Span) else first
+        return cls(Digested(raw), fork_key(content))
+
+
+@frozen
+class Digesting:
+    """Takes digests in threads of its own, or without any on the caller's.
+
+    A context manager; leaving it ends the threads.
+    """
+
+    _threads: ThreadPoolExecutor | None = field(default=None, alias="threads")
+
+    @classmethod
+    def in_threads(cls) -> Self:
+        """Return one with a thread for each processor; none is started before it is needed."""
+        most = min(_MOST_THREADS, os.cpu_count() or 1)
+        return cls(ThreadPoolExecutor(most, thread_name_prefix="mailarchive-sha256"))
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """End the threads."""
+        if self._threads is not None:
+            self._threads.shutdown(cancel_futures=True)
+
+    def all(
+        self, messages: Iterable[_Message], fork_key: Callable[[bytes], Digest]
+    ) -> Iterator[Digests]:
+        """Return the digests of each record, given with its originals, in order."""
+        portions = list(_portions(messages))
+        work = map if self._threads is None or len(portions) == 1 else self._threads.map
+        return chain.from_iterable(work(_digests, portions, repeat(fork_key)))
+
+
+def _digests(
+    portion: Sequence[_Message], fork_key: Callable[[bytes], Digest]
+) -> list[Digests]:
+    return [Digests.of(*each, fork_key) for each in portion]
+
+
+def _portions(messages: Iterable[_Message]) -> Iterator[list[_Message]]:
+    portion: list[_Message] = []
+    size = 0
+    for raw, originals in messages:
+        portion.append((raw, originals))
+        size += len(raw)
+        if size >= _AT_ONCE:
+            yield portion
+            portion, size = [], 0
+    if portion:
+        yield portion
