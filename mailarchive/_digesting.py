@@ -74,9 +74,7 @@ class Digesting:
         return chain.from_iterable(work(_digests, portions, repeat(fork_key)))
 
 
-def _digests(
-    portion: Sequence[_Message], fork_key: Callable[[bytes], Digest]
-) -> list[Digests]:
+def _digests(portion: Sequence[_Message], fork_key: Callable[[bytes], Digest]) -> list[Digests]:
     return [Digests.of(*each, fork_key) for each in portion]
 
 
