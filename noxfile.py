@@ -154,6 +154,26 @@ def lowest(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def crash(session: nox.Session) -> None:
+    """Every fault at every system call, and every loss of power; takes an hour."""
+    servers(session)
+    session.install(EVERYTHING, *group("tests"))
+    session.run(
+        *(
+            "pytest",
+            "tests/crash",
+            "tests/vault/test_crash.py",
+            "-n",
+            "2",
+            "-p",
+            "no:cacheprovider",
+        ),
+        *session.posargs,
+        env={"CRASH": "all"},
+    )
+
+
+@nox.session(default=False)
 def fuzz(session: nox.Session) -> None:
     """Coverage-guided fuzzing of the journal decoder; `-- 600` runs ten minutes."""
     session.install(".", *group("fuzz"))

@@ -195,6 +195,7 @@ class Place:
             handle = _kept(stack, self._disk.create(beside, root))
             self._disk.write(handle, data, 0)
             self._disk.sync(handle)
+            self._disk.read_back(handle, data, 0)
         self._disk.rename(beside, _HEADER, root)
         self._disk.sync_folder(root)
         return data
