@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast, final
 
@@ -78,6 +79,17 @@ class Elsewhere:
             )
         self._trace: Trace | None = None
         self._ended = False
+        self._wait_until_it_serves()
+
+    def _wait_until_it_serves(self) -> None:
+        try:
+            _receive(self._line)
+        except OSError:
+            self.kill()
+            raise RuntimeError(
+                "the other process did not start: a Spawned maker must be a function of a module "
+                "that can be imported, or a functools.partial of one"
+            ) from None
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -170,6 +182,7 @@ def _serve(line: socket.socket, make: Callable[[], Sink]) -> None:
     """Do what is asked until nobody asks any more."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(*_ANY_TRACER, 0, 0, 0)
+    _send(line, "ready")
     sink: Sink | None = None
     while True:
         try:
@@ -235,13 +248,17 @@ CHANGES: Final = f"{WRITES},{SYNCS},{NAMES},ftruncate,truncate"
 _SEEN: Final = f"{CHANGES},open,openat,openat2,creat,access,faccessat,faccessat2,sendto,sendmsg"
 
 
+@cache
 def why_not_traced() -> str | None:
     """Return why no process can be traced here, or `None` where it can."""
     if sys.platform != "linux":
         return "system calls can be seen on Linux alone"
     if shutil.which("strace") is None:
         return "strace is not installed"
-    return None
+    tried = subprocess.run(
+        ["strace", "-qq", "-o", os.devnull, "true"], capture_output=True, check=False
+    )
+    return "strace may not trace a process here" if tried.returncode else None
 
 
 class Trace:

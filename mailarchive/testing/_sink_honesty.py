@@ -151,7 +151,19 @@ def nobody_sees_the_mail_of_others(
     `MemorySink` has it.  Every message is put for one user, so that nobody shares any.
     """
     look = seen_by or _by_method
-    users = ("alice", "bob", "ali", "", "alice ", "ALICE", "%", "*", "../alice")
+    users = (
+        "alice",
+        "bob",
+        "ali",
+        "",
+        "alice ",
+        "ALICE",
+        "%",
+        "*",
+        "../alice",
+        "zo\xe9",
+        "zoe\u0301",
+    )
     mails = {user: [mail(next(SERIAL)) for _ in range(2)] for user in users}
     with make() as sink:
         for user, raws in mails.items():

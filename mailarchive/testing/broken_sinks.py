@@ -329,6 +329,21 @@ class ForgetsTheFolder(OneFileEach):
         pass
 
 
+class SyncsTheLastOfABatch(OneFileEach):
+    """Takes one sync for a batch of files to be enough."""
+
+    @override
+    def _put_many(self, entries: Sequence[ArchiveEntry]) -> Iterator[Receipt]:
+        for number, entry in enumerate(entries, 1):
+            self.hurry: bool = number < len(entries)
+            yield self._put(entry)
+
+    @override
+    def _sync(self, handle: int) -> None:
+        if not self.hurry:
+            super()._sync(handle)
+
+
 class AcknowledgesFromItsBuffer(OneFileEach):
     """Keeps what it acknowledged in memory until it has enough, or is closed."""
 
@@ -607,6 +622,7 @@ BROKEN = (
     Broken(CleansUpWhatIsUncertain, laws.a_failed_put_leaves_nothing_half, "is not there"),
     Broken(WritesInPlace, laws.a_failed_put_leaves_nothing_half, "after a put that failed"),
     Broken(AcknowledgesBeforeSync, laws.acknowledged_means_on_the_medium, "were synced"),
+    Broken(SyncsTheLastOfABatch, laws.acknowledged_means_on_the_medium, "were synced"),
     Broken(ForgetsTheFolder, laws.acknowledged_means_on_the_medium, "were synced"),
     Broken(AcknowledgesFromItsBuffer, laws.acknowledged_means_on_the_medium, "were synced"),
     Broken(AsksAgainForASync, laws.a_failed_sync_is_never_asked_again, "second answer"),

@@ -49,6 +49,9 @@ CREATE TABLE IF NOT EXISTS mailarchive.entry (
 _MAKING: Final = 0x6D61696C61726368
 """The advisory lock under which the tables are made."""
 
+_PATIENCE: Final = "SET lock_timeout = '10min'; SET tcp_keepalives_idle = 60"
+"""How long to wait for another writer, and how soon to notice that one's machine is gone."""
+
 _FIND: Final = """
 SELECT e.id, o.stored, o.stored_size, o.raw, o.size, o.start, o.pack, e.verified
 FROM mailarchive.entry e JOIN mailarchive.object o ON o.vault = e.vault AND o.raw = e.raw
@@ -65,6 +68,8 @@ class ObjectIndex:
         with _errors("connecting"):
             self._base = psycopg.connect(database, autocommit=True)
         try:
+            with _errors("connecting"):
+                self._base.execute(_PATIENCE)
             with _errors("making the tables"), self._base.transaction():
                 self._base.execute("SELECT pg_advisory_xact_lock(%s)", (_MAKING,))
                 self._base.execute(_SCHEMA)
