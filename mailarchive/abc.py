@@ -439,11 +439,12 @@ class Sink(_Opened):
         return _sink_errors(self.name, doing)
 
     @abstractmethod
-    def _put(self, entry: ArchiveEntry) -> Receipt:
+    def _put(self, entry: ArchiveEntry) -> Receipt | Rejected:
         """Store the entry; durable, as promised, when it returns.
 
         Idempotent on `entry.id`: an entry that is there already keeps its first receipt,
-        with the outcome `PRESENT`.  May raise; then whether it was stored is unknown, and
+        with the outcome `PRESENT`.  An entry that it will never take is `Rejected`, and the
+        others go on.  May raise; then whether it was stored is unknown, and
         it will be put again.
         """
 

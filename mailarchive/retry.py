@@ -178,6 +178,7 @@ class RetryingSink(Sink):
     @override
     def _open(self) -> None:
         self._policy.attempt().run(self._sink.__enter__)
+        self.name = self._sink.name
         self.capabilities = self._sink.capabilities
 
     @override

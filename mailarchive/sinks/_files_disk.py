@@ -15,7 +15,10 @@ import sys
 import threading
 from typing import TYPE_CHECKING, final
 
-from mailarchive._model import Digest, Durability, Fidelity
+from typing_extensions import override
+
+from mailarchive._model import Digest, Durability, Fidelity, SinkCapabilities
+from mailarchive.abc import Sink
 from mailarchive.errors import SinkCorrupt, SinkError
 
 if TYPE_CHECKING:
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from mailarchive._model import ArchiveEntry, Receipt
+    from mailarchive._model import ArchiveEntry, Receipt, Rejected
 
 DURABILITY = Durability.MEDIA if sys.platform == "linux" else Durability.PROCESS
 """What a file survives that was written so; elsewhere it has not been tried."""
@@ -53,6 +56,39 @@ class Alone:
                 yield
             finally:
                 fcntl.flock(self.handle, fcntl.LOCK_UN)
+
+
+class OneWriter(Sink):
+    """A sink into files that one writer at a time may change; threads may share it."""
+
+    def __init__(self, name: str) -> None:
+        """Begin closed."""
+        self.name: str = name
+        self.capabilities: SinkCapabilities = SinkCapabilities(
+            reads=True, durability=DURABILITY, concurrent_puts=True
+        )
+        self._alone: Alone | None = None
+
+    def _lock(self, path: Path) -> Alone:
+        """Open the file that is locked while somebody writes."""
+        self._alone = Alone(path)
+        return self._alone
+
+    def _opened(self) -> Alone:
+        if self._alone is None:
+            raise closed(self.name)
+        return self._alone
+
+    @override
+    def _close(self) -> None:
+        alone, self._alone = self._alone, None
+        if alone is not None:
+            alone.close()
+
+    @override
+    def _put(self, entry: ArchiveEntry) -> Receipt | Rejected:
+        (answer,) = self._put_many((entry,))
+        return answer
 
 
 def write_beside(folder: Path, data: bytes, when: datetime | None) -> Path:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from mailarchive._durable import make_folder, sync_folder
-from mailarchive._model import Receipt, SinkCapabilities, Stored
-from mailarchive.abc import Sink
+from mailarchive._model import Receipt, Stored
 from mailarchive.sinks import _files_disk as disk
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from mailarchive._model import ArchiveEntry, Digest
 
 
-class EmlTree(Sink):
+class EmlTree(disk.OneWriter):
     """A folder with a file for each entry, `ab/abcdef....eml`, that holds its raw bytes.
 
     The name is the entry's id, never anything that stands in a mail.  A file is there whole
@@ -29,36 +28,18 @@ class EmlTree(Sink):
 
     def __init__(self, path: str | os.PathLike[str], *, name: str = "eml") -> None:
         """Use the folder `path`, which is made where it is missing; raises nothing yet."""
-        self.name: str = name
-        self.capabilities: SinkCapabilities = SinkCapabilities(
-            reads=True, durability=disk.DURABILITY, concurrent_puts=True
-        )
+        super().__init__(name)
         self._root = Path(path)
-        self._alone: disk.Alone | None = None
 
     @override
     def _open(self) -> None:
         make_folder(self._root / "tmp")
-        self._alone = disk.Alone(self._root / ".mailarchive.lock")
-        with self._alone.writing():
+        with self._lock(self._root / ".mailarchive.lock").writing():
             disk.sweep(self._root / "tmp")
 
     @override
-    def _close(self) -> None:
-        alone, self._alone = self._alone, None
-        if alone is not None:
-            alone.close()
-
-    @override
-    def _put(self, entry: ArchiveEntry) -> Receipt:
-        (receipt,) = self._put_many((entry,))
-        return receipt
-
-    @override
     def _put_many(self, entries: Sequence[ArchiveEntry]) -> list[Receipt]:
-        if self._alone is None:
-            raise disk.closed(self.name)
-        with self._alone.writing():
+        with self._opened().writing():
             receipts = [self._placed(entry) for entry in entries]
             # Also where a file was there already: whoever renamed it may have died since.
             for folder in {self._path(entry.id).parent for entry in entries}:

@@ -10,8 +10,7 @@ from attrs import define, field
 from typing_extensions import override
 
 from mailarchive._durable import make_folder, sync_folder
-from mailarchive._model import Receipt, SinkCapabilities, Stored
-from mailarchive.abc import Sink
+from mailarchive._model import Receipt, Stored
 from mailarchive.sinks import _files_disk as disk
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ _LETTERS: Final = {
 _HEX: Final = 64
 
 
-class MaildirTree(Sink):
+class MaildirTree(disk.OneWriter):
     """A Maildir with a file for each entry, that holds its raw bytes.
 
     A file is called by the entry's id, and behind a colon by the letters of the flags that
@@ -41,37 +40,16 @@ class MaildirTree(Sink):
 
     def __init__(self, path: str | os.PathLike[str], *, name: str = "maildir") -> None:
         """Use the folder `path`, which is made where it is missing; raises nothing yet."""
-        self.name: str = name
-        self.capabilities: SinkCapabilities = SinkCapabilities(
-            reads=True, durability=disk.DURABILITY, concurrent_puts=True
-        )
+        super().__init__(name)
         self._names = _Names(Path(path))
-        self._alone: disk.Alone | None = None
 
     @override
     def _open(self) -> None:
         root = self._names.root
         for part in ("tmp", "new", "cur"):
             make_folder(root / part)
-        self._alone = disk.Alone(root / ".mailarchive.lock")
-        with self._alone.writing():
+        with self._lock(root / ".mailarchive.lock").writing():
             disk.sweep(root / "tmp")
-
-    @override
-    def _close(self) -> None:
-        alone, self._alone = self._alone, None
-        if alone is not None:
-            alone.close()
-
-    def _opened(self) -> disk.Alone:
-        if self._alone is None:
-            raise disk.closed(self.name)
-        return self._alone
-
-    @override
-    def _put(self, entry: ArchiveEntry) -> Receipt:
-        (receipt,) = self._put_many((entry,))
-        return receipt
 
     @override
     def _put_many(self, entries: Sequence[ArchiveEntry]) -> list[Receipt]:

@@ -23,8 +23,7 @@ from attrs import define, field, frozen
 from typing_extensions import override
 
 from mailarchive._durable import make_folder, sync_folder
-from mailarchive._model import Digest, Receipt, SinkCapabilities, Stored
-from mailarchive.abc import Sink
+from mailarchive._model import Digest, Receipt, Stored
 from mailarchive.errors import SinkCorrupt
 from mailarchive.sinks import _files_disk as disk
 
@@ -51,7 +50,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-class MboxFile(Sink):
+class MboxFile(disk.OneWriter):
     """One file with every entry in it, quoted as mboxrd so that each byte can be read back.
 
     Programs that read mbox files can read it; one that writes to it, to mark or delete a
@@ -71,43 +70,33 @@ class MboxFile(Sink):
 
         `clock` gives the date of a message that has none from its source.
         """
-        self.name: str = name
-        self.capabilities: SinkCapabilities = SinkCapabilities(
-            reads=True, durability=disk.DURABILITY, concurrent_puts=True
-        )
+        super().__init__(name)
         self._path = Path(path)
         self._clock = clock
         self._file: _File | None = None
-        self._alone: disk.Alone | None = None
 
     @override
     def _open(self) -> None:
         make_folder(self._path.absolute().parent)
-        self._alone = disk.Alone(self._path)
-        self._file = _File(self.name, self._alone.handle)
-        with self._alone.writing():
+        alone = self._lock(self._path)
+        self._file = _File(self.name, alone.handle)
+        with alone.writing():
             self._file.catch_up()
             sync_folder(self._path.absolute().parent)
 
     @override
     def _close(self) -> None:
-        alone, self._alone, self._file = self._alone, None, None
-        if alone is not None:
-            alone.close()
+        self._file = None
+        super()._close()
 
-    def _opened(self) -> tuple[disk.Alone, _File]:
-        if self._alone is None or self._file is None:
-            raise disk.closed(self.name)
-        return self._alone, self._file
-
-    @override
-    def _put(self, entry: ArchiveEntry) -> Receipt:
-        (receipt,) = self._put_many((entry,))
-        return receipt
+    def _both(self) -> tuple[disk.Alone, _File]:
+        alone = self._opened()
+        assert self._file is not None, "it is made when the lock is"
+        return alone, self._file
 
     @override
     def _put_many(self, entries: Sequence[ArchiveEntry]) -> list[Receipt]:
-        alone, file = self._opened()
+        alone, file = self._both()
         with alone.writing():
             file.catch_up()
             present = {entry.id: file.present(entry) for entry in entries}
@@ -117,7 +106,7 @@ class MboxFile(Sink):
 
     @override
     def _read(self, receipt: Receipt) -> bytes:
-        alone, file = self._opened()
+        alone, file = self._both()
         with alone.writing():
             file.catch_up()
             found = file.read(receipt.entry_id.hex)

@@ -25,7 +25,6 @@ from mailarchive.errors import (
     ConfigurationError,
     ReceiptMismatch,
     SinkCorrupt,
-    SinkError,
     Unsupported,
 )
 
@@ -59,10 +58,8 @@ class _Combined(Sink):
         self._opened.close()
 
     @override
-    def _put(self, entry: ArchiveEntry) -> Receipt:
+    def _put(self, entry: ArchiveEntry) -> Receipt | Rejected:
         (answer,) = self._put_many((entry,))
-        if isinstance(answer, Rejected):
-            raise SinkError(f"sink {self.name} cannot keep this entry: {answer.reason}")
         return answer
 
     def _foreign(self) -> SinkCorrupt:
@@ -284,15 +281,8 @@ class FunctionSink(Sink):
         return self
 
     @override
-    def _put(self, entry: ArchiveEntry) -> Receipt:
-        answer = self._function(entry)
-        if isinstance(answer, Rejected):
-            raise SinkError(f"sink {self.name} cannot keep this entry: {answer.reason}")
-        return answer
-
-    @override
-    def _put_many(self, entries: Sequence[ArchiveEntry]) -> Iterable[Receipt | Rejected]:
-        return map(self._function, entries)
+    def _put(self, entry: ArchiveEntry) -> Receipt | Rejected:
+        return self._function(entry)
 
     @override
     def _read(self, receipt: Receipt) -> bytes:

@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from mailarchive._model import Digest, Durability, Receipt, Rejected, SinkCapabilities, Stored
 from mailarchive.abc import Sink
-from mailarchive.errors import ConfigurationError, SinkError, SinkUnavailable
+from mailarchive.errors import ConfigurationError, SinkUnavailable
 from mailarchive.sinks import _files_disk as disk
 from mailarchive.sinks._ledger import Ledger
 
@@ -104,10 +104,8 @@ class LmtpSink(Sink):
             ledger.close()
 
     @override
-    def _put(self, entry: ArchiveEntry) -> Receipt:
+    def _put(self, entry: ArchiveEntry) -> Receipt | Rejected:
         (answer,) = self._put_many((entry,))
-        if isinstance(answer, Rejected):
-            raise SinkError(f"sink {self.name} cannot keep this entry: {answer.reason}")
         return answer
 
     @override

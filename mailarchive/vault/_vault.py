@@ -25,7 +25,7 @@ from typing_extensions import override
 from mailarchive._durable import no_fuse
 from mailarchive._model import Durability, Receipt, Rejected, SinkCapabilities, Stored
 from mailarchive.abc import Sink
-from mailarchive.errors import ConfigurationError, SinkCorrupt, SinkError, Unsupported
+from mailarchive.errors import ConfigurationError, SinkCorrupt, Unsupported
 from mailarchive.vault import _zstd
 from mailarchive.vault._audit import Auditor, reading_fact
 from mailarchive.vault._disk import Disk
@@ -135,10 +135,8 @@ class Vault(Sink):
             session.close()
 
     @override
-    def _put(self, entry: ArchiveEntry) -> Receipt:
+    def _put(self, entry: ArchiveEntry) -> Receipt | Rejected:
         (answer,) = self._put_many((entry,))
-        if isinstance(answer, Rejected):
-            raise SinkError(f"the vault cannot keep this entry: {answer.reason}")
         return answer
 
     @override

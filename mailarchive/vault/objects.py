@@ -22,7 +22,7 @@ from typing_extensions import override
 
 from mailarchive._model import Durability, Receipt, Rejected, SinkCapabilities, Stored
 from mailarchive.abc import Sink
-from mailarchive.errors import ConfigurationError, SinkCorrupt, SinkError, SinkUnavailable
+from mailarchive.errors import ConfigurationError, SinkCorrupt, SinkUnavailable
 from mailarchive.vault import _place, _tar, _zstd
 from mailarchive.vault._errors import Damage, closed
 from mailarchive.vault._manifest import BAD_JSON, LARGEST, Manifest
@@ -147,10 +147,8 @@ class ObjectVault(Sink):
         self._hang_up()
 
     @override
-    def _put(self, entry: ArchiveEntry) -> Receipt:
+    def _put(self, entry: ArchiveEntry) -> Receipt | Rejected:
         (answer,) = self._put_many((entry,))
-        if isinstance(answer, Rejected):
-            raise SinkError(f"the vault cannot keep this entry: {answer.reason}")
         return answer
 
     @override

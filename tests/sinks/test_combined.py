@@ -8,13 +8,14 @@ import pytest
 from attrs import evolve
 from typing_extensions import override
 
-from mailarchive import Durability, Fidelity, Receipt, Rejected, Stored
+from mailarchive import Durability, Fidelity, Receipt, Rejected, Stored, Vault
 from mailarchive.errors import (
     ConfigurationError,
     ReceiptMismatch,
     SinkCorrupt,
     Unsupported,
 )
+from mailarchive.retry import RetryingSink
 from mailarchive.sinks import ReadBack, Router, Tee, sink
 from mailarchive.sinks.files import EmlTree, MaildirTree, MboxFile
 from mailarchive.testing.broken_sinks import OneFileEach, StopsAtNul
@@ -67,6 +68,17 @@ class TestReadBack(SinkContract):
     def open_sink(self, tmp_path: Path) -> SinkMaker:
         """A tree of files."""
         return lambda: ReadBack(EmlTree(tmp_path))
+
+
+class TestRetrying(SinkContract):
+    """An archive that is tried again; its name is known once it is open."""
+
+    largest = 4 << 20
+
+    @pytest.fixture
+    def open_sink(self, tmp_path: Path) -> SinkMaker:
+        """A vault."""
+        return lambda: RetryingSink(Vault(tmp_path / "acme.vault"))
 
 
 class TestFunction(SinkContract):
