@@ -1,4 +1,4 @@
-"""A source, a sink, checkpoints and a quarantine in memory, for tests of what uses them.
+"""A source, an intake, a sink, checkpoints and a quarantine in memory, for your tests.
 
 They are implementations, not mocks: they keep the contracts of `mailarchive.abc`, note
 every call in `calls`, and take a `Fuse`.  What a test changes behind their back (flag,
@@ -34,7 +34,7 @@ from mailarchive._model import (
     Vanished,
     entry_id,
 )
-from mailarchive.abc import Sink, Source
+from mailarchive.abc import Intake, Sink, Source
 from mailarchive.errors import CheckpointInvalid, MailboxNotFound, SinkCorrupt
 
 if TYPE_CHECKING:
@@ -42,7 +42,14 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from mailarchive._durable import Fuse
-    from mailarchive._model import Address, Archived, ArchiveEntry, RemovalResult
+    from mailarchive._model import (
+        Address,
+        Archived,
+        ArchiveEntry,
+        Delivery,
+        Quarantined,
+        RemovalResult,
+    )
     from mailarchive.errors import MailArchiveError
 
 
@@ -226,6 +233,54 @@ class MemorySource(Source):
 
 def _uid(ref: MessageRef) -> int:
     return int(ref.key.partition(".")[2])
+
+
+@define(eq=False)
+class MemoryArrival:
+    """A message that arrived, and what its sender was told: an outcome, or an error."""
+
+    message: SourceMessage
+    answer: Archived | Quarantined | MailArchiveError | None = None
+
+    def accept(self, outcome: Archived | Quarantined, /) -> None:
+        """Take down that it is held."""
+        self.answer = outcome
+
+    def put_off(self, error: MailArchiveError, /) -> None:
+        """Take down that it is not."""
+        self.answer = error
+
+
+class MemoryIntake(Intake):
+    """An intake at which everything has arrived already; it ends when all are answered."""
+
+    folder: Folder = Folder("arrived", ("Arrived",))
+
+    def __init__(self, raws: Iterable[bytes] = (), *, name: str = "memory-intake") -> None:
+        """Let these messages wait."""
+        self.name: str = name
+        self.arrivals: list[MemoryArrival] = []
+        self._next = 0
+        for raw in raws:
+            self.arrive(raw)
+
+    def arrive(self, raw: bytes, delivery: Delivery | None = None) -> MemoryArrival:
+        """Let one more wait; the same bytes are the same copy."""
+        ref = MessageRef(self.name, self.folder.key, Digest.of(raw).hex, len(raw))
+        arrival = MemoryArrival(SourceMessage(ref, raw, delivery=delivery))
+        self.arrivals.append(arrival)
+        return arrival
+
+    @override
+    def _batches(self, messages: int, octets: int) -> Iterator[Sequence[MemoryArrival]]:
+        del octets
+        while batch := self.arrivals[self._next : self._next + messages]:
+            self._next += len(batch)
+            yield batch
+
+    @override
+    def _stop(self) -> None:
+        self._next = len(self.arrivals)
 
 
 class MemorySink(Sink):

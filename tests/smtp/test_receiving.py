@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import smtplib
 import ssl
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -614,3 +616,13 @@ def test_evidence_may_be_any_octets(tmp_path: Path) -> None:
     assert kept is not None
     assert kept == quarantine.read(held.id).delivery
     assert kept.greeting.encode("utf-8", "surrogateescape") == b"\xff\x00\x1b[2J"
+
+
+def test_without_aiosmtpd_the_import_says_what_to_install() -> None:
+    """In one line."""
+    program = "import sys; sys.modules['aiosmtpd.smtp'] = None\nimport mailarchive.sources.smtp"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=False, text=True
+    )
+
+    assert "pip install 'mailarchive[smtp]'" in done.stderr.splitlines()[-1]
