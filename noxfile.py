@@ -98,7 +98,7 @@ def coverage(session: nox.Session) -> Iterator[None]:
     yield
     session.run("coverage", "combine", "--quiet")
     if not session.posargs:
-        session.run("coverage", "report", "--fail-under=90")
+        session.run("coverage", "report", "--fail-under=95")
 
 
 def servers(session: nox.Session) -> None:

@@ -138,6 +138,21 @@ def test_no_search_says_what_a_withheld_message_holds(vault: Vault) -> None:
     assert vault.view(BOB).count(text="the plan") == 1
 
 
+def test_no_word_of_a_withheld_message_finds_it(vault: Vault) -> None:
+    """The text beside TNEF is as hidden as the TNEF: what cannot be read is not found."""
+    original = (
+        b"From: alice@example.com\r\nTo: bob@example.com\r\nSubject: open\r\n"
+        b"Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\ncanary\r\n--x\r\n"
+        b"Content-Type: application/ms-tnef; name=winmail.dat\r\n\r\n\x78\x9f\x3e\x22\r\n--x--\r\n"
+    )
+    view = vault.view(BOB)
+    vault.put(journaled(original, BLIND, owners=OWN))
+    assert (view.count(words="plan"), view.count(words="canary")) == (1, 0)
+
+    vault.put(journaled(original + b"\r\n", [to("bob@example.com", Role.TO)], key="2", owners=OWN))
+    assert (view.count(words="plan"), view.count(words="canary")) == (2, 1)
+
+
 SMUGGLED = {
     "bare CR": b"From: alice@example.com\rTo: bob@example.com\rBcc: dave@example.com\r\rcanary",
     "an empty line first": (
