@@ -71,18 +71,18 @@ class Session:
         self._read_only = settings.read_only
         self._clock = settings.clock
         with ExitStack() as stack:
-            self.place = Place(
+            self.place: Place = Place(
                 settings.path, disk, create=settings.create, read_only=settings.read_only
             )
             self.place.enter(settings.clock())
             stack.callback(self.place.leave)
             vault = self.place.identity.id
-            self.packs = Packs(vault, self.place.packs)
-            self.index = self._readable_index() if settings.read_only else self._index()
+            self.packs: Packs = Packs(vault, self.place.packs)
+            self.index: Index = self._readable_index() if settings.read_only else self._index()
             stack.callback(self.index.close)
-            self.proving = Proving(self.place, disk)
-            self.reading = Reading(vault, self.packs, self.index, self.proving)
-            self.fulltext = FullText(
+            self.proving: Proving = Proving(self.place, disk)
+            self.reading: Reading = Reading(vault, self.packs, self.index, self.proving)
+            self.fulltext: FullText = FullText(
                 self.place.fulltext, vault, self.reading, read_only=settings.read_only
             )
             self._recovery = Recovery(self.place, self.packs, self.index, disk)
@@ -94,7 +94,7 @@ class Session:
                 read_back=settings.read_back,
             )
             stack.callback(self._writer.close)
-            self.packing = Packing(settings.compression_level, self.index.objects)
+            self.packing: Packing = Packing(settings.compression_level, self.index.objects)
             stack.callback(self.packing.close)
             if not settings.read_only:
                 self._catch_up()

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import urllib.request
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
+
+from typing_extensions import override
 
 from mailarchive.errors import ConfigurationError, NotProven, SinkError, SinkUnavailable
 
 try:
     import rfc3161_client
-except ImportError as error:
+except ImportError as _error:
     raise ImportError(
-        "time-stamps need: pip install 'mailarchive[timestamps]'", name=error.name
-    ) from error
+        "time-stamps need rfc3161-client: pip install 'mailarchive[timestamps]'", name=_error.name
+    ) from _error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,7 +84,9 @@ class TimestampAnchor:
             self._url, question, {"Content-Type": "application/timestamp-query"}
         )
         try:
-            with urllib.request.urlopen(request, timeout=self._timeout) as answer:  # noqa: S310 - as above
+            # Neither a proxy of the environment nor a redirection says who is asked.
+            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
+            with opener.open(request, timeout=self._timeout) as answer:
                 data: bytes = answer.read(_LARGEST)
         except OSError as error:
             raise SinkUnavailable(
@@ -90,6 +94,14 @@ class TimestampAnchor:
                 suggestions=["check its address, and seal again later"],
             ) from error
         return data
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Takes an answer that points elsewhere for the error that it is."""
+
+    @override
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        """Go nowhere."""
 
 
 def check_timestamp(token: bytes, checkpoint: LogCheckpoint, roots: bytes) -> datetime:

@@ -49,6 +49,7 @@ class Authority:
         (folder / "serial").write_text("01\n")
         self.spoil: Callable[[bytes], bytes] = lambda answer: answer
         self.asked = 0
+        self.redirect: str | None = None
         self._turn = threading.Lock()
         outer = self
 
@@ -56,7 +57,9 @@ class Authority:
             def do_POST(self) -> None:
                 question = self.rfile.read(int(self.headers["Content-Length"]))
                 answer = outer.spoil(outer.answer(question))
-                self.send_response(200)
+                self.send_response(200 if outer.redirect is None else 302)
+                if outer.redirect is not None:
+                    self.send_header("Location", outer.redirect)
                 self.send_header("Content-Type", "application/timestamp-reply")
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()

@@ -370,6 +370,21 @@ def test_an_authority_that_answers_wrongly_is_reported(
     assert len(filled.checkpoints()) == 1
 
 
+def test_nobody_else_is_asked(
+    filled: Vault, signer: FileSigner, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a proxy in the environment nor an answer that points elsewhere is followed."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1/")
+    assert _anchored(filled.seal(signer, [TimestampAnchor(authority.url)])) == {"rfc3161": None}
+    asked, authority.redirect = authority.asked, authority.url
+    try:
+        said = _anchored(filled.seal(signer, [TimestampAnchor(authority.url, name="moved")]))
+    finally:
+        authority.redirect = None
+    assert "SinkUnavailable" in str(said["moved"])
+    assert authority.asked == asked + 1
+
+
 def test_other_addresses_and_roots_are_refused() -> None:
     """Nothing but http and https is asked, and roots must be certificates."""
     for url in ("file:///etc/passwd", "ftp://example.com", ""):
