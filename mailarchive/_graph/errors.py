@@ -78,9 +78,9 @@ _KINDS: Final = {
         "ErrorMailboxFailover ErrorTimeoutExpired ErrorInsufficientResources "
         "ErrorBatchProcessingStopped GatewayTimeout BadGateway"
     ),
-    Kind.TOKEN: "InvalidAuthenticationToken TokenExpired Unauthorized AuthenticationError",
+    Kind.TOKEN: "InvalidAuthenticationToken TokenExpired Unauthorized",
     Kind.DENIED: (
-        "ErrorAccessDenied AccessDenied Authorization_RequestDenied Forbidden "
+        "AuthenticationError ErrorAccessDenied AccessDenied Authorization_RequestDenied Forbidden "
         "ErrorAccountDisabled ErrorInvalidLicense ErrorOrganizationAccessBlocked "
         "Authorization_IdentityDisabled"
     ),
@@ -100,7 +100,8 @@ _BY_STATUS: Final = {
 """Where the code tells nothing.  404 and 500 are not here: alone they tell nothing either."""
 
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z_.]{0,63}\Z")
-_SIGN_ON: Final = frozenset({"authenticationerror"})
+_CATCH_ALL: Final = "authenticationerror"
+"""Graph says this where the token is good too: no licence, or a permission is missing."""
 
 
 class Refused(Exception):
@@ -217,18 +218,18 @@ def _folder_suggestions(error: Refused) -> list[str]:
 
 
 def _token_suggestions(error: Refused) -> list[str]:
-    suggestions = [
+    del error
+    return [
         "check that the token is for Graph, in the cloud of this tenant",
         "check this machine's clock",
     ]
-    if {code.lower() for code in error.codes} & _SIGN_ON:
-        suggestions += [_PERMISSION, "check that the user has a licence with a mailbox"]
-    return suggestions
 
 
 def _denied_suggestions(error: Refused) -> list[str]:
     if error.code.startswith("Authorization_"):
         return ["grant the application User.Read.All, with admin consent"]
+    if error.code.lower() == _CATCH_ALL:
+        return [_PERMISSION, "check that the user has a licence with a mailbox"]
     if error.codes:
         return [_PERMISSION, _SCOPE]
     return [_PERMISSION, _SCOPE, "check whether a proxy on the way answers in Graph's place"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote, urlsplit
@@ -32,7 +33,7 @@ from mailarchive.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
     from urllib3 import BaseHTTPResponse
@@ -80,12 +81,16 @@ class Wire:
         web: _web.Web,
         *,
         clock: Callable[[], datetime],
-        sleep: Callable[[float], object],
+        sleep: Callable[[float], object] | None = None,
     ) -> None:
-        """Take whom to ask and with what; nothing is connected yet."""
+        """Take whom to ask and with what; nothing is connected yet.
+
+        Without `sleep` a wait ends early where the wire is `stopped`.
+        """
         self.place, self.limits = place, limits
         self._cloud, self._tokens, self._web = cloud, tokens, web
-        self._clock, self._sleep = clock, sleep
+        self._stop = threading.Event()
+        self._clock, self._sleep = clock, sleep or self._stop.wait
         self._root = urlsplit(cloud.graph)
         self._lock = threading.Lock()
         self._until: datetime | None = None
@@ -94,6 +99,15 @@ class Wire:
     def close(self) -> None:
         """Let go of the connections."""
         self._web.close()
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Let no request wait any longer: whoever asked for it has gone."""
+        self._stop.set()
+        try:
+            yield
+        finally:
+            self._stop.clear()
 
     def link(self, url: object) -> str:
         """Return a link of Graph's without its origin; raises `SourceError` for any other.
@@ -185,17 +199,21 @@ class Wire:
         token = self._fresh(None)
         answer = self._sent(method, path, body, headers, token)
         if answer.status == _UNAUTHORISED:
-            answer.close()
-            answer.release_conn()
+            said = self._refusal(answer)
+            if said.kind is not Kind.TOKEN:
+                raise said
             answer = self._sent(method, path, body, headers, self._fresh(token))
         if answer.status < _REFUSED:
             return answer
+        raise self._refusal(answer)
+
+    def _refusal(self, answer: BaseHTTPResponse) -> Refused:
         try:
             said = self._read(answer, self.limits.json_octets)
         except (Damaged, TooLarge):
             said = b""
         pause = _web.pause(answer.headers.get("Retry-After"), self._clock())
-        raise refusal(answer.status, said, pause)
+        return refusal(answer.status, said, pause)
 
     def _sent(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], token: str
@@ -214,11 +232,14 @@ class Wire:
             raise self._unreachable(error) from None
 
     def _read(self, answer: BaseHTTPResponse, most: int) -> bytes:
-        """Return the whole body; `urllib3` compares it with `Content-Length`."""
+        """Return the whole body; `urllib3` compares it with `Content-Length`, or its chunks."""
         length = answer.headers.get("Content-Length", "")
+        chunked = answer.headers.get("Transfer-Encoding", "").lower() == "chunked"
         try:
             if length.isdecimal() and int(length) <= most:
                 return answer.read()
+            if not length and not chunked and answer.status < _REFUSED:
+                raise Damaged("a body without an end that anybody could check")
             if not length:
                 data = answer.read(most + 1)
                 if len(data) <= most:
@@ -269,7 +290,7 @@ class Wire:
     def _wait(self, error: Refused | Damaged | SourceUnavailable, failed: int) -> None:
         asked = None if isinstance(error, Damaged) else error.retry_after
         if asked is None:
-            self._sleep(self.limits.first_backoff * 4.0 ** (failed - 1))
+            self._pause(self.limits.first_backoff * 4.0 ** (failed - 1))
             return
         if asked > self.limits.longest_wait:
             if isinstance(error, Refused):
@@ -279,6 +300,11 @@ class Wire:
             until = self._clock() + timedelta(seconds=asked)
             self._until = max(until, self._until or until)
 
+    def _pause(self, seconds: float) -> None:
+        self._sleep(seconds)
+        if self._stop.is_set():
+            raise StoppedWaiting(f"{self.place}: stopped while waiting", suggestions=[RUN_AGAIN])
+
     def _keep_pause(self) -> None:
         """Wait as long as Graph has asked any request for this mailbox to wait."""
         with self._lock:
@@ -287,10 +313,14 @@ class Wire:
             return
         left = (until - self._clock()).total_seconds()
         if left > 0:
-            self._sleep(left)
+            self._pause(left)
         with self._lock:
             if self._until == until:
                 self._until = None
+
+
+class StoppedWaiting(SourceError):
+    """Nobody wants the answer any more."""
 
 
 class TooLarge(SourceError):

@@ -57,7 +57,9 @@ class Fetching:
         finally:
             for each in flying:
                 each.cancel()
-            wait(flying)
+            if flying:
+                with self.wire.stopped():
+                    wait(flying)
 
     def _fill(self, flying: set[Future[Item]], left: Iterator[MessageRef]) -> None:
         while len(flying) < self.wire.limits.in_flight:

@@ -177,7 +177,7 @@ class Scanning:
             return
         self._token = evolve(self._token, page=self._token.page + 1)
         self._seen.add([(each.id, each.revision) for each in new.values()], self._token.page)
-        self.notes.metas = new
+        self.notes.metas = new or self.notes.metas
         refs = tuple(
             MessageRef(self.source, self.folder.key, each.id, None, each.revision)
             for each in new.values()

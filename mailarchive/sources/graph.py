@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -114,7 +113,6 @@ class GraphSource(Source):
         self._reconcile_after, self._clock = reconcile_after, clock
         self._delta = cloud != CHINA  # Microsoft's page on message: delta leaves it out
         self._seen = seen or SeenIds()
-        self._closing = threading.Event()
         limits = limits or GraphLimits()
         web = _web.Web(
             ca_file=ca_file,
@@ -130,7 +128,7 @@ class GraphSource(Source):
             limits,
             web,
             clock=clock,
-            sleep=sleep or self._closing.wait,
+            sleep=sleep,
         )
         self._threads: ThreadPoolExecutor | None = None
         self._notes = Notes()
@@ -139,7 +137,6 @@ class GraphSource(Source):
 
     @override
     def _open(self) -> None:
-        self._closing.clear()
         self._notes, self._bad = Notes(), 0
         in_flight = self._wire.limits.in_flight
         self._threads = ThreadPoolExecutor(in_flight, thread_name_prefix="mailarchive-graph")
@@ -147,7 +144,6 @@ class GraphSource(Source):
 
     @override
     def _close(self) -> None:
-        self._closing.set()
         if self._threads is not None:
             self._threads.shutdown(wait=True, cancel_futures=True)
             self._threads = None

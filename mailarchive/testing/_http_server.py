@@ -38,8 +38,8 @@ class Request:
 class Answer:
     """What the server sends back.
 
-    `length` is what `Content-Length` says where that is a lie, and with `hangup` the
-    connection is closed behind the body.
+    `length` is what `Content-Length` says where that is a lie; below zero it says nothing.
+    With `hangup` the connection is closed behind the body.
     """
 
     status: int = 200
@@ -151,7 +151,8 @@ def _handler(server: HttpServer) -> type[http.server.BaseHTTPRequestHandler]:
             for name, value in answer.headers.items():
                 self.send_header(name, value)
             length = len(answer.body) if answer.length is None else answer.length
-            self.send_header("Content-Length", str(length))
+            if length >= 0:
+                self.send_header("Content-Length", str(length))
             self.end_headers()
             self.wfile.write(answer.body)
             self.wfile.flush()

@@ -43,6 +43,7 @@ __all__ = [
     "Item",
     "MailboxStore",
     "Request",
+    "endless",
     "html_page",
     "no_json",
     "no_message",
@@ -108,6 +109,16 @@ def truncated(path: str, *, times: int = 1, every: int = 1) -> Fault:
         del request
         size = len(honest.body)
         return evolve(honest, body=honest.body[: size // 2], length=size, hangup=True)
+
+    return Fault(path, half, times, every)
+
+
+def endless(path: str, *, times: int = 1, every: int = 1) -> Fault:
+    """Send half a body without saying how long it is, and hang up, as an old proxy does."""
+
+    def half(request: Request, honest: Answer) -> Answer:
+        del request
+        return evolve(honest, body=honest.body[: len(honest.body) // 2], length=-1, hangup=True)
 
     return Fault(path, half, times, every)
 
@@ -277,7 +288,7 @@ class GraphServer:
             flying = self._flying[key]
             self.most_in_flight = max(self.most_in_flight, flying)
             # Messages are read several at a time: the others cannot know yet of the pause.
-            alone = not request.path.endswith("$value")
+            alone = "/mailFolders" in request.path
             early = alone and self._paused_until.get(key, self._clock()) > self._clock()
         try:
             if flying > IN_FLIGHT:

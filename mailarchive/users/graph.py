@@ -6,7 +6,6 @@ told which of the accounts that nobody logs in to are shared mailboxes, rooms an
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -64,7 +63,7 @@ class GraphDirectory:
         ca_file: str | PathLike[str] | None = None,
         proxy: str | None = None,
         limits: GraphLimits | None = None,
-        sleep: Callable[[float], object] = time.sleep,
+        sleep: Callable[[float], object] | None = None,
         clock: Callable[[], datetime] = _now,
     ) -> None:
         """Take who may ask; nothing is connected yet."""

@@ -82,6 +82,8 @@ def test_one_mailbox_is_archived_and_goes_on(
     assert main(["run", job, "--quiet"]) == 0
     assert "3  newly archived" in capsys.readouterr().out
     assert tenant.seen_by(ANN) == 3
+    assert main(["verify", str(tenant.here / "contoso.vault")]) == 0
+    capsys.readouterr()
     assert main(["run", job, "--quiet"]) == 0
 
     assert "nothing new" in capsys.readouterr().out

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from email.utils import format_datetime
-from typing import TYPE_CHECKING
+from time import monotonic
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from attrs import evolve
@@ -13,17 +15,20 @@ from mailarchive import SourceMessage, Unavailable
 from mailarchive.errors import (
     AccessDenied,
     AuthenticationFailed,
+    ConfigurationError,
     MailArchiveError,
     MailboxNotFound,
     SourceError,
     SourceUnavailable,
     Throttled,
 )
+from mailarchive.sources.graph import FolderChoice, GraphSource
 from mailarchive.testing.entra_server import EntraServer
 from mailarchive.testing.graph_server import (
     Answer,
     Fault,
     GraphServer,
+    endless,
     html_page,
     no_json,
     no_message,
@@ -235,7 +240,7 @@ def test_a_server_that_is_away_is_unavailable(time: Time) -> None:
 
 # -- messages -------------------------------------------------------------------------------
 
-DAMAGES: list[Callable[..., Fault]] = [truncated, html_page, no_message]
+DAMAGES: list[Callable[..., Fault]] = [truncated, endless, html_page, no_message]
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda it: it.__name__)
@@ -457,7 +462,9 @@ def test_a_redirect_is_not_followed(world: GraphWorld, time: Time) -> None:
         assert other.asked == []
 
 
-@pytest.mark.parametrize("damage", [truncated, html_page, no_json], ids=lambda it: it.__name__)
+@pytest.mark.parametrize(
+    "damage", [truncated, endless, html_page, no_json], ids=lambda it: it.__name__
+)
 @pytest.mark.parametrize("path", [DELTA, "mailFolders"])
 def test_a_damaged_listing_is_asked_for_again(
     world: GraphWorld, path: str, damage: Callable[..., Fault]
@@ -491,3 +498,46 @@ def test_a_pause_until_a_moment_that_is_past_is_none(world: GraphWorld, time: Ti
         read_all(source)
 
     assert time.slept == []
+
+
+def test_a_server_that_nobody_vouches_for_gets_no_token(time: Time) -> None:
+    """Its certificate is looked at first; the setting is named."""
+    asked: list[str] = []
+
+    def tokens(scope: str, /, *, refused: str | None = None) -> str:
+        asked.append(scope)
+        return "token"
+
+    with EntraServer() as stranger:
+        cloud = stranger.cloud(graph=stranger.cloud().login)
+        source = GraphSource(ANN, tokens, cloud=cloud, clock=time.clock, sleep=time.sleep)
+        with pytest.raises(ConfigurationError) as caught, source:
+            pass
+
+    assert "ca_file" in " ".join(caught.value.suggestions)
+    assert stranger.asked == []
+
+
+def test_a_catch_all_of_graphs_stops_this_mailbox_and_no_other(world: GraphWorld) -> None:
+    """It means a missing licence as often as a bad token."""
+    world.server.faults.append(refused("mailFolders", 401, "AuthenticationError", times=99))
+    error = opening(world)
+
+    assert type(error) is AccessDenied
+    assert "licence" in " ".join(error.suggestions)
+
+
+def test_a_run_that_is_stopped_waits_for_no_pause(world: GraphWorld) -> None:
+    """Ten minutes are long for somebody who has pressed Ctrl-C."""
+    world.deliver(mail(5))
+    with world.graph(sleep=None, folders=FolderChoice.only("Inbox")) as source:
+        (folder,) = source.folders()
+        refs = [ref for page in source.scan(folder) for ref in page.refs]
+        held = world.store.contents()[3].id.replace("=", "(=|%3D)")
+        world.server.faults.append(throttled(held + VALUE, "500"))
+        begun = monotonic()
+        with closing(cast("Any", source.fetch(refs))) as half:
+            next(half)
+            next(half)
+
+    assert monotonic() - begun < 60
