@@ -74,7 +74,12 @@ class Report:
             "capabilities": _capabilities(self.capabilities),
             "ran on": _where(),
             "laws": [
-                {"law": each.law, "result": each.result.value, "note": each.note}
+                {
+                    "law": each.law,
+                    "says": each.says,
+                    "result": each.result.value,
+                    "note": each.note,
+                }
                 for each in self.verdicts
             ],
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -10,9 +11,12 @@ import pytest
 from attrs import evolve
 
 from mailarchive import Receipt, Rejected, SourceMessage, Stored
+from mailarchive.auth import Password
 from mailarchive.errors import SinkCorrupt, SinkError
 from mailarchive.sinks.files import EmlTree, MaildirTree, MboxFile
 from mailarchive.sources.files import EmlFolder, Maildir, Mbox
+from mailarchive.sources.imap import ImapSource
+from mailarchive.testing.dovecot import dovecot
 from mailarchive.testing.entries import entry, mail
 from mailarchive.testing.sink_contract import SinkContract
 from mailarchive.testing.sink_laws import ODD
@@ -224,3 +228,35 @@ def test_a_file_that_is_no_mbox_of_ours_is_left_alone(tmp_path: Path) -> None:
         pass
 
     assert path.read_bytes() == before
+
+
+def test_a_mail_server_serves_what_the_maildir_holds() -> None:
+    """Dovecot lists every message with its flags, the time it was received, and its bytes."""
+    when = datetime(2020, 2, 29, 12, tzinfo=UTC)
+    entries = [
+        evolve(entry(mail(n), key=str(n), flags=flags), received_at=when)
+        for n, flags in enumerate([(), ("\\Seen",), ("\\Flagged", "\\Answered", "$Custom")])
+    ]
+    with dovecot() as server:
+        user = server.new_user()
+        home = server.folder / "home" / user
+        with MaildirTree(home / "Maildir") as sink:
+            sink.put_many(entries)
+        owner = (server.folder / "home").stat()
+        for path in (home, *home.rglob("*")):
+            os.chown(path, owner.st_uid, owner.st_gid)
+        table = server.doveadm("-f", "tab", "fetch", "-u", user, "flags date.received", "all")
+        with ImapSource(
+            server.host,
+            port=server.imaps_port,
+            ca_file=server.ca_file,
+            auth=Password(user, server.password),
+        ) as source:
+            refs = [ref for page in source.scan(source.folders()[0]) for ref in page.refs]
+            raws = [each.raw for each in source.fetch(refs) if isinstance(each, SourceMessage)]
+
+    rows = [line.split("\t")[:2] for line in table.splitlines()[1:]]
+    flagged = sorted(sorted({*flags.split()} - {"\\Recent"}) for flags, _ in rows)
+    assert flagged == [[], ["\\Answered", "\\Flagged"], ["\\Seen"]]
+    assert all("2020-02-29" in date for _, date in rows)
+    assert sorted(raws) == sorted(each.raw for each in entries)
