@@ -339,6 +339,7 @@ def test_no_address_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     assert "archive.example" not in said
 
 
+@pytest.mark.slow
 def test_little_lines_cost_no_more_than_their_octets() -> None:
     """A message of lines that begin with a dot comes in pieces of a few octets each."""
     with receiving() as running, running.raw() as client:
