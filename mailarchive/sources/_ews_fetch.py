@@ -11,6 +11,8 @@ from collections import deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from attrs import define, field
+
 from mailarchive._model import SourceMessage, Unavailable
 from mailarchive.errors import SourceUnavailable, Throttled, Transient
 from mailarchive.sources._ews_errors import (
@@ -61,6 +63,22 @@ _REPLIED = frozenset({102, 103})
 _FETCHING = "reading messages"
 
 
+@define
+class _Round:
+    """One GetItem: what of it has no answer yet, and what is to be asked for again."""
+
+    left: list[MessageRef]
+    alone: bool
+    again: list[MessageRef] = field(factory=list)
+    """Items that came damaged."""
+    postponed: list[MessageRef] = field(factory=list)
+    """Items for which the server asked for patience."""
+    asked: Transient | None = None
+    """What it said of them."""
+    answered: bool = False
+    """Whether any item of it is done."""
+
+
 class Fetching:
     """The reading of some items, through every fault that can be survived."""
 
@@ -77,15 +95,14 @@ class Fetching:
         """Yield each message, or why it cannot be had; what is gone is left out."""
         while self._work:
             chunk = self._work.popleft()
-            left = list(chunk)
+            turn = _Round(list(chunk), alone=len(chunk) == 1)
             failed: Transient | None = None
-            again: list[MessageRef] = []
             try:
                 for reply in self._ask(chunk):
-                    yield from self._hand_over(left.pop(0), reply, again, alone=len(chunk) == 1)
+                    yield from self._hand_over(turn.left.pop(0), reply, turn)
             except (SourceUnavailable, Throttled) as error:
                 failed = error
-            yield from self._after(left, again, failed)
+            yield from self._after(turn, failed)
 
     def _ask(self, chunk: list[MessageRef]) -> Iterator[Node]:
         """Yield the response message of each item, in the order of the items."""
@@ -94,98 +111,103 @@ class Fetching:
         for position, reply in enumerate(self._line.stream(body, _FETCHING)):
             if position == len(chunk):
                 raise broken(self._line.place, "the answer has more parts than were asked for")
-            self._passing(reply)
             if not _is_of(reply, chunk[position], asked):
                 raise broken(self._line.place, "the answer is about another item")
             yield reply
 
-    def _passing(self, reply: Node) -> None:
-        """Raise what a code says of the server rather than of the item."""
-        code = code_of(reply)
-        if code in PASSING - _OF_THE_ITEM:
-            raise refusal(self._line.place, _FETCHING, code, back_off_of(reply))
-
     def _hand_over(
-        self, ref: MessageRef, reply: Node, again: list[MessageRef], *, alone: bool
+        self, ref: MessageRef, reply: Node, turn: _Round
     ) -> Iterator[SourceMessage | Unavailable]:
         code = code_of(reply)
         if succeeded(reply):
-            yield from self._message(ref, reply, again)
-        elif code in GONE:
-            self._patience.progress()
-        elif code in _OF_THE_ITEM or (code in TOO_MUCH and not alone):
-            yield from self._once_more(ref, code, again)
+            yield from self._message(ref, reply, turn)
+        elif code in PASSING - _OF_THE_ITEM:
+            error = refusal(self._line.place, _FETCHING, code, back_off_of(reply))
+            turn.postponed.append(ref)
+            turn.asked = turn.asked or (error if isinstance(error, Transient) else None)
+        elif code in _OF_THE_ITEM or (code in TOO_MUCH and not turn.alone):
+            yield from self._once_more(ref, code, turn)
         else:
-            self._patience.progress()
-            permanent = code in UNREADABLE
-            yield Unavailable(ref, f"the server does not hand it over: {code}", permanent)
+            self._done(turn)
+            if code not in GONE:
+                why = f"the server does not hand it over: {code}"
+                yield Unavailable(ref, why, code in UNREADABLE)
 
     def _message(
-        self, ref: MessageRef, reply: Node, again: list[MessageRef]
+        self, ref: MessageRef, reply: Node, turn: _Round
     ) -> Iterator[SourceMessage | Unavailable]:
         item = _item_in(reply)
         content = None if item is None else item.find("MimeContent")
         mime = None if content is None else content.mime
         if item is None or mime is None:
-            yield from self._once_more(ref, "the server sent no MIME", again)
+            yield from self._once_more(ref, "the server sent no MIME", turn)
             return
         raw = mime.finish()
         if mime.oversized:
             limit = self._line.limits.message_octets
+            self._done(turn)
             yield Unavailable(ref, f"larger than the limit of {limit} octets", permanent=True)
         elif mime.damage is not None or not raw:
-            yield from self._once_more(ref, mime.damage or "the server sent empty MIME", again)
+            yield from self._once_more(ref, mime.damage or "the server sent empty MIME", turn)
         else:
-            self._patience.progress()
+            self._done(turn)
             yield SourceMessage(ref, raw, _received_at(item), _flags(item))
 
-    def _once_more(
-        self, ref: MessageRef, why: str, again: list[MessageRef]
-    ) -> Iterator[Unavailable]:
+    def _done(self, turn: _Round) -> None:
+        turn.answered = True
+        self._patience.progress()
+
+    def _once_more(self, ref: MessageRef, why: str, turn: _Round) -> Iterator[Unavailable]:
         """Ask for an item again, alone; after so many times it is unavailable for now."""
         tries = self._tries[ref.key] = self._tries.get(ref.key, 0) + 1
         if tries >= _TRIES:
-            yield from self._give_up(ref, why)
+            self._done(turn)
+            yield Unavailable(ref, why)
         else:
-            again.append(ref)
+            turn.again.append(ref)
 
-    def _after(
-        self,
-        left: list[MessageRef],
-        again: list[MessageRef],
-        failed: Transient | None,
-    ) -> Iterator[Unavailable]:
+    def _after(self, turn: _Round, failed: Transient | None) -> Iterator[Unavailable]:
         """Put back what has no answer yet, and wait where the server needs it."""
-        chunks_left = [left] if left else []
-        if failed is None and left:
+        rest = [turn.left] if turn.left else []
+        if failed is None and turn.left:
             failed = broken(self._line.place, "the answer has fewer parts than were asked for")
         if isinstance(failed, Throttled):
-            chunks_left = _halved(left)
-        elif failed is not None and left:
-            first, rest = left[0], left[1:]
-            breaks = self._breaks[first.key] = self._breaks.get(first.key, 0) + 1
-            chunks_left = [[first], rest] if rest else [[first]]
-            if breaks >= _TRIES and self._is_its_own_fault(first):
-                yield from self._give_up(first, "the answer breaks off at it")
-                chunks_left, failed = chunks_left[1:], None
-        if failed is None and again:
-            failed = broken(self._line.place, "the server sent damaged messages")
-        self._work.extendleft(reversed([[ref] for ref in again] + chunks_left))
-        if failed is not None and self._work:
-            self._patience.after(failed)
+            rest = _halved(turn.left)
+        elif failed is not None and turn.left:
+            rest = [turn.left[:1], turn.left[1:]]
+            if self._breaks_everything(turn.left[0]):
+                self._done(turn)
+                yield Unavailable(rest.pop(0)[0], "the answer breaks off at it")
+                failed = None
+        chunks_left = [[ref] for ref in turn.again] + [turn.postponed, *rest]
+        self._work.extendleft(reversed([chunk for chunk in chunks_left if chunk]))
+        if (wait := failed or self._wanted(turn)) is not None and self._work:
+            self._patience.after(wait)
 
-    def _is_its_own_fault(self, ref: MessageRef) -> bool:
-        """Return whether the server answers as long as the item's MIME is not asked for."""
-        try:
-            (reply,) = self._line.stream(get_states([ref.key]), _FETCHING)
-            self._passing(reply)
-        except (SourceUnavailable, Throttled, ValueError):
+    def _wanted(self, turn: _Round) -> Transient | None:
+        """Return what a round without a failure asks to wait for.
+
+        A server that did some items, and puts off the others without naming a pause, only
+        does so many at once.
+        """
+        if turn.asked is not None:
+            at_once = turn.answered and turn.asked.retry_after is None
+            return None if at_once else turn.asked
+        return broken(self._line.place, "the server sent damaged messages") if turn.again else None
+
+    def _breaks_everything(self, ref: MessageRef) -> bool:
+        """Return whether an item is at fault when answers break off at it.
+
+        It is, after so many times, if the server answers as long as its MIME is not wanted.
+        """
+        breaks = self._breaks[ref.key] = self._breaks.get(ref.key, 0) + 1
+        if breaks < _TRIES:
             return False
-        return True
-
-    def _give_up(self, ref: MessageRef, why: str) -> Iterator[Unavailable]:
-        self._patience.progress()
-        yield Unavailable(ref, why)
+        try:
+            replies = list(self._line.stream(get_states([ref.key]), _FETCHING))
+        except (SourceUnavailable, Throttled):
+            return False
+        return len(replies) == 1 and code_of(replies[0]) not in PASSING
 
 
 def chunks(refs: Iterable[MessageRef], items: int, octets: int) -> Iterator[list[MessageRef]]:

@@ -58,31 +58,32 @@ class Scanning:
     def pages(self, after: str | None) -> Iterator[Page]:
         """Yield what came or changed after a token; the newest first, as Exchange tells it.
 
-        The server's word that there is no more is believed when it says so twice: a round
-        that was closed early goes on at once.  Raises `CheckpointInvalid`.
+        The server's word that there is no more is believed when there is nothing new behind
+        it: a round that was closed early goes on at once.  Raises `CheckpointInvalid`.
         """
         state = None if after is None else self._state(after)
-        quiet = 0
+        told: set[int] = set()
+        ended, quiet = False, 0
         while True:
-            reply = self._line.one(
-                sync_items(
-                    self._folder.key,
-                    state,
-                    self._line.limits.page,
-                    associated=self._contents.associated,
-                ),
-                _SCANNING,
-            )
-            changes = reply.find("Changes")
-            told = changes.children if changes is not None else []
+            reply = self._ask(state)
             before, state = state, self._next(reply)
-            last = reply.at("IncludesLastItemInRange") in {"true", "1"}
-            if not told and last:
+            refs = self._refs(reply)
+            if ended:  # a server that knows its own state no more begins anew
+                refs = tuple(ref for ref in refs if hash(ref) not in told)
+            told.update(map(hash, refs))
+            if refs or state != before:
+                yield Page(self._folder, refs, token_of(self._folder.key, state))
+            ended = ended or reply.at("IncludesLastItemInRange") in {"true", "1"}
+            if ended and not refs:
                 return
-            quiet = 0 if told else quiet + 1
-            if state == before or quiet > _QUIET_ROUNDS:
+            quiet = 0 if refs else quiet + 1
+            if (state == before and not refs) or quiet > _QUIET_ROUNDS:
                 raise self._stuck()
-            yield Page(self._folder, self._refs(told), token_of(self._folder.key, state))
+
+    def _ask(self, state: str | None) -> Node:
+        contents, limits = self._contents, self._line.limits
+        body = sync_items(self._folder.key, state, limits.page, associated=contents.associated)
+        return self._line.one(body, _SCANNING)
 
     def _state(self, token: str) -> str:
         state = state_of(self._folder.key, token)
@@ -106,9 +107,10 @@ class Scanning:
             suggestions=["run again: the listing goes on from where it stopped"],
         )
 
-    def _refs(self, changes: list[Node]) -> tuple[MessageRef, ...]:
+    def _refs(self, reply: Node) -> tuple[MessageRef, ...]:
         found: dict[str, MessageRef] = {}
-        for change in changes:
+        changes = reply.find("Changes")
+        for change in changes.children if changes is not None else ():
             for item in change.children if change.tag in _LISTED else ():
                 ref = self._ref(item)
                 if ref is not None and self._contents.takes_item(item.at("ItemClass")):

@@ -349,8 +349,8 @@ class EwsServer:
             self._stream(handler, call)
         except (_Fault, Denied) as error:
             content = fault_xml(error.code, error.code)
-            handler.reply(500, content, {"Content-Type": _CONTENT_TYPE})
             self._note(request, content)
+            handler.reply(500, content, {"Content-Type": _CONTENT_TYPE})
 
     def _stream(self, handler: Handler, call: Call) -> None:
         parts = call.parts()
@@ -362,8 +362,8 @@ class EwsServer:
             handler.piece(part)
             if self.record:
                 kept.append(part)
+        self._note(call.request, b"".join(kept))  # before its end is told
         handler.piece(b"")
-        self._note(call.request, b"".join(kept))
 
     def _note(self, request: bytes, answer: bytes) -> None:
         if self.record:

@@ -26,8 +26,16 @@ from mailarchive.errors import (
 )
 from mailarchive.events import SourceNotice
 from mailarchive.retry import RetryingSource
-from mailarchive.sources.ews import Access, EwsSource, ExchangeOnlineWarning, FolderChoice
+from mailarchive.sources.ews import (
+    Access,
+    EwsLimits,
+    EwsSource,
+    ExchangeOnlineWarning,
+    FolderChoice,
+)
 from mailarchive.testing import ews_faults as faults
+from mailarchive.testing._ews_answers import message
+from mailarchive.testing._ews_shapes import MESSAGES
 from mailarchive.testing.memory import MemoryCheckpoints, MemoryQuarantine, MemorySink, NoUsers
 
 if TYPE_CHECKING:
@@ -434,6 +442,43 @@ def test_a_round_that_never_ends_is_an_error(desk: Desk) -> None:
 def _endless(call: Call) -> bool:
     tag = b"IncludesLastItemInRange>"
     return call.send(call.answer().replace(tag + b"true", tag + b"false"))
+
+
+@pytest.mark.parametrize("count", [1, 5, 12])
+def test_a_server_that_forgets_its_own_state_at_once_is_listed_once(
+    desk: Desk, count: int
+) -> None:
+    """Asked whether that was all it tells everything again, with no end; we have had it."""
+    whole = desk.deliver(count)
+
+    def forgetful(call: Call) -> bool:
+        for state in call.body.findall(f"{MESSAGES}SyncState"):
+            call.body.remove(state)
+        return False
+
+    desk.server.fault = faults.on("SyncFolderItems", forgetful)
+    with desk.source(limits=evolve(LIMITS, page=20)) as source:
+        items = read(source)
+
+    assert raws(items) == sorted(whole)
+
+
+def test_a_server_that_does_only_so_many_at_once_is_not_waited_for(desk: Desk) -> None:
+    """It answers a few items and puts the others off, without naming a pause."""
+    whole = desk.deliver(20)
+
+    def three(call: Call) -> bool:
+        head, *parts, tail = call.parts()
+        busy = message("GetItem", "<m:Items/>", code="ErrorServerBusy").encode()
+        return call.send(b"".join([head, *parts[:3], *[busy for _ in parts[3:]], tail]))
+
+    desk.server.fault = faults.on("GetItem", three)
+    with desk.source(limits=EwsLimits()) as source:
+        items = read(source)
+
+    assert raws(items) == sorted(whole)
+    assert desk.clock.waits == []
+    assert desk.server.calls.count("GetItem") == 7
 
 
 def test_a_folder_that_is_gone_fails_alone(desk: Desk) -> None:
