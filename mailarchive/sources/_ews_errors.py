@@ -162,6 +162,7 @@ _VERSION = frozenset(
     }
 )
 _CODE = re.compile(r"[A-Za-z]{1,80}\Z")
+_FIRST_WORD = re.compile(r"Error[A-Z][A-Za-z]{1,70}")
 
 
 def code_of(node: Node) -> str:
@@ -169,6 +170,9 @@ def code_of(node: Node) -> str:
     code = node.at("ResponseCode") or node.at("detail", "ResponseCode")
     if code is None and node.tag == "Fault":
         code = (node.at("faultcode") or "").rpartition(":")[2]
+        told = _FIRST_WORD.match(node.at("faultstring") or "")
+        if code in {"Server", "Client"} and told is not None:
+            code = told[0]  # some servers say no more than SOAP demands, and the code in words
     return code if code and _CODE.match(code) else "no code"
 
 

@@ -67,11 +67,13 @@ class Scanning:
         while True:
             reply = self._ask(state)
             before, state = state, self._next(reply)
+            changes = reply.find("Changes")
+            told_any = changes is not None and bool(changes.children)
             refs = self._refs(reply)
             if ended:  # a server that knows its own state no more begins anew
                 refs = tuple(ref for ref in refs if hash(ref) not in told)
             told.update(map(hash, refs))
-            if refs or state != before:
+            if refs or (told_any and state != before):
                 yield Page(self._folder, refs, token_of(self._folder.key, state))
             ended = ended or reply.at("IncludesLastItemInRange") in {"true", "1"}
             if ended and not refs:

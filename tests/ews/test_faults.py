@@ -155,6 +155,25 @@ def test_impersonation_without_the_right_is_denied(desk: Desk) -> None:
     assert any("ApplicationImpersonation" in each for each in error.suggestions)
 
 
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("ErrorImpersonateUserDenied", "no"),
+        ("SOAP:ErrorImpersonateUserDenied", ""),
+        ("Server", "ErrorImpersonateUserDenied: no (E-3243)"),
+    ],
+)
+def test_a_fault_of_another_kind_of_server_is_understood(desk: Desk, code: str, text: str) -> None:
+    """It has a code where SOAP puts it, and nothing of Exchange's own."""
+    fault = (
+        '<SOAP:Envelope xmlns:SOAP="http://schemas.xmlsoap.org/soap/envelope/"><SOAP:Body>'
+        f"<SOAP:Fault><faultcode>{code}</faultcode><faultstring>{text}</faultstring>"
+        "</SOAP:Fault></SOAP:Body></SOAP:Envelope>"
+    )
+    desk.server.fault = lambda call: call.send(fault.encode(), 500)
+    failing(desk, AccessDenied)
+
+
 def test_an_impersonation_that_takes_no_effect_is_noticed(desk: Desk) -> None:
     """Or the login's own mail would be archived as somebody else's."""
     desk.server.add_mailbox(SHARED).delegates.add(ALICE)
