@@ -55,6 +55,7 @@ from mailarchive._storing import Begun, Storing, make_entry
 from mailarchive.errors import (
     AuthenticationFailed,
     CheckpointInvalid,
+    DecodeError,
     ReceiptMismatch,
     SourceError,
     SourceUnavailable,
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from mailarchive._model import (
+        Decoded,
         MessageRef,
         Outcome,
         Receipt,
@@ -202,9 +204,11 @@ def release(message: SourceMessage, sink: Sink, owners: Collection[UserId] = ())
     """Archive a quarantined message as it is, for these owners only, and return the receipt.
 
     Nothing in it makes an owner, because it could not be trusted; without owners only an
-    auditor sees it.  Raises `SinkError`, `Unsupported` where the sink refuses the message.
+    auditor sees it.  Of a journal report that can be read, the owners see the message in it,
+    as any recipient would; one that cannot be read they see whole.  Raises `SinkError`,
+    `Unsupported` where the sink refuses the message.
     """
-    decoded = evolve(decoding.ordinary(message.raw), defects=("released",))
+    decoded = _readable(message.raw)
     ownership = Ownership(tuple(Owner(user) for user in frozenset(owners)))
     folder = Folder(message.ref.folder, ("released",))
     entry = make_entry(message, decoded, ownership, folder=folder, fidelity=Fidelity.WIRE)
@@ -212,6 +216,14 @@ def release(message: SourceMessage, sink: Sink, owners: Collection[UserId] = ())
     if isinstance(answer, Rejected):
         raise Unsupported(f"the archive refused it: {answer.reason}")
     return answer
+
+
+def _readable(raw: bytes) -> Decoded:
+    try:
+        decoded = decoding.JournalMailbox()(raw)
+    except DecodeError:
+        decoded = decoding.ordinary(raw)
+    return evolve(decoded, defects=(*decoded.defects, "released"))
 
 
 @final

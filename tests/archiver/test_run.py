@@ -31,6 +31,7 @@ from mailarchive.attribution import (
     mailbox_owner,
     recipients_only,
 )
+from mailarchive.decoding import JournalMailbox
 from mailarchive.errors import (
     AuthenticationFailed,
     DirectoryError,
@@ -53,6 +54,7 @@ from mailarchive.events import (
     RunStarted,
 )
 from mailarchive.retry import RetryingSource
+from mailarchive.testing import messages, reports
 from mailarchive.testing.memory import MemorySink, MemorySource, NoUsers
 
 if TYPE_CHECKING:
@@ -620,6 +622,23 @@ def test_a_released_message_belongs_to_the_named_owners_only(world: World) -> No
     released = list(world.sink.entries.values())[-1]
     assert {"carol"} == released.ownership.users
     assert message.raw == released.raw
+
+
+def test_of_a_released_report_the_owners_see_the_message(world: World) -> None:
+    """As any recipient would: the report names everybody, and is none of theirs."""
+    original = messages.message(bcc=["dave@corp.example"])
+    raw = reports.report(original, recipients=[reports.recipient("dave@corp.example", "bcc")])
+    world.source.add(raw)
+    world.run(decoder=JournalMailbox(), users=NoUsers(), unknown=HoldUnowned())
+    ((message, _),) = world.quarantine.held.values()
+
+    release(message, world.sink, [UserId("carol")])
+
+    (released,) = world.sink.entries.values()
+    assert (released.raw, released.content) == (raw, original)
+    assert released.provenance.is_report
+    assert {"carol"} == released.ownership.users
+    assert "released" in released.provenance.defects
 
 
 def test_folders_that_were_left_out_are_said(world: World) -> None:
