@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mailarchive._cli._imap import choice
 from mailarchive._cli._limits import limits
+from mailarchive._cli._organisation import Organisation, chosen
 from mailarchive._cli._secret import secret
 from mailarchive.auth import Kerberos, OAuth, Password
 from mailarchive.sources.ews import (
@@ -19,6 +21,7 @@ from mailarchive.sources.ews import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from mailarchive._cli._toml import Table
@@ -26,31 +29,37 @@ if TYPE_CHECKING:
 _LOGINS = ("password", "token", "kerberos")
 
 
-def ews(table: Table, here: Path, *, journal: bool) -> EwsSource:
-    """Return the source that the table describes, with paths relative to `here`."""
+def ews(table: Table, here: Path, *, journal: bool) -> EwsSource | Organisation:
+    """Return the source, or the sources, that the table describes; paths are below `here`."""
     auth = _login(table, here)
     ca_file = table.get("ca_file", str)
+    many = "mailboxes" in table
     access = table.maybe("access", [each.value for each in Access])
     if access is None:
         raise table.wrong(
             "access is missing",
             'add access = "own", "delegate" or "impersonation": what user is to the mailbox',
         )
+    if many and access == Access.OWN:
+        raise table.wrong(
+            "one login has one mailbox of its own",
+            'set access = "impersonation" or "delegate"',
+        )
     mailbox = table.get("mailbox", str)
-    if mailbox is None and isinstance(auth, Kerberos):
+    if mailbox is None and isinstance(auth, Kerberos) and not many:
         raise table.wrong("mailbox is missing", 'add mailbox = "somebody@example.com"')
     if mailbox is None and not isinstance(auth, Kerberos):
         mailbox = auth.username if "@" in auth.username else None
-    if mailbox is None:
+    if mailbox is None and not many:
         raise table.wrong(
             "mailbox is missing, and the user is no address",
             'add mailbox = "somebody@example.com", its primary address',
         )
-    return EwsSource(
+    source_of: Callable[..., EwsSource] = partial(
+        EwsSource,
         table.need("url", str),
         auth=auth,
         access=access,
-        mailbox=mailbox,
         method=table.maybe("method", ("ntlm", "basic")),
         folders=choice(table, journal=journal),
         contents=_contents(table),
@@ -61,9 +70,11 @@ def ews(table: Table, here: Path, *, journal: bool) -> EwsSource:
         allow_plaintext=bool(table.get("allow_plaintext", bool)),
         ca_file=None if ca_file is None else here / ca_file,
         proxy=table.get("proxy", str),
-        name=table.get("name", str),
         limits=limits(table, EwsLimits),
     )
+    if many:
+        return Organisation(chosen(table), lambda each: source_of(mailbox=each.key), "ews:")
+    return source_of(mailbox=mailbox, name=table.get("name", str))
 
 
 def _login(table: Table, here: Path) -> Password | OAuth | Kerberos:

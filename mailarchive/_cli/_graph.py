@@ -2,46 +2,23 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
-
-from attrs import field, frozen
 
 from mailarchive._cli._imap import choice
 from mailarchive._cli._limits import limits
 from mailarchive._cli._msal import cloud_of, tokens_of
+from mailarchive._cli._organisation import Organisation, chosen
 from mailarchive.sources.graph import GraphLimits, GraphSource, SeenIds
 from mailarchive.users.graph import GraphDirectory
-from mailarchive.users.mailboxes import MailboxChoice, MailboxKind, plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from mailarchive._cli._toml import Table
-    from mailarchive.users.mailboxes import Mailbox, Plan
+    from mailarchive.users.mailboxes import Mailbox
 
 SEEN = "graph-seen.db"
 """Beside the checkpoints in the vault's folder: what has been listed."""
-
-
-@frozen(repr=False)
-class Organisation:
-    """The mailboxes of a tenant: which, and a source for each."""
-
-    directory: GraphDirectory
-    chosen: MailboxChoice
-    source_of: Callable[..., GraphSource] = field(repr=False)
-    names: str
-    """What the name of every mailbox's source begins with."""
-
-    def plan(self) -> Plan:
-        """Ask the directory what there is; raises `DirectoryError`, `MailboxNotFound`."""
-        return plan(self.directory.mailboxes(), self.chosen)
-
-    def source(self, mailbox: Mailbox) -> GraphSource:
-        """Return the source of one mailbox; the object id names it whatever it is called."""
-        return self.source_of(mailbox.key, address=mailbox.address)
 
 
 def graph(
@@ -65,24 +42,14 @@ def graph(
         **({"remove_to": table.get("remove_to", str)} if "remove_to" in table else {}),
     }
 
-    source_of: Callable[..., GraphSource] = partial(GraphSource, tokens=tokens, **settings, **whom)
     directory = GraphDirectory(tokens, limits=bounds, **whom)
+
+    def source_of(mailbox: Mailbox) -> GraphSource:
+        """The object id names a mailbox whatever its address becomes."""
+        return GraphSource(mailbox.key, tokens, address=mailbox.address, **settings, **whom)
+
     if "mailboxes" in table:
         names = f"graph:{cloud.graph.partition('://')[2]}/"
-        return Organisation(directory, _choice(table), source_of, names), directory
-    return source_of(table.need("mailbox", str), name=table.get("name", str)), directory
-
-
-def _choice(table: Table) -> MailboxChoice:
-    if "mailbox" in table:
-        raise table.wrong("mailbox and mailboxes contradict each other", "drop one of them")
-    value = table.raw("mailboxes")
-    if value != "all" and not (isinstance(value, list) and all(isinstance(x, str) for x in value)):
-        raise table.wrong('mailboxes must be "all" or a list of addresses in quotes')
-    only = None if value == "all" else table.texts("mailboxes")
-    words = table.texts("kinds")
-    known = [each.value for each in MailboxKind]
-    if not set(words or ()) <= set(known):
-        raise table.wrong(f"kinds must be some of {', '.join(known)}")
-    kinds = {} if words is None else {"kinds": frozenset(map(MailboxKind, words))}
-    return MailboxChoice(only, table.texts("without_mailboxes") or (), **kinds)
+        return Organisation(chosen(table), source_of, names, directory.mailboxes), directory
+    mailbox, name = table.need("mailbox", str), table.get("name", str)
+    return GraphSource(mailbox, tokens, name=name, **settings, **whom), directory

@@ -12,6 +12,7 @@ from attrs import field, frozen
 
 from mailarchive import decoding
 from mailarchive._cli import _sinks, _toml
+from mailarchive._cli._organisation import Organisation
 from mailarchive._model import Address, UserId
 from mailarchive.abc import Intake, Source
 from mailarchive.archiver import Archiver, Removal
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from mailarchive._cli._graph import Organisation
     from mailarchive._cli._toml import Table
     from mailarchive.abc import Decoder, Directory, Sink
     from mailarchive.attribution import Attribution, Unknown
@@ -128,7 +128,8 @@ def build(top: Table, here: Path) -> Job:
     """Return the job that the table describes, with paths relative to `here`."""
     vault, archive = _archive(top, here)
     source_table = top.table("source")
-    usual = "ordinary" if source_table.get("kind", str) == "graph" else "journal"
+    people = source_table.get("kind", str) == "graph" or "mailboxes" in source_table
+    usual = "ordinary" if people else "journal"
     decoder_table = top.table("decoder")
     journal = decoder_table.choice("kind", ("journal", "ordinary"), usual) == "journal"
     decoder = _decoder(decoder_table, journal=journal)
@@ -136,7 +137,9 @@ def build(top: Table, here: Path) -> Job:
     users_table = top.table("users")
     attribution = _attribution(users_table, source, journal=journal)
     unknown = _unknown(users_table)
-    users = DirectoryMap(_directory(users_table, here, directory))
+    known = _directory(users_table, here, directory)
+    source = source.of(known) if isinstance(source, Organisation) else source
+    users = DirectoryMap(known)
     users_table.done()
     removal_table = top.table("removal")
     remove = removal_table.choice("when", ("never", "archived"), "never") == "archived"
@@ -278,7 +281,9 @@ def _source(
     return source, directory
 
 
-def _of_kind(kind: str, table: Table, here: Path, *, journal: bool) -> Source | Intake:
+def _of_kind(
+    kind: str, table: Table, here: Path, *, journal: bool
+) -> Source | Intake | Organisation:
     """Each kind loads what it needs, and no other's."""
     if kind == "imap":
         from mailarchive._cli._imap import imap

@@ -12,7 +12,7 @@ from mailarchive.errors import AuthenticationFailed, SourceError, SourceUnavaila
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mailarchive._cli._graph import Organisation
+    from mailarchive._cli._organisation import Organisation
     from mailarchive._cli.config import Job
     from mailarchive.abc import Sink
     from mailarchive.archiver import Archiver
@@ -35,7 +35,7 @@ def each_mailbox(
     unreachable = 0
     for mailbox in made.taken:
         print(f"{_named(mailbox)}:")
-        source = organisation.source(mailbox)
+        source = organisation.source_of(mailbox)
         try:
             reports.append(follow(job.archiver(archive, source, **settings)))
         except AuthenticationFailed:

@@ -17,13 +17,23 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from mailarchive._model import Address
+from mailarchive._model import Address, AddressKind
 from mailarchive.errors import ConfigurationError, MailboxNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Excluded", "Mailbox", "MailboxChoice", "MailboxKind", "Plan", "plan"]
+    from mailarchive.abc import Directory
+
+__all__ = [
+    "Excluded",
+    "Mailbox",
+    "MailboxChoice",
+    "MailboxKind",
+    "Plan",
+    "mailboxes_of",
+    "plan",
+]
 
 
 class MailboxKind(StrEnum):
@@ -108,6 +118,24 @@ class Plan:
 
     taken: tuple[Mailbox, ...]
     excluded: tuple[Excluded, ...]
+
+
+def mailboxes_of(directory: Directory) -> tuple[Mailbox, ...]:
+    """Return a mailbox for each user of a directory that knows of users alone.
+
+    It is named by the user's first SMTP address, which should be the primary one; users
+    who share it share the mailbox.  Raises `DirectoryError`.
+    """
+    found: dict[str, Mailbox] = {}
+    for user in directory.users():
+        mine = [each for each in user.addresses if each.kind is AddressKind.SMTP]
+        if not mine:
+            found[user.id] = Mailbox(user.id, None, MailboxKind.UNLICENSED)
+        else:
+            found.setdefault(
+                mine[0].normal, Mailbox(mine[0].spec, mine[0], MailboxKind.USER, tuple(mine[1:]))
+            )
+    return tuple(found.values())
 
 
 def plan(mailboxes: Iterable[Mailbox], choice: MailboxChoice) -> Plan:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.ews import ALICE, SECRET, Desk
 
+from mailarchive import UserId, Vault
 from mailarchive._cli import _toml, config, main
 from mailarchive.errors import ConfigurationError
 from mailarchive.sources.ews import EwsSource
@@ -134,3 +135,35 @@ def test_access_must_be_said(desk: Desk, tmp_path: Path) -> None:
     text = job(desk, tmp_path).replace('access = "own"', "")
     with pytest.raises(ConfigurationError, match="access is missing"):
         config.build(_toml.parse(text, "archive.toml"), tmp_path)
+
+
+def test_the_mailboxes_of_all_users_are_archived_by_impersonation(
+    desk: Desk, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """One service account, one file: everybody's mail, each owner's for them alone."""
+    bob = desk.server.add_mailbox("bob@example.com")
+    bob.deliver(b"From: a@example.com\r\nSubject: for Bob\r\n\r\nhello\r\n")
+    desk.deliver(3)
+    desk.server.add_user("EXAMPLE\\archive", password=SECRET, impersonates=True)
+    login = "user = 'EXAMPLE\\archive'\npassword = { file = \"secret\" }"
+    file = tmp_path / "archive.toml"
+    more = 'mailboxes = "all"\nwithout_mailboxes = ["carol@*"]'
+    file.write_text(job(desk, tmp_path, login=login, access="impersonation", more=more))
+    rows = [f"alice,Alice,{ALICE}", "bob,Bob,bob@example.com", "carol,Carol,carol@example.com"]
+    (tmp_path / "users.csv").write_text("\n".join(["id,name,addresses", *rows]))
+
+    assert main(["run", str(file), "--quiet"]) == 0
+    printed = capfd.readouterr().out
+    assert "2 mailboxes, 2 in full" in printed
+    assert "left out by name" in printed
+    with Vault(tmp_path / "acme.vault", create=False) as vault:
+        assert [vault.view(UserId(user)).count() for user in ("alice", "bob")] == [3, 1]
+
+
+def test_one_login_has_one_mailbox_of_its_own(desk: Desk, tmp_path: Path) -> None:
+    """Everybody's mailboxes need another access, which is named."""
+    text = job(desk, tmp_path, more='mailboxes = "all"')
+    with pytest.raises(ConfigurationError) as caught:
+        config.build(_toml.parse(text, "archive.toml"), tmp_path)
+
+    assert "impersonation" in " ".join(caught.value.suggestions)

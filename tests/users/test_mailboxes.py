@@ -6,9 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailarchive import Address
+from mailarchive import Address, AddressKind, User, UserId
 from mailarchive.errors import ConfigurationError, MailboxNotFound
-from mailarchive.users.mailboxes import Mailbox, MailboxChoice, MailboxKind, plan
+from mailarchive.users.mailboxes import (
+    Mailbox,
+    MailboxChoice,
+    MailboxKind,
+    mailboxes_of,
+    plan,
+)
 
 
 def mailbox(name: str, kind: MailboxKind = MailboxKind.USER, *aliases: str) -> Mailbox:
@@ -98,3 +104,23 @@ def test_a_choice_shows_no_address() -> None:
 
     assert "contoso" not in repr(choice)
     assert "contoso" not in repr(plan(EVERY, MailboxChoice()))
+
+
+def test_a_list_of_users_is_a_list_of_mailboxes() -> None:
+    """Named by the first address; a shared one is one mailbox, and who has none is said."""
+
+    class Users:
+        def users(self) -> list[User]:
+            """Two people, one mailbox; and somebody without."""
+            shared = (Address("info@contoso.example"), Address("desk@contoso.example"))
+            x500 = (Address("/o=x", AddressKind.X500),)
+            return [
+                User(UserId("u1"), "", shared),
+                User(UserId("u2"), "", shared[:1]),
+                User(UserId("u3"), "", x500),
+            ]
+
+    made = plan(mailboxes_of(Users()), MailboxChoice())
+
+    assert [each.key for each in made.taken] == ["info@contoso.example"]
+    assert [each.mailbox.key for each in made.excluded] == ["u3"]
