@@ -30,10 +30,13 @@ __all__ = ["LmtpSink"]
 
 Recipients: TypeAlias = "Sequence[str] | Callable[[ArchiveEntry], Sequence[str]]"
 
+_TAKEN: Final = 200
+_READY_OR_MORE: Final = 300
 _READY: Final = 354
 _CLOSING: Final = 421
 _TRANSIENT: Final = 400
 _PERMANENT: Final = 500
+_NO_CODE: Final = 600
 _NO_UTF8: Final = 553
 """What a server answers to an address with letters that it cannot take (RFC 6531, 3.5)."""
 _LINE_END: Final = re.compile(rb"\r\n|\r|\n")
@@ -120,6 +123,8 @@ class LmtpSink(Sink):
         everybody = {_named(each): each for each in self._for(entry)}
         if not everybody:
             return Rejected(entry.id, "nobody to hand it over to")
+        if not all(each.isprintable() for each in everybody.values()):
+            return Rejected(entry.id, "a recipient that is no address")
         missing = {digest: each for digest, each in everybody.items() if digest not in known}
         if missing:
             codes = self._hand_over(entry.raw, list(missing.values()))
@@ -196,11 +201,11 @@ def _transaction(
     foreign = not all(each.isascii() for each in (sender, *recipients))
     if foreign and not client.has_extn("smtputf8"):
         return dict.fromkeys(recipients, _NO_UTF8)
-    code, _ = client.mail(sender, _options(client, raw, foreign=foreign))
+    code = _answer(client.mail(sender, _options(client, raw, foreign=foreign)))
     if code >= _TRANSIENT:
         client.rset()
         return dict.fromkeys(recipients, code)
-    codes = {each: client.rcpt(each)[0] for each in recipients}
+    codes = {each: _answer(client.rcpt(each)) for each in recipients}
     taken = [each for each, code in codes.items() if code < _TRANSIENT]
     if not taken:
         client.rset()
@@ -215,7 +220,18 @@ def _transaction(
             return codes | dict.fromkeys(taken, max(code, _TRANSIENT))
         client.send(_as_lines(raw))
     # RFC 2033, 4.2: one answer for each recipient that was taken, in their order.
-    return codes | {each: client.getreply()[0] for each in taken}
+    return codes | {each: _answer(client.getreply()) for each in taken}
+
+
+def _answer(reply: tuple[int, bytes]) -> int:
+    """Return the code of an answer that takes something or refuses it; raises for any other.
+
+    A line that is no answer at all has the code -1, and must not be taken for a yes.
+    """
+    code = reply[0]
+    if not (_TAKEN <= code < _READY_OR_MORE or _TRANSIENT <= code < _NO_CODE):
+        raise smtplib.SMTPServerDisconnected
+    return code
 
 
 def _options(client: smtplib.LMTP, raw: bytes, *, foreign: bool) -> list[str]:

@@ -248,17 +248,21 @@ CHANGES: Final = f"{WRITES},{SYNCS},{NAMES},ftruncate,truncate"
 _SEEN: Final = f"{CHANGES},open,openat,openat2,creat,access,faccessat,faccessat2,sendto,sendmsg"
 
 
+class NotTried(str):  # noqa: SLOT000 - a text that says of what kind it is
+    """Why something could not be tried here, though it is promised."""
+
+
 @cache
-def why_not_traced() -> str | None:
+def why_not_traced() -> NotTried | None:
     """Return why no process can be traced here, or `None` where it can."""
     if sys.platform != "linux":
-        return "system calls can be seen on Linux alone"
+        return NotTried("system calls can be seen on Linux alone")
     if shutil.which("strace") is None:
-        return "strace is not installed"
+        return NotTried("strace is not installed")
     tried = subprocess.run(
         ["strace", "-qq", "-o", os.devnull, "true"], capture_output=True, check=False
     )
-    return "strace may not trace a process here" if tried.returncode else None
+    return NotTried("strace may not trace a process here") if tried.returncode else None
 
 
 class Trace:

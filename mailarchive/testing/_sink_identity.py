@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from mailarchive._model import Fidelity, Stored
+from mailarchive.testing._elsewhere import NotTried
 from mailarchive.testing._sink_kit import (
     SERIAL,
     is_first,
@@ -115,8 +116,11 @@ def any_order_and_any_split_gives_one_archive(
 
     `runs` walks of so many `steps`, chosen by hypothesis, beside a plain dictionary.
     """
-    from hypothesis import HealthCheck, Phase, errors, settings
-    from hypothesis.stateful import run_state_machine_as_test
+    try:
+        from hypothesis import HealthCheck, Phase, errors, settings
+        from hypothesis.stateful import run_state_machine_as_test
+    except ImportError:
+        return NotTried("hypothesis is missing: pip install 'mailarchive[testing]'")
 
     chosen = settings(
         max_examples=runs,

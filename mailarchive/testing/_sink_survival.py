@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Final
 from mailarchive._model import Durability, Stored
 from mailarchive.errors import MailArchiveError
 from mailarchive.testing import _medium
-from mailarchive.testing._elsewhere import CHANGES, SYNCS, Died, Elsewhere, why_not_traced
+from mailarchive.testing._elsewhere import (
+    CHANGES,
+    SYNCS,
+    Died,
+    Elsewhere,
+    NotTried,
+    why_not_traced,
+)
 from mailarchive.testing._sink_kit import (
     SERIAL,
     fails_well,
@@ -196,7 +203,7 @@ def a_failed_put_leaves_nothing_half(make: SinkMaker, *, points: int = 5) -> str
         for fault in ("ENOSPC", "EIO"):
             kept += _failing_run(make, kept[0], call(f"error={fault}"))
     _all_there(make, kept, "after puts that failed")
-    return None if calls else "it changes no file of this machine"
+    return None if calls else NotTried("it changes no file of this machine")
 
 
 def _failing_run(
@@ -238,7 +245,7 @@ def acknowledged_means_on_the_medium(make: SinkMaker) -> str | None:
         there.close()
     found = list(zip(_BATCHES, _medium.moments(trace.lines), strict=True))
     if all(each.durable < count * _ENOUGH <= each.sent for count, each in found):
-        return "it hands the bytes over to a server, where they cannot be seen from here"
+        return NotTried("it hands the bytes to a server, where they cannot be seen from here")
     assert all(each.durable >= count * _ENOUGH for count, each in found), (
         "acknowledged before the bytes and the name of their file were synced to the medium"
     )

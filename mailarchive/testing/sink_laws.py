@@ -3,7 +3,7 @@
 Each takes a maker, a callable that returns a sink not yet opened, always into the same
 archive, which is empty before the law.  It raises `AssertionError` where the law is broken,
 with a text that names the fault; it returns `None` where the law holds, or a text that
-says what the sink does not promise, so that it was not tried::
+says what the sink does not promise (or, a `NotTried`, what could not be seen here)::
 
     a_message_id_is_no_identity(lambda: MySink(folder))
 
@@ -16,7 +16,7 @@ with strace on Linux; elsewhere they say that they were not tried.
 from __future__ import annotations
 
 from mailarchive.testing import _sink_fidelity, _sink_honesty, _sink_identity, _sink_survival
-from mailarchive.testing._elsewhere import Spawned
+from mailarchive.testing._elsewhere import NotTried, Spawned
 from mailarchive.testing._sink_fidelity import (
     ODD,
     a_large_message_comes_back,
@@ -55,6 +55,7 @@ __all__ = [
     "LAWS",
     "ODD",
     "Law",
+    "NotTried",
     "SinkMaker",
     "Spawned",
     "a_failed_put_leaves_nothing_half",

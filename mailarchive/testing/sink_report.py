@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import field, frozen
 
-from mailarchive.errors import ConfigurationError
+from mailarchive.abc import Sink
+from mailarchive.errors import ConfigurationError, MailArchiveError
 from mailarchive.testing import sink_laws
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from mailarchive._model import SinkCapabilities
-    from mailarchive.abc import Sink
     from mailarchive.testing.sink_laws import Law, SinkMaker
 
 __all__ = ["Report", "Result", "Verdict", "report"]
@@ -38,6 +38,7 @@ class Result(StrEnum):
 
     KEPT = "kept"
     NOT_PROMISED = "not promised"
+    NOT_TRIED = "not tried"
     WAIVED = "waived"
     BROKEN = "broken"
 
@@ -62,7 +63,7 @@ class Report:
 
     @property
     def holds(self) -> bool:
-        """Whether every law is kept, waived, or about what is not promised."""
+        """Whether no law is broken; see the others for what is not promised, or was not tried."""
         return not any(each.result is Result.BROKEN for each in self.verdicts)
 
     def json(self) -> str:
@@ -154,13 +155,29 @@ def report(
             f"there is no law {', '.join(sorted(unknown))}",
             suggestions=["the names are those in mailarchive.testing.sink_laws.LAWS"],
         )
-    with _archive(factory, spawned=spawned) as make, make() as sink:
+    with _archive(factory, spawned=spawned) as make, _made(make) as sink:
         name, capabilities = sink.name, sink.capabilities
     verdicts = []
     for law in only:
         with _archive(factory, spawned=spawned) as make:
             verdicts.append(_verdict(law, make, waived.get(law.__name__), largest))
     return Report(name, capabilities, tuple(verdicts))
+
+
+def _made(make: SinkMaker) -> Sink:
+    """Return the first sink that the factory makes; raises `ConfigurationError`."""
+    try:
+        sink: object = make()
+    except MailArchiveError:
+        raise
+    except Exception as error:
+        raise ConfigurationError(
+            f"the factory raises {type(error).__name__}",
+            suggestions=["it is called with one argument, the Path of a folder"],
+        ) from error
+    if not isinstance(sink, Sink):
+        raise ConfigurationError("the factory returns something that is no Sink")
+    return sink
 
 
 class _archive:  # noqa: N801 - used as the function that it is
@@ -190,10 +207,16 @@ def _verdict(law: Law, make: SinkMaker, waived: str | None, largest: int) -> Ver
         why = str(broken).partition("\n")[0]
         note = why if waived is None else f"{waived} ({why})"
     else:
-        result = Result.KEPT if note is None else Result.NOT_PROMISED
+        result = _result(note)
         if waived is not None:
             result, note = Result.BROKEN, "waived, and kept all the same: take the waiver away"
     return Verdict(law.__name__, says, result, note or "")
+
+
+def _result(note: str | None) -> Result:
+    if note is None:
+        return Result.KEPT
+    return Result.NOT_TRIED if isinstance(note, sink_laws.NotTried) else Result.NOT_PROMISED
 
 
 def load(name: str) -> Callable[[Path], Sink]:
@@ -205,7 +228,7 @@ def load(name: str) -> Callable[[Path], Sink]:
         sys.path.insert(0, str(Path.cwd()))
     try:
         found = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:
         raise ConfigurationError(
             f"there is no {name}: {type(error).__name__}",
             suggestions=["write MODULE:FACTORY, as for an import, from the folder of the module"],

@@ -133,6 +133,30 @@ def test_the_command_prints_the_report(capsys: pytest.CaptureFixture[str]) -> No
     assert "MODULE:FACTORY" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["", ":", "nowhere:make", "json:loads", "os:getcwd", "json:nothing", "os:sep", "pathlib:Path"],
+)
+def test_what_cannot_be_tried_is_said(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """In a sentence, and by the exit status; never by a traceback."""
+    assert main(["report", name]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_what_could_not_be_seen_is_not_said_to_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without strace the laws about system calls were not tried, and the report says so."""
+    monkeypatch.setenv("PATH", "/nowhere")
+    why_not_traced.cache_clear()
+    try:
+        report = sink_report.report(OneFileEach, only=QUICK)
+    finally:
+        monkeypatch.undo()
+        why_not_traced.cache_clear()
+
+    assert [each.result for each in report.verdicts] == [Result.KEPT, Result.NOT_TRIED]
+    assert "strace is not installed" in report.markdown()
+
+
 def test_the_laws_need_no_pytest() -> None:
     """They are plain functions, and so is the report."""
     program = (

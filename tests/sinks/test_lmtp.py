@@ -323,3 +323,49 @@ def test_an_answer_that_never_comes_is_waited_for_only_so_long(tmp_path: Path) -
         with contextlib.ExitStack() as stack:
             for each in taken:
                 stack.enter_context(each)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"yes, gladly\r\n",
+        b"2 fine\r\n",
+        b"354 go on\r\n",
+        b"999 fine\r\n",
+        b"\r\n",
+        b"250-fine\r\n",
+        b"",
+    ],
+)
+@pytest.mark.parametrize("at", ["MAIL", "RCPT", "DATA"])
+def test_what_is_no_answer_is_no_yes(at: str, said: bytes, tmp_path: Path) -> None:
+    """A server that says something else, or nothing, has not taken the message."""
+
+    def serve(connection: socket.socket) -> None:
+        with connection, connection.makefile("rwb", buffering=0) as line:
+            line.write(b"220 hello\r\n")
+            while command := line.readline():
+                word = command[:4].decode().upper().strip()
+                if word == "DATA":
+                    line.write(b"354 go on\r\n")
+                    while line.readline() not in {b".\r\n", b""}:
+                        pass
+                line.write(said if word == at else b"250 fine\r\n")
+                if word == at and said in {b"", b"250-fine\r\n"}:
+                    return
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=lambda: serve(listener.accept()[0]))
+        thread.start()
+        sink = LmtpSink(*listener.getsockname(), recipients=["a@b"], ledger=tmp_path / "l")
+        with sink, pytest.raises(SinkUnavailable, match="the connection broke"):
+            sink.put(entry(mail(1)))
+        thread.join()
+
+
+def test_a_recipient_with_a_line_end_is_no_address(server: Dovecot, tmp_path: Path) -> None:
+    """And speaks to no server."""
+    with at(server, tmp_path, "a@b>\r\nRCPT TO:<c@d") as sink:
+        answer = sink.put(entry(mail(1)))
+    assert isinstance(answer, Rejected)
+    assert answer.reason == "a recipient that is no address"

@@ -371,7 +371,7 @@ def test_a_changed_object_is_said_and_not_handed_over(here: Here, damage: Any) -
         (receipt,) = receipts([vault.put(entry(hashlib.sha512(b"x").digest() * 9))])
         (key,) = here.packs()
         here.replace(key, damage(here.get(key)))
-        with pytest.raises(SinkError):
+        with pytest.raises(SinkCorrupt):
             vault.read(receipt)
         here.delete(key)
         with pytest.raises(SinkCorrupt, match="not in the store"):
