@@ -117,6 +117,7 @@ _NO_MAILBOX = frozenset(
         "ErrorNonExistentMailbox",
         "ErrorMailboxConfiguration",
         "ErrorNonPrimarySmtpAddress",
+        "ErrorCannotFindUser",
         "ErrorMissingEmailAddress",
         "ErrorInvalidSmtpAddress",
         "ErrorNoPublicFolderServerAvailable",

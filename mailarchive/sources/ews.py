@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import ssl
 import time
 import warnings
 from datetime import UTC, datetime
@@ -51,8 +50,10 @@ from mailarchive.sources._ews_line import Line, Manner
 from mailarchive.sources._ews_remove import Disposal, Removing
 from mailarchive.sources._ews_scan import Scanning
 from mailarchive.sources._folder_choice import FolderChoice, missing
+from mailarchive.sources._tls import verified
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from os import PathLike
 
@@ -134,7 +135,7 @@ class EwsSource(Source):
         Retry-After with a date is, `sleep` waits.  Raises `ConfigurationError`.
         """
         host = _host(url, allow_plaintext=allow_plaintext)
-        whose = checked_name(mailbox, "mailbox")
+        whose = _primary(mailbox)
         self.name: str = name or _default_name(host, whose)
         self.mailbox: Address | None = Address.parse(whose)
         self.capabilities: SourceCapabilities = SourceCapabilities(Fidelity.RENDERED, removes=True)
@@ -144,20 +145,17 @@ class EwsSource(Source):
         self._disposal = _disposal(disposal)
         self._limits = limits or EwsLimits()
         place = Place(self.name, host)
-        tokens = _tokens(auth)
         self._lacking: tuple[Store, ...] = ()
         self._login = auth.username if isinstance(auth, Password | OAuth) else None
+        context = _tls(url, ssl_context, ca_file)
         self._pool = Pool(
-            Endpoint(
-                place=place,
-                url=url,
-                method=_method(auth, method),
-                password=auth if isinstance(auth, Password) else None,
-                tokens=tokens,
-                scope=f"https://{host}/.default",
-                context=_tls(url, ssl_context, ca_file),
+            _endpoint(
+                place,
+                url,
+                auth,
+                method,
+                context=context,
                 proxy=proxy,
-                agent=_AGENT,
                 limits=self._limits,
                 now=clock,
             )
@@ -251,21 +249,13 @@ def discover(
     failed: SourceError | ConfigurationError | None = None
     for url in tuple(at) or candidates(address):
         host = _host(url, allow_plaintext=allow_plaintext)
-        tokens = _tokens(auth)
-        endpoint = Endpoint(
-            place=Place(f"autodiscover:{host}", host),
-            url=url,
-            method=_method(auth, method),
-            password=auth if isinstance(auth, Password) else None,
-            tokens=tokens,
-            scope=f"https://{host}/.default",
-            context=_tls(url, ssl_context, ca_file),
-            proxy=proxy,
-            agent=_AGENT,
-            limits=limits or EwsLimits(),
-            now=clock,
+        place, context = Place(f"autodiscover:{host}", host), _tls(url, ssl_context, ca_file)
+        some = limits or EwsLimits()
+        pool = Pool(
+            _endpoint(
+                place, url, auth, method, context=context, proxy=proxy, limits=some, now=clock
+            )
         )
-        pool = Pool(endpoint)
         try:
             return ask(pool, address)
         except AuthenticationFailed:
@@ -278,9 +268,44 @@ def discover(
     raise failed
 
 
+def _endpoint(
+    place: Place,
+    url: str,
+    auth: EwsAuth,
+    method: str | None,
+    *,
+    context: ssl.SSLContext | None,
+    proxy: str | None,
+    limits: EwsLimits,
+    now: Callable[[], datetime],
+) -> Endpoint:
+    return Endpoint(
+        place=place,
+        url=url,
+        method=_method(auth, method),
+        password=auth if isinstance(auth, Password) else None,
+        tokens=_tokens(auth),
+        scope=f"https://{place.host}/.default",
+        context=context,
+        proxy=proxy,
+        agent=_AGENT,
+        limits=limits,
+        now=now,
+    )
+
+
 def _default_name(host: str, whose: str) -> str:
     digits = hashlib.sha256(whose.casefold().encode("utf-8", "surrogatepass")).hexdigest()[:12]
     return f"ews:{host.lower()}/{digits}"
+
+
+def _primary(mailbox: str) -> str:
+    if "@" not in checked_name(mailbox, "mailbox"):
+        raise ConfigurationError(
+            "mailbox is no address",
+            suggestions=["set mailbox to the primary SMTP address of the mailbox"],
+        )
+    return mailbox
 
 
 def _host(url: str, *, allow_plaintext: bool) -> str:
@@ -351,17 +376,4 @@ def _method(auth: EwsAuth, method: str | None) -> str | None:
 def _tls(
     url: str, context: ssl.SSLContext | None, ca_file: str | PathLike[str] | None
 ) -> ssl.SSLContext | None:
-    if url.startswith("http:"):
-        return None
-    if context is not None and ca_file is not None:
-        raise ConfigurationError(
-            "ssl_context and ca_file contradict each other",
-            suggestions=["load the authority into the context, or leave the context out"],
-        )
-    try:
-        return context or ssl.create_default_context(cafile=ca_file)
-    except OSError:
-        raise ConfigurationError(
-            "ca_file cannot be read, or holds no certificate in PEM form",
-            suggestions=["set ca_file to a PEM file with the authority's certificate"],
-        ) from None
+    return None if url.startswith("http:") else verified(context, ca_file)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import ssl
 import time
 from datetime import UTC, datetime
 from functools import partial
@@ -49,8 +48,10 @@ from mailarchive.sources._imap_login import log_in
 from mailarchive.sources._imap_remove import Recheck, Removing
 from mailarchive.sources._imap_scan import Ripe, Scanning
 from mailarchive.sources._imap_syntax import LARGEST_NUMBER
+from mailarchive.sources._tls import verified
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from os import PathLike
 
@@ -269,17 +270,4 @@ def _security(security: Security | str, *, allow_plaintext: bool) -> Security:
 def _tls(
     place: Place, context: ssl.SSLContext | None, ca_file: str | PathLike[str] | None
 ) -> ssl.SSLContext | None:
-    if place.security is Security.PLAIN:
-        return None
-    if context is not None and ca_file is not None:
-        raise ConfigurationError(
-            "ssl_context and ca_file contradict each other",
-            suggestions=["load the authority into the context, or leave the context out"],
-        )
-    try:
-        return context or ssl.create_default_context(cafile=ca_file)
-    except OSError:
-        raise ConfigurationError(
-            "ca_file cannot be read, or holds no certificate in PEM form",
-            suggestions=["set ca_file to a PEM file with the authority's certificate"],
-        ) from None
+    return None if place.security is Security.PLAIN else verified(context, ca_file)

@@ -221,6 +221,7 @@ def test_an_impersonating_service_reads_every_mailbox_it_may(desk: Desk) -> None
         {"allow_plaintext": False},
         {"access": "owner"},
         {"mailbox": ""},
+        {"mailbox": "EXAMPLE\\alice"},
         {"mailbox": "a\nb@example.com"},
         {"method": "digest"},
         {"disposal": "Shred"},
