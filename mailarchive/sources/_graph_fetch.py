@@ -9,12 +9,12 @@ from __future__ import annotations
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, TypeAlias
 
-from attrs import define
+from attrs import define, field
 
-from mailarchive._graph.errors import Damaged, Kind, Refused, explained
+from mailarchive._graph.errors import RUN_AGAIN, Damaged, Kind, Refused, explained
 from mailarchive._graph.wire import TooLarge, escaped, is_id
 from mailarchive._model import SourceMessage, Unavailable
-from mailarchive.errors import AccessDenied
+from mailarchive.errors import AccessDenied, SourceUnavailable
 from mailarchive.sources._graph_items import SELECT, Meta, meta
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 _DOING = "reading a message"
 
+ILL_AT_MOST = 8
+"""So many messages in a row may fail for a reason that can pass; then the folder does."""
+
 
 @define
 class Fetching:
@@ -37,6 +40,8 @@ class Fetching:
     metas: dict[str, Meta]
     threads: ThreadPoolExecutor
     bad: int = 0
+    _ill: int = field(default=0, init=False)
+    """Messages in a row that failed for a reason that may be the server's."""
 
     def items(self, refs: Sequence[MessageRef]) -> Iterator[SourceMessage | Unavailable]:
         """Yield each message as it comes; what is gone is left out; raises `SourceError`."""
@@ -69,6 +74,20 @@ class Fetching:
             flying.add(self.threads.submit(self._one, ref))
 
     def _one(self, ref: MessageRef) -> Item:
+        """Read one message; where many fail in a row it is the server that fails."""
+        item = self._read(ref)
+        if not isinstance(item, Unavailable) or item.permanent:
+            self._ill = 0
+            return item
+        self._ill += 1
+        if self._ill <= ILL_AT_MOST:
+            return item
+        raise SourceUnavailable(
+            f"{self.wire.place}: Graph hands over no message any more: {item.reason}",
+            suggestions=["check what stands between here and Graph, such as a proxy", RUN_AGAIN],
+        )
+
+    def _read(self, ref: MessageRef) -> Item:
         if not is_id(ref.key):
             return Unavailable(ref, "its key is none of this source", permanent=True)
         path = f"users/{self.user}/messages/{escaped(ref.key)}"
@@ -91,7 +110,7 @@ class Fetching:
             case Kind.BAD_ITEM:
                 self.bad += 1
                 return Unavailable(ref, f"Graph cannot make it a message: {error}", permanent=True)
-            case Kind.ODD | Kind.NO_FOLDER | Kind.CHANGED | Kind.LOST:
+            case Kind.ODD | Kind.BUSY | Kind.NO_FOLDER | Kind.CHANGED | Kind.LOST:
                 return Unavailable(ref, f"Graph does not hand it over: {error}")
             case Kind.DENIED:
                 return self._denied(ref, path, error)

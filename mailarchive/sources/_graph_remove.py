@@ -25,10 +25,7 @@ TRASH = "deleteditems"
 
 @frozen
 class Removing:
-    """Moves messages to a folder, or deletes them softly where `target` is `None`.
-
-    `target_id` is the id of that folder, where a message is that has been removed.
-    """
+    """Moves messages to a folder, or deletes them softly where `target` is `None`."""
 
     wire: Wire
     user: str
@@ -36,13 +33,29 @@ class Removing:
 
     def results(self, archived: Sequence[Archived]) -> Iterator[RemovalResult]:
         """Yield what became of each, in order; raises `SourceError`."""
+        try:
+            target = self._target_id()
+        except Refused as error:
+            raise explained(self.wire.place, "looking for the folder to move to", error) from None
+        except Damaged as error:
+            raise damaged(self.wire.place, _DOING, error) from None
         for each in archived:
+            if each.ref.folder == target:
+                yield Kept(each.ref, "it is where removed messages go")
+                continue
             try:
                 yield self._one(each.ref)
             except Refused as error:
                 raise explained(self.wire.place, _DOING, error) from None
             except Damaged as error:
                 raise damaged(self.wire.place, _DOING, error) from None
+
+    def _target_id(self) -> str | None:
+        if self.target is None:
+            return None
+        path = f"users/{self.user}/mailFolders/{escaped(self.target)}?$select=id"
+        found = self.wire.get(path).get("id")
+        return found if isinstance(found, str) else None
 
     def _one(self, ref: MessageRef) -> RemovalResult:
         if not is_id(ref.key):

@@ -242,11 +242,8 @@ class Scanning:
 
 
 def _blames_an_item(error: Refused) -> bool:
-    """Whether a listing fails because of what is in it, after as many attempts as allowed."""
-    return error.kind is Kind.BAD_ITEM or (error.kind is Kind.ODD and error.status >= _BROKEN)
-
-
-_BROKEN: Final = 500
+    """Whether a listing fails because of what is in it; a server that is ill says otherwise."""
+    return error.kind is Kind.BAD_ITEM
 
 
 @define

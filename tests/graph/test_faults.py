@@ -337,6 +337,20 @@ def test_a_reason_that_we_do_not_know_is_tried_again_and_then_waits(world: Graph
     assert "ErrorSomethingNew" in item.reason
 
 
+def test_a_server_that_hands_over_nothing_any_more_fails_the_folder(world: GraphWorld) -> None:
+    """A mailbox full of retries would hide that; and the next run begins where it was."""
+    world.deliver(mail(40))
+    archive = Archive(world)
+    source = world.source(limits=evolve(QUICK, page=40))
+    world.server.faults.append(refused(VALUE, 500, "ErrorInternalServerError", times=9_999))
+    report = archive.run(source)
+
+    assert [failure.code for failure in report.failures] == ["source-unavailable"]
+    assert report.waiting == 0
+    world.server.faults.clear()
+    assert archive.run().stored == 40
+
+
 def test_a_404_without_a_code_is_not_taken_for_a_message_that_is_gone(world: GraphWorld) -> None:
     """What a gateway does not find may be there all the same."""
     world.deliver(mail(1))

@@ -17,7 +17,8 @@ from mailarchive import (
     SourceMessage,
     Vanished,
 )
-from mailarchive.errors import AccessDenied
+from mailarchive.errors import AccessDenied, MailboxNotFound
+from mailarchive.sources.graph import FolderChoice
 from mailarchive.testing.graph_server import Fault, refused
 
 if TYPE_CHECKING:
@@ -128,3 +129,22 @@ def test_a_run_with_removal_leaves_nothing_behind_and_loses_nothing(world: Graph
     assert len(world.store.contents("deleteditems")) == 12
     assert sorted(archive.raws) == sorted(mail(12))
     assert archive.run(removal=Removal.when_archived()).listed == 0
+
+
+def test_a_message_that_is_where_removed_ones_go_stays(world: GraphWorld) -> None:
+    """Moving it there would change nothing, and be told as a removal."""
+    world.store.deliver(mail(1)[0], "deleteditems")
+    with world.graph(folders=FolderChoice.everything()) as source:
+        (item,) = read_all(source, "Deleted Items")
+        (result,) = source.remove([_with_receipt(item)])
+
+    assert result == Kept(item.ref, "it is where removed messages go")
+
+
+def test_a_folder_to_move_to_that_is_not_there_is_told(world: GraphWorld) -> None:
+    """And nothing is removed."""
+    first, _ = archived(world)
+    with world.source(remove_to="AAMkNowhere=") as source, pytest.raises(MailboxNotFound):
+        source.remove([first])
+
+    assert len(world.store.contents()) == 2
