@@ -161,7 +161,11 @@ def _certified(table: Table, here: Path, authority: Path | None) -> ssl.SSLConte
             "set ca_file to a PEM file with the authority's certificate",
         ) from None
     try:
-        context.load_cert_chain(here / certificate, None if key is None else here / key)
+        context.load_cert_chain(
+            here / certificate,
+            None if key is None else here / key,
+            lambda: "",  # a key that is locked fails, rather than OpenSSL ask the terminal
+        )
     except OSError:
         raise table.wrong(
             "certificate or key cannot be read, or they do not belong together",

@@ -13,13 +13,13 @@ from mailarchive.sources._smtp_session import Conversation, House, quiet
 
 if TYPE_CHECKING:
     import socket
-    import ssl
     from collections.abc import Callable
 
     from mailarchive._model import Delivery, SourceMessage
     from mailarchive.sources._smtp_gate import Gate
     from mailarchive.sources._smtp_limits import SmtpLimits
     from mailarchive.sources._smtp_room import Memory, Share, WaitingRoom
+    from mailarchive.sources._smtp_tls import Protection
 
 _OUT_OF_FILES = 0.1
 """Seconds to wait where the system has no socket to give."""
@@ -37,13 +37,12 @@ class Listener:
         gate: Gate,
         limits: SmtpLimits,
         hostname: str,
-        tls: ssl.SSLContext | None,
-        implicit: bool,
+        protection: Protection,
         make: Callable[[bytes, Delivery], SourceMessage],
     ) -> None:
         """Take the listening socket, and what makes a message of what came."""
         self._sock, self._room, self._limits, self._make = sock, room, limits, make
-        self._house = House(gate, limits, memory, self, hostname, tls, implicit)
+        self._house = House(gate, limits, memory, self, hostname, protection)
         self._talks: set[Conversation] = set()
         self._calls: set[asyncio.Task[None]] = set()
         self._clients: collections.Counter[str] = collections.Counter()
@@ -133,14 +132,16 @@ class Listener:
 
     def _turn_away(self, sock: socket.socket, words: bytes) -> None:
         with contextlib.closing(sock), contextlib.suppress(OSError):
-            if not self._house.implicit:
+            if not self._house.protection.implicit:
                 sock.setblocking(False)
                 sock.send(words)
 
     async def _talk(self, sock: socket.socket, client: str) -> None:
         """Talk with one client until one of us hangs up."""
+        protection = self._house.protection
+        protection.renew()
         talk = Conversation(self._house, client, self._loop)
-        tls = self._house.tls if self._house.implicit else None
+        tls = protection.context if protection.implicit else None
         limit = None if tls is None else self._limits.handshake_seconds
         self._talks.add(talk)
         try:

@@ -35,11 +35,11 @@ from mailarchive.sources._smtp_data import NO_ROOM, Intake, Overdone, read_messa
 from mailarchive.sources._smtp_room import Memory, Share
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Iterator
 
     from mailarchive.sources._smtp_gate import Gate
     from mailarchive.sources._smtp_limits import SmtpLimits
+    from mailarchive.sources._smtp_tls import Protection
 
 PIECE_OCTETS = 1 << 16
 
@@ -70,9 +70,7 @@ class House:
     memory: Memory
     desk: Desk
     hostname: str
-    tls: ssl.SSLContext | None
-    implicit: bool
-    """Whether TLS stands from the first octet on."""
+    protection: Protection
 
 
 class _Hooks:
@@ -163,7 +161,8 @@ class Conversation(SMTP):
         """Whether a message is under way, or waits for its answer."""
         self._leaving = False
         self._messages = 0
-        limits = house.limits
+        limits, tls = house.limits, house.protection
+        starts = tls.context is not None and not tls.implicit
         often = limits.messages + limits.strangers
         # aiosmtpd takes the bound of a line from its class; its reader has it from there.
         self.line_length_limit = PIECE_OCTETS
@@ -173,10 +172,10 @@ class Conversation(SMTP):
             enable_SMTPUTF8=True,
             hostname=house.hostname,
             ident="ESMTP",
-            tls_context=None if house.implicit else house.tls,
-            require_starttls=house.tls is not None and not house.implicit,
+            tls_context=tls.context if starts else None,
+            require_starttls=starts,
             timeout=limits.command_seconds,
-            auth_require_tls=house.tls is not None and not house.implicit,
+            auth_require_tls=starts,
             command_call_limit={
                 "*": often,
                 "RCPT": limits.messages * limits.recipients,

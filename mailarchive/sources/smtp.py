@@ -16,9 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import socket
-import ssl
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
@@ -36,8 +34,10 @@ from mailarchive.sources._smtp_gate import Gate, new_address
 from mailarchive.sources._smtp_limits import SmtpLimits
 from mailarchive.sources._smtp_listener import Listener
 from mailarchive.sources._smtp_room import Memory, WaitingRoom
+from mailarchive.sources._smtp_tls import Protection, Security
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from os import PathLike
 
@@ -55,27 +55,6 @@ INBOX = Folder("smtp", ("SMTP",), FolderRole.INBOX)
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-class Security(StrEnum):
-    """How a connection from a client is protected."""
-
-    STARTTLS = "starttls"
-    """No mail is taken before TLS stands."""
-    SSL = "ssl"
-    """TLS from the first octet."""
-    PLAIN = "plain"
-    """Nothing: everybody on the way can read and change it."""
-
-
-def _security(security: Security | str) -> Security:
-    try:
-        return Security(security)
-    except ValueError:
-        raise ConfigurationError(
-            "security is none of starttls, ssl and plain",
-            suggestions=['set security = "starttls"'],
-        ) from None
 
 
 class SmtpIntake(Intake):
@@ -111,18 +90,17 @@ class SmtpIntake(Intake):
         unless `networks` or `logins` (a name and its password each) keep strangers out:
         `new_address` makes one.  With `security` as `starttls` no mail is taken before TLS
         stands, with `ssl` it stands from the first octet; `certificate` and `key` are files
-        in PEM form, or `ssl_context` has them.  `hostname` is what we call ourselves, the
-        domain of the first address unless given.  Raises `ConfigurationError`.
+        in PEM form, read again when they change, or `ssl_context` has them.  `hostname` is
+        what we call ourselves, the domain of the first address unless given.  Raises
+        `ConfigurationError`.
         """
         self.name: str = name
         self.mailbox: Address | None = None if mailbox is None else Address.parse(mailbox)
         self._gate = Gate.of(addresses, networks, logins or {})
         self._host = host
         self.port: int = _port(port)
-        protection = _security(security)
-        self._implicit = protection is Security.SSL
-        self._tls = _tls(
-            protection, ssl_context, (certificate, key), allow_plaintext=allow_plaintext
+        self._protection = Protection.of(
+            security, ssl_context, certificate, key, allow_plaintext=allow_plaintext
         )
         self._limits, self._clock = limits or SmtpLimits(), clock
         self._hostname = hostname or Address.parse(next(iter(addresses))).domain
@@ -145,8 +123,7 @@ class SmtpIntake(Intake):
             gate=self._gate,
             limits=self._limits,
             hostname=self._hostname,
-            tls=self._tls,
-            implicit=self._implicit,
+            protection=self._protection,
             make=self._message,
         )
         self._listener.start()
@@ -204,40 +181,3 @@ def _port(port: int) -> int:
             suggestions=["leave port out: it is 25"],
         )
     return port
-
-
-def _tls(
-    security: Security,
-    context: ssl.SSLContext | None,
-    files: tuple[str | PathLike[str] | None, str | PathLike[str] | None],
-    *,
-    allow_plaintext: bool,
-) -> ssl.SSLContext | None:
-    certificate, key = files
-    if security is Security.PLAIN:
-        if allow_plaintext:
-            return None
-        raise ConfigurationError(
-            "a receiver in clear text shows every mail to the network",
-            suggestions=[
-                'set security to "starttls" or "ssl", and certificate and key',
-                "set allow_plaintext = true where the network is yours alone",
-            ],
-        )
-    if (context is None) == (certificate is None):
-        raise ConfigurationError(
-            "a receiver needs a certificate, in a file or in an ssl_context, and not in both",
-            suggestions=["set certificate and key to files in PEM form"],
-        )
-    if context is not None:
-        return context
-    assert certificate is not None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(certificate, key)
-    except OSError:
-        raise ConfigurationError(
-            "the certificate or the key cannot be read, or they do not belong together",
-            suggestions=["set certificate and key to files in PEM form, readable by this user"],
-        ) from None
-    return context

@@ -460,6 +460,52 @@ def test_no_mail_is_taken_before_tls(tmp_path: Path) -> None:
         assert client.say("AUTH PLAIN AGh1YgBwYXNzd29yZA==")[:1] == b"5"
 
 
+def test_a_renewed_certificate_is_taken_up(tmp_path: Path) -> None:
+    """By the next connection; one that is half written waits until it is whole."""
+    certificate, key = self_signed(tmp_path, ["IP:127.0.0.1"])
+    intake = SmtpIntake([ADDRESS], port=0, security="ssl", certificate=certificate, key=key)
+    with receiving(intake) as running:
+        old = presented(running)
+        whole = self_signed(make(tmp_path / "new"), ["IP:127.0.0.1"])
+        certificate.write_bytes(whole[0].read_bytes()[:100])
+        assert presented(running) == old
+        certificate.write_bytes(whole[0].read_bytes())
+        assert presented(running) == old, "a key that does not belong to it came into use"
+        key.write_bytes(whole[1].read_bytes())
+        new = presented(running)
+        assert presented(running) == new
+
+    assert new == ssl.PEM_cert_to_DER_cert(whole[0].read_text())
+    assert new != old
+
+
+def test_a_key_that_is_locked_is_refused_and_nobody_is_asked(tmp_path: Path) -> None:
+    """A service that waits for somebody at a terminal waits for ever."""
+    certificate, key = self_signed(tmp_path, ["IP:127.0.0.1"])
+    command = ["openssl", "ec", "-in", str(key), "-aes256", "-passout", "pass:secret"]
+    locked = tmp_path / "locked.pem"
+    subprocess.run([*command, "-out", str(locked)], check=True, capture_output=True)
+
+    with pytest.raises(ConfigurationError, match="key"):
+        SmtpIntake([ADDRESS], certificate=certificate, key=locked)
+
+
+def make(folder: Path) -> Path:
+    """Make a folder and return it."""
+    folder.mkdir()
+    return folder
+
+
+def presented(running: Running) -> bytes:
+    """The certificate that a client is shown."""
+    context = ssl._create_unverified_context()
+    with smtplib.SMTP_SSL("127.0.0.1", running.intake.port, context=context) as client:
+        assert isinstance(client.sock, ssl.SSLSocket)
+        shown = client.sock.getpeercert(binary_form=True)
+    assert shown is not None
+    return shown
+
+
 def test_a_login_is_needed_where_there_are_any() -> None:
     """And a wrong one is told few times."""
     with receiving(plain(logins={"hub": "pass"})) as running:
