@@ -118,7 +118,7 @@ class LogFolder:
 
     def checkpoints(self) -> list[tuple[Path, LogCheckpoint | None]]:
         """Return every saved checkpoint, smallest first; `None` for one that is none."""
-        sizes = sorted(int(name) for name in self.names(("checkpoints",)) if _SIZE.match(name))
+        sizes = self._sizes()
         found = [(saved(size), self._checkpoint(saved(size), size)) for size in sizes]
         if self.read(CHECKPOINT) is not None:
             found.append((CHECKPOINT, self._checkpoint(CHECKPOINT)))
@@ -132,9 +132,16 @@ class LogFolder:
         return made if size in {None, made.size} else None
 
     def newest(self) -> LogCheckpoint | None:
-        """Return the saved checkpoint that covers most."""
-        readable = [made for _, made in self.checkpoints() if made is not None]
-        return max(readable, key=lambda made: made.size, default=None)
+        """Return the saved checkpoint that covers most, of those that can be read."""
+        newest = self._checkpoint(CHECKPOINT)
+        for size in reversed(self._sizes()):
+            if newest is not None and newest.size >= size:
+                break
+            newest = self._checkpoint(saved(size), size) or newest
+        return newest
+
+    def _sizes(self) -> list[int]:
+        return sorted(int(name) for name in self.names(("checkpoints",)) if _SIZE.match(name))
 
     @contextmanager
     def _folder(self, path: Path, *, create: bool = False) -> Iterator[int]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
@@ -27,6 +28,7 @@ __all__ = ["ConsistencyProof", "InclusionProof", "LogCheckpoint", "Opened", "Ver
 
 _FIRST_LINE = "c2sp.org/tlog-proof@v1"
 _LARGEST = 8 << 20
+_NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,18})\Z", re.ASCII)
 _KNOWN = frozenset({RAW, CONTENT, LINE})
 
 
@@ -171,6 +173,12 @@ def _not_proven(words: str) -> NotProven:
     return NotProven(words, suggestions=["ask for the proof again, and verify the vault"])
 
 
+def _number(text: str) -> int:
+    if not _NUMBER.match(text):
+        raise ValueError(text)
+    return int(text)
+
+
 def _after(word: str, line: str) -> str:
     if not line.startswith(word):
         raise ValueError(word)
@@ -191,7 +199,7 @@ def _parsed(
         raise ValueError(first)
     return (
         LogCheckpoint.parse(note.encode()),
-        int(_after("index ", index)),
+        _number(_after("index ", index)),
         tree["leaf"].encode("ascii"),
         tuple(map(decoded, path)),
         tuple(_opened(label, each) for label, each in tree["opened"].items()),

@@ -563,6 +563,8 @@ def test_what_is_no_proof_is_refused(vault: Vault, signer: FileSigner) -> None:
     changed = [
         text[1:],
         text.replace("index ", "index x"),
+        text.replace("index ", "index +"),
+        text.replace("index ", "index 0"),
         text.replace("\n\n", "\n"),
         text.replace("extra ", "extra !"),
         text.replace("extra e", "extra \ud800"),
