@@ -141,7 +141,15 @@ def test_a_leaf_names_nobody(vault: Vault, signer: FileSigner, folder: Path) -> 
 
     bundles = [each.read_bytes() for each in (_log(folder) / "tile" / "entries").rglob("*.p/*")]
     text = b"".join(bundles).lower()
-    for secret in (b"alice", b"bob", b"example.com", b"message 7", b"auditor", b"2026-17", b"journal"):
+    for secret in (
+        b"alice",
+        b"bob",
+        b"example.com",
+        b"message 7",
+        b"auditor",
+        b"2026-17",
+        b"journal",
+    ):
         assert secret not in text
     for receipt in put:
         assert receipt.stored_digest.hex.encode() not in text
