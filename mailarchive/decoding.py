@@ -63,8 +63,11 @@ class JournalMailbox:
         if self.policy is not None:
             _believe(report, self.policy)
         first = report.originals[0]
-        where = (raw, first.start, first.end) if isinstance(first, Span) else (first,)
-        envelope = evolve(report.envelope, date=headers.date(*where))
+        if isinstance(first, Span):
+            date = headers.date(raw, first.start, first.end)
+        else:
+            date = headers.date(first)
+        envelope = evolve(report.envelope, date=date)
         defects = tuple(str(each.code) for each in report.defects)
         return Decoded(envelope, report.originals, report, defects)
 

@@ -74,6 +74,7 @@ def ews(table: Table, here: Path, *, journal: bool) -> EwsSource | Organisation:
     )
     if many:
         return Organisation(chosen(table), lambda each: source_of(mailbox=each.key), "ews:")
+    assert mailbox is not None, "it was looked for above"
     return source_of(mailbox=mailbox, name=table.get("name", str))
 
 

@@ -182,8 +182,8 @@ def nobody_sees_the_mail_of_others(
 
 
 def _by_method(sink: Sink, user: UserId) -> Iterable[bytes] | None:
-    method = getattr(sink, "of", None)
-    return method(user) if callable(method) else None
+    method: Callable[[UserId], Iterable[bytes]] | None = getattr(sink, "of", None)
+    return None if method is None else method(user)
 
 
 @law

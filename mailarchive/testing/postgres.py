@@ -118,7 +118,7 @@ def postgres() -> Iterator[Postgres]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _wait(programs: Path, port: int, process: subprocess.Popen[bytes]) -> None:
+def _wait(programs: Path, port: int, process: subprocess.Popen[Any]) -> None:
     deadline = time.monotonic() + _START
     ready = [
         str(programs / "pg_isready"),

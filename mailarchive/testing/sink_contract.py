@@ -27,7 +27,7 @@ from typing_extensions import override
 from mailarchive.testing import sink_laws as laws
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from mailarchive._model import UserId
     from mailarchive.abc import Sink
@@ -71,8 +71,8 @@ class SinkContract:
 
         Without it what the sink's method `of(user)` gives, if there is one.
         """
-        of = getattr(sink, "of", None)
-        return of(user) if callable(of) else None
+        of: Callable[[UserId], Iterable[bytes]] | None = getattr(sink, "of", None)
+        return None if of is None else of(user)
 
     def _hold(self, law: Any, make: SinkMaker, **settings: Any) -> None:
         waived = self.waivers.get(law.__name__)

@@ -14,7 +14,7 @@ import tempfile
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from attrs import field, frozen
 
@@ -227,7 +227,7 @@ def load(name: str) -> Callable[[Path], Sink]:
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
-        found = getattr(import_module(module), attribute)
+        found: Any = getattr(import_module(module), attribute)
     except Exception as error:
         raise ConfigurationError(
             f"there is no {name}: {type(error).__name__}",
@@ -235,5 +235,4 @@ def load(name: str) -> Callable[[Path], Sink]:
         ) from error
     if not callable(found):
         raise ConfigurationError(f"{name} cannot be called")
-    factory: Callable[[Path], Sink] = found
-    return factory
+    return cast("Callable[[Path], Sink]", found)

@@ -198,8 +198,8 @@ class View:
                 clauses.append(f"m.at {sign} ?")
                 values.append(_aware(bound))
         copies, of_copies = _of_copies(filters)
-        if filters.get("words"):
-            found, words = self._fulltext.entries(filters["words"] or "")
+        if asked := filters.get("words"):
+            found, words = self._fulltext.entries(asked)
             # What was found decides the order of the search: messages are many, and each
             # question to the full text is dear.
             clauses.append(
