@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from mailarchive._graph.wire import Wire
 
-_SELECT: Final = "id,displayName,childFolderCount,totalItemCount,isHidden"
+_SELECT: Final = "id,displayName,childFolderCount"
 _AT_ONCE: Final = 100
 
 WELL_KNOWN: Final = {
@@ -35,10 +35,9 @@ RECOVERABLE: Final = "recoverableitemsdeletions"
 
 @frozen
 class Listed:
-    """A folder and how many items the server says are in it; a `search` folder has none."""
+    """A folder; what is in a `search` folder is in another one."""
 
     folder: Folder
-    total: int | None
     search: bool = False
 
 
@@ -112,11 +111,10 @@ class _Tree:
             rest = "" if following is None else self.wire.link(following)
 
     def _one(self, told: dict[str, Any], names: tuple[str, ...]) -> Iterator[Listed]:
-        id_, total = told["id"], told.get("totalItemCount")
+        id_ = told["id"]
         path = (*names, str(told.get("displayName") or id_))
         search = str(told.get("@odata.type", "")).endswith("mailSearchFolder")
-        folder = Folder(id_, path, self.roles.get(id_))
-        yield Listed(folder, total if type(total) is int else None, search)
+        yield Listed(Folder(id_, path, self.roles.get(id_)), search)
         if not search and len(path) < _DEEPEST and (told.get("childFolderCount") or self.hidden):
             children = f"users/{self.user}/mailFolders/{escaped(id_)}/childFolders"
             yield from self.below(children, path)

@@ -193,11 +193,7 @@ class GraphSource(Source):
 
     @override
     def _gaps(self) -> Iterator[CoverageGap]:
-        yield CoverageGap(
-            "in-place-archive",
-            "an in-place archive mailbox, if the user has one: Graph's mail does not reach it",
-            ("export it from Microsoft Purview, or on premises over EWS",),
-        )
+        yield from _BEYOND
         yield from _counted(
             "unconvertible",
             "messages that Exchange cannot make MIME of, such as encrypted S/MIME",
@@ -244,6 +240,21 @@ class GraphSource(Source):
                 suggestions=["set mailbox to the user's primary address"],
             )
         self._verified = True
+
+
+_BEYOND: Final = (
+    CoverageGap(
+        "in-place-archive",
+        "an in-place archive mailbox, if the user has one: Graph's mail does not reach it",
+        ("export it from Microsoft Purview, or on premises over EWS",),
+    ),
+    CoverageGap(
+        "public-folders",
+        "public folders, if the organisation has any: Graph's mail does not reach them",
+        ("read them over EWS or IMAP",),
+    ),
+)
+"""What is never a part of a mailbox to Graph, whatever is in it."""
 
 
 def _counted(code: str, what: str, count: int) -> Iterator[CoverageGap]:
