@@ -113,6 +113,8 @@ class _Target:
     def data(self, text: str) -> None:
         if self._mime is not None:
             self._mime.feed(text)
+            if self._mime.damage is not None:
+                self._spend(len(text))  # or it would never end
         elif self._open:
             self._spend(len(text))
             self._texts.append(text)

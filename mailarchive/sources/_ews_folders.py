@@ -146,6 +146,12 @@ class Listed:
 
     folder: Folder
     found: Found
+    store: Store
+
+    @property
+    def recoverable(self) -> bool:
+        """Whether it is a place of the server's own for what was deleted."""
+        return self.store in {Store.RECOVERABLE, Store.ARCHIVE_RECOVERABLE}
 
 
 class Folders:
@@ -198,10 +204,10 @@ class Folders:
                 )
         first = (_PREFIX[store],) if store in _PREFIX else ()
         if top.total:
-            yield Listed(Folder(top.id, first or (top.name or "Top",)), top)
+            yield Listed(Folder(top.id, first or (top.name or "Top",)), top, store)
         for each in known.values():
             path = first + _path(each, known)
-            yield Listed(Folder(each.id, path, roles.get(each.id)), each)
+            yield Listed(Folder(each.id, path, roles.get(each.id)), each, store)
 
     def _top(self, store: Store) -> Found:
         reply = self._line.one(get_folders([self._target(_TOPS[store])]), _LISTING)

@@ -3,6 +3,9 @@
 An item is the same while its change key is the one that was listed; that is asked just
 before, and named in the request.  The default moves items to Deleted Items, where people
 and the server's own retention find them.
+
+What is where removed items go already stays there, and so does what is in Recoverable Items:
+it would come up there anew, under another id, to be archived and removed for ever.
 """
 
 from __future__ import annotations
@@ -44,13 +47,18 @@ class Disposal(StrEnum):
 class Removing:
     """The removal of some items; may be done again after a break."""
 
-    def __init__(self, line: Line, archived: Sequence[Archived], how: Disposal) -> None:
-        """Take the items with their receipts."""
-        self._line, self._archived, self._how = line, archived, how
+    def __init__(
+        self, line: Line, archived: Sequence[Archived], how: Disposal, kept: frozenset[str]
+    ) -> None:
+        """Take the items with their receipts, and the folders that nothing is taken from."""
+        self._line, self._how = line, how
+        self._archived = [each for each in archived if each.ref.folder not in kept]
+        self._there = [each for each in archived if each.ref.folder in kept]
         self._asked: set[str] = set()
 
     def results(self) -> Iterator[RemovalResult]:
         """Remove, and yield one result for each; raises our errors."""
+        yield from (Kept(each.ref, "it is where removed items go") for each in self._there)
         for start in range(0, len(self._archived), _AT_ONCE):
             some = {each.ref.key: each for each in self._archived[start : start + _AT_ONCE]}
             yield from self._line.run(lambda some=some: self._remove(some))  # type: ignore[misc]  # mypy cannot tell the default's type

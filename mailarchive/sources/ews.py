@@ -31,6 +31,7 @@ from mailarchive._model import (
     Address,
     CoverageGap,
     Fidelity,
+    FolderRole,
     Kept,
     SourceCapabilities,
     Unavailable,
@@ -43,7 +44,7 @@ from mailarchive.sources._ews_connect import Endpoint, Pool
 from mailarchive.sources._ews_discover import ask, candidates
 from mailarchive.sources._ews_errors import EWS_ENDS, Place
 from mailarchive.sources._ews_fetch import Fetching
-from mailarchive.sources._ews_folders import Contents, Folders, Store
+from mailarchive.sources._ews_folders import Contents, Folders, Listed, Store
 from mailarchive.sources._ews_identity import Access, check_identity
 from mailarchive.sources._ews_limits import EwsLimits
 from mailarchive.sources._ews_line import Line, Manner
@@ -146,6 +147,7 @@ class EwsSource(Source):
         self._limits = limits or EwsLimits()
         place = Place(self.name, host)
         self._lacking: tuple[Store, ...] = ()
+        self._bins: frozenset[str] | None = None
         self._login = auth.username if isinstance(auth, Password | OAuth) else None
         context = _tls(url, ssl_context, ca_file)
         self._pool = Pool(
@@ -182,6 +184,7 @@ class EwsSource(Source):
         folders = Folders(self._line, self._whose, self._contents.stores)
         listed = folders.listed()
         self._lacking = folders.lacking
+        self._bins = frozenset(each.folder.key for each in listed if self._is_bin(each))
         known = [each.folder for each in listed]
         if lacking := self._choice.unmatched(known):
             raise missing(self._line.place, lacking)
@@ -223,7 +226,15 @@ class EwsSource(Source):
                 ours.append(each)
             else:
                 yield Kept(each.ref, "its key is none of this source")
-        yield from Removing(self._line, ours, self._disposal).results()
+        if self._bins is None:
+            self._folders()
+        bins = self._bins or frozenset()
+        yield from Removing(self._line, ours, self._disposal, bins).results()
+
+    def _is_bin(self, listed: Listed) -> bool:
+        """Return whether nothing is removed from a folder; see `_ews_remove`."""
+        trash = listed.folder.role is FolderRole.TRASH
+        return listed.recoverable or (trash and self._disposal is Disposal.DELETED_ITEMS)
 
 
 def discover(

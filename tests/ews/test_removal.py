@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from attrs import evolve
-from support.ews import Desk, listed, read, receipt_for
+from support.ews import Desk, listed, numbered, read, receipt_for
 
 from mailarchive import Archived, Kept, Removed, SourceMessage, Vanished
+from mailarchive.archiver import Archiver, Removal, RunReport
 from mailarchive.errors import SourceUnavailable, Throttled
-from mailarchive.sources.ews import Disposal
+from mailarchive.sources.ews import Contents, Disposal, FolderChoice, Store
 from mailarchive.testing import ews_faults as faults
+from mailarchive.testing.memory import MemoryCheckpoints, MemoryQuarantine, MemorySink, NoUsers
 
 if TYPE_CHECKING:
     from mailarchive.testing.ews_server import Call
@@ -151,3 +153,29 @@ def test_an_item_without_a_change_key_is_never_removed(desk: Desk) -> None:
         assert len(listed(source)) == 1
 
     assert isinstance(result, Kept)
+
+
+@pytest.mark.parametrize("disposal", list(Disposal))
+def test_a_run_over_everything_with_removal_ends(desk: Desk, disposal: Disposal) -> None:
+    """What was removed comes up where removed items go, and is left there."""
+    desk.deliver(7)
+    desk.mailbox.deliver(b"Subject: deleted before\r\n\r\n", "deleteditems")
+    state, sink = MemoryCheckpoints(), MemorySink()
+    contents = Contents(stores=(Store.PRIMARY, Store.RECOVERABLE))
+
+    def run() -> RunReport:
+        return Archiver(
+            desk.source(disposal=disposal, folders=FolderChoice.everything(), contents=contents),
+            sink,
+            NoUsers(),
+            state=state,
+            quarantine=MemoryQuarantine(),
+            removal=Removal.when_archived(),
+        ).run()
+
+    first, second = run(), run()
+    assert first.ok
+    assert not left(desk)
+    assert (second.listed, second.removed) == (0, 0)
+    assert first.listed <= 2 * 8
+    assert {entry.raw for entry in sink.entries.values()} >= set(numbered(7))

@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from support.ews import Desk, listed, raws, read
 
 from mailarchive import Unavailable
+from mailarchive.errors import SourceError
 from mailarchive.sources._ews_answer import Damaged, replies
 from mailarchive.sources._ews_limits import EwsLimits
 from mailarchive.sources._ews_mime import Mime
 from mailarchive.testing import ews_faults as faults
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from mailarchive import SourceMessage
     from mailarchive.testing.ews_server import Fault
@@ -274,3 +275,43 @@ def test_control_characters_in_a_name_do_no_harm(desk: Desk) -> None:
         pieces = (whole[at : at + step] for at in range(0, len(whole), step))
         (reply,) = replies(pieces, EwsLimits())
         assert reply.at("a") == "\ufffdb\ufffd\r\U0001f600\ufffd"
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [
+        lambda: (b"<a>" for _ in range(1_000)),
+        lambda: (b"<XResponseMessage/>" for _ in range(100_000)),
+        lambda: (b"<XResponseMessage><MimeContent>" + b"A" * 4_000,) + (b"A" * 4_000,) * 1_000,
+        lambda: (b"<XResponseMessage><a>",) + (b"A" * 4_000,) * 1_000,
+    ],
+    ids=["depth", "parts", "mime", "text"],
+)
+def test_no_flood_is_read_to_its_end(flood: Callable[[], Iterable[bytes]]) -> None:
+    """Depth, parts, text and messages have bounds that a server cannot exceed."""
+    read_on: list[bytes] = []
+
+    def pieces() -> Iterator[bytes]:
+        yield b"<s:Envelope xmlns:s='s'><s:Body>"
+        for piece in flood():
+            read_on.append(piece)
+            yield piece
+
+    limits = EwsLimits(answer_octets=100_000, message_octets=100_000)
+    with pytest.raises(Damaged):
+        for _ in replies(pieces(), limits):
+            pass
+    assert sum(map(len, read_on)) < 1_000_000
+
+
+def test_a_sync_state_larger_than_the_limit_is_not_kept(desk: Desk) -> None:
+    """It would be saved with every page."""
+    desk.deliver(1)
+    end = b"</m:SyncState>"
+    desk.server.fault = faults.on(
+        "SyncFolderItems",
+        lambda call: call.send(call.answer().replace(end, b"A" * 5_000 + end)),
+    )
+    source = desk.source(limits=EwsLimits(token_octets=1_000))
+    with pytest.raises(SourceError, match="larger sync state"), source:
+        read(source)
