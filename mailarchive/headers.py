@@ -29,7 +29,7 @@ from mailarchive._rfc5322 import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-__all__ = ["addresses", "date", "envelope", "fork_key", "is_plain", "without"]
+__all__ = ["addresses", "date", "envelope", "fork_key", "is_plain", "listed", "without"]
 
 _ENVELOPE: Final = Names("Sender", "From", "To", "Cc", "Bcc", "Subject", "Message-ID", "Date")
 _DATE: Final = Names("Date")
@@ -89,10 +89,14 @@ def envelope(content: bytes) -> Envelope:
 
 def addresses(content: bytes, names: Iterable[str]) -> tuple[Address, ...]:
     """Return the addresses in the named header fields, in the order of the names."""
+    return tuple(chain.from_iterable(listed(content, names)))
+
+
+def listed(content: bytes, names: Iterable[str]) -> tuple[tuple[Address, ...], ...]:
+    """Return the addresses in each of the named header fields, in the order of the names."""
     wanted = [name.lower() for name in names if name]
     fields = Block(content, _names(tuple(wanted))).grouped()
-    found = (_addresses(fields.get(name.encode(), ())) for name in wanted)
-    return tuple(chain.from_iterable(found))
+    return tuple(_addresses(fields.get(name.encode(), ())) for name in wanted)
 
 
 def _addresses(values: Iterable[bytes]) -> tuple[Address, ...]:

@@ -174,9 +174,8 @@ def _is_part(entry: ArchiveEntry) -> bool:
 
 
 def _shown(message: bytes, recipients: tuple[Recipient, ...]) -> tuple[Role | None, ...]:
-    roles: dict[Address, Role] = {}
-    for name, role in (("Cc", Role.CC), ("To", Role.TO)):
-        roles.update(dict.fromkeys(headers.addresses(message, (name,)), role))
+    to, cc = headers.listed(message, ("To", "Cc"))
+    roles = {**dict.fromkeys(cc, Role.CC), **dict.fromkeys(to, Role.TO)}
     return tuple(roles.get(recipient.address) for recipient in recipients)
 
 

@@ -30,7 +30,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -285,8 +284,20 @@ def measure(name: str, port: int, ca_file: str, work: Path) -> Cost:
 
 @contextmanager
 def delayed(port: int, seconds: float) -> Iterator[int]:
-    """A port that leads to another one, so many seconds later in each direction."""
-    loop = asyncio.new_event_loop()
+    """A port that leads to another one, so many seconds later in each direction.
+
+    By a process of its own, which holds what is under way.
+    """
+    words = [sys.executable, __file__, "--delay", str(port), str(seconds)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as between:
+        assert between.stdout is not None
+        yield int(between.stdout.readline())
+        between.kill()
+
+
+async def delay(port: int, seconds: float) -> None:
+    """Be the way between: print the port, and hand on what comes until killed."""
+    loop = asyncio.get_running_loop()
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Hand on what comes, each piece late."""
@@ -299,12 +310,9 @@ def delayed(port: int, seconds: float) -> Iterator[int]:
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
         await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
 
-    server = loop.run_until_complete(asyncio.start_server(meet, "127.0.0.1", 0))
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    yield server.sockets[0].getsockname()[1]
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
+    server = await asyncio.start_server(meet, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
 
 
 def fill(server: Dovecot, count: int, corpus: Path) -> list[int]:
@@ -416,7 +424,12 @@ def main() -> None:
     parser.add_argument("--maildir", type=Path, help="a corpus to use, or to make and keep")
     parser.add_argument("--folder", help="on the disk to measure; a temporary folder")
     parser.add_argument("--be", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--delay", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.delay:
+        port, seconds = options.delay
+        asyncio.run(delay(int(port), float(seconds)))
+        return
     if options.be:
         name, port, ca_file, work = options.be
         Path(work).mkdir(parents=True, exist_ok=True)
