@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
 _BEFORE: Final = re.compile(
-    rb"(?:[^!-~\r\n]*+(?:>?From [^\r\n]*+)?(?:\r*+\n|\r))*+(?:\xef\xbb\xbf)?"
+    rb"(?:[^!-~\r\n]*+(?:>?From [^\r\n]*+)?(?:\r++\n?|\n))*+(?:\xef\xbb\xbf)?"
 )
 """What may stand before a header: a byte order mark, empty lines, lines of an mbox."""
 _EMPTY: Final = re.compile(rb"\n\r?\n")
@@ -26,10 +26,11 @@ _FIELD: Final = {
     b"\r": re.compile(rb"[^\r]*+\r?(?:[^!-~ \t\r\n]*+[ \t][^\r]*+\r?)*+"),
 }
 _INNER: Final = re.compile(
-    rb"\r++(?!\n)([^\r\n]*+(?:(?:\r\n?|\n)[^!-~ \t\r\n]*+[ \t][^\r\n]*+)*+)"
+    rb"(?<!\r)\r++(?!\n)([^\r\n]*+(?:(?:\r\n?|\n)[^!-~ \t\r\n]*+[ \t][^\r\n]*+)*+)"
 )
-_LINE_END: Final = re.compile(rb"\r*+\n?\Z")
 _MOST_CUTS: Final = 8
+_MOST_HEADERS: Final = 100
+"""Headers in a row of which nothing is left; a message with more is made to deceive."""
 _NO_NAME: Final = bytes(each for each in range(256) if not 0x21 <= each <= 0x7E)  # noqa: PLR2004 - RFC 5322, 3.6.8
 
 
@@ -42,12 +43,14 @@ def header_start(raw: bytes, start: int = 0) -> int:
 def _places(raw: bytes, names: Collection[bytes]) -> list[tuple[int, int]]:
     """Return where the fields of these names, in lower case, begin and end, in order."""
     found: list[tuple[int, int]] = []
-    for start, stop in _headers(raw):
+    for number, (start, stop) in enumerate(_headers(raw)):
+        if number == _MOST_HEADERS:
+            return [(0, len(raw))]
         if not _may_be_in(raw[start:stop], names):
             break
         here = list(_fields(raw, start, stop, names))
         found += here
-        left = _without(raw[:stop], here, start)
+        left = _without(raw, here, start, stop)
         if header_start(left) != len(left):
             break
         # Nothing of the header is left: a forgiving reader takes what follows for one.
@@ -68,12 +71,14 @@ def cut(raw: bytes, names: Collection[bytes]) -> bytes:
     return b""
 
 
-def _without(raw: bytes, gaps: Iterable[tuple[int, int]], start: int = 0) -> bytes:
+def _without(
+    raw: bytes, gaps: Iterable[tuple[int, int]], start: int = 0, stop: int | None = None
+) -> bytes:
     kept = []
     for begin, end in gaps:
         kept.append(raw[start:begin])
         start = end
-    return b"".join([*kept, raw[start:]])
+    return b"".join([*kept, raw[start:stop]])
 
 
 def _headers(raw: bytes) -> Iterator[tuple[int, int]]:
@@ -106,9 +111,8 @@ def _fields(
         elif end_of_line == b"\n" and b"\r" in text:
             begin = next((it.start() for it in _INNER.finditer(text) if _name(it[1]) in names), -1)
             if begin >= 0:
-                end = _LINE_END.search(text)
-                length = len(text) if end is None else max(end.start(), begin)
-                yield field.start() + begin, field.start() + length
+                length = len(text.rstrip(b"\r\n"))
+                yield field.start() + begin, field.start() + max(begin, length)
 
 
 def _name(field: bytes) -> bytes:
