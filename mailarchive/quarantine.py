@@ -76,7 +76,8 @@ class QuarantineFolder:
     def hold(self, message: SourceMessage, reason: str, /) -> Receipt:
         """Keep the message and return the receipt; holding it again changes nothing.
 
-        Raises `StateError`.
+        Unless its bytes were lost or damaged since: then they are put back.  What is held
+        is for its owner's eyes alone.  Raises `StateError`.
         """
         digest = Digest.of(message.raw)
         identity = entry_id(Copy.of(message.ref), digest, Fidelity.WIRE)
@@ -94,9 +95,12 @@ class QuarantineFolder:
                 delivery=message.delivery,
             )
             with _errors("holding a message"):
-                _durable.make_folder(self._path, self._fuse)
-                _durable.write_file(self._path / f"{held.id}.eml", message.raw, self._fuse)
+                _durable.make_folder(self._path, self._fuse, mode=0o700)
+                self._write_message(identity.hex, message.raw)
                 self._write(held)
+        elif known.released is None and not self._is_whole(known):
+            with _errors("holding a message again"):
+                self._write_message(identity.hex, message.raw)
         return Receipt(
             sink="quarantine",
             entry_id=identity,
@@ -155,8 +159,17 @@ class QuarantineFolder:
             file = self._path / f"{id_}.json"
             return _load(file) if file.exists() else None
 
+    def _is_whole(self, held: Held) -> bool:
+        with _errors("reading a quarantined message"):
+            file = self._path / f"{held.id}.eml"
+            return file.is_file() and Digest.of(file.read_bytes()) == held.digest
+
     def _write(self, held: Held) -> None:
-        _durable.write_file(self._path / f"{held.id}.json", _dump(held), self._fuse)
+        file = self._path / f"{held.id}.json"
+        _durable.write_file(file, _dump(held), self._fuse, mode=0o600)
+
+    def _write_message(self, id_: str, raw: bytes) -> None:
+        _durable.write_file(self._path / f"{id_}.eml", raw, self._fuse, mode=0o600)
 
 
 @contextmanager

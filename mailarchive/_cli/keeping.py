@@ -129,7 +129,7 @@ def _how_long(until: datetime | None, days: int | None) -> str:
     if until is None and days is None:
         return "for ever"
     words = [] if until is None else [f"until {until:%Y-%m-%d}"]
-    words += [] if days is None else [f"{days:,} days"]
+    words += [] if days is None else [counted(days, "day")]
     return " and ".join(words)
 
 

@@ -148,7 +148,7 @@ class Place:
         except FileNotFoundError as error:
             raise SinkError(
                 "there is no vault at this path",
-                suggestions=["check the path, or let it be made (create=True)"],
+                suggestions=["check the path; a run makes the vault, reading does not"],
             ) from error
         except NotADirectoryError as error:
             raise _no_vault("a file stands where the vault should be") from error

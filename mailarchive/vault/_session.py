@@ -211,6 +211,7 @@ class Session:
         self.refuse_read_only()
         with self.place.writing():
             self._recovery.rebuild()
+        self.fulltext.forget()  # it lacks what could not be read when it was taken in
         log = LogFolder.open(self.place.volume(), self._disk)
         if log is not None:
             with log, log.sealing():
@@ -237,6 +238,7 @@ class Session:
 
     def _record_repair(self) -> None:
         """Make facts of what a repair has done, also of one that broke off."""
+        self.fulltext.forget()  # it lacks what was damaged when it was taken in
         restoring = Restoring(self.place, self._copy(), None, self._disk)
         lines = self.index.lines("t.kind = ?", (_repair.REPAIR,), table="fact")
         known = [self.reading.fact(line) for line in lines]

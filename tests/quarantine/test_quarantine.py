@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -142,3 +143,38 @@ def test_a_crash_at_any_step_holds_all_or_nothing(tmp_path: Path) -> None:
         assert all(quarantine.read(held.id) == message() for held in quarantine.list())
         quarantine.hold(message(), "broken")
         assert [quarantine.read(held.id) for held in quarantine.list()] == [message()]
+
+
+@pytest.mark.parametrize("damage", [None, b"", b"other bytes"])
+def test_bytes_that_were_lost_are_put_back(
+    folder: QuarantineFolder, tmp_path: Path, damage: bytes | None
+) -> None:
+    """A receipt says that the bytes are there: held again, what was lost or changed is whole."""
+    id_ = folder.hold(message(), "broken").entry_id.hex
+    file = next(tmp_path.rglob("*.eml"))
+    file.unlink() if damage is None else file.write_bytes(damage)
+
+    assert folder.hold(message(), "broken").outcome is Stored.PRESENT
+    assert folder.read(id_) == message()
+
+
+def test_what_was_released_is_not_put_back(folder: QuarantineFolder, tmp_path: Path) -> None:
+    """A message that went into an archive is not kept twice when it is met again."""
+    receipt = folder.hold(message(), "broken")
+    folder.release(receipt.entry_id.hex, receipt)
+
+    folder.hold(message(), "broken")
+    assert not list(tmp_path.rglob("*.eml"))
+
+
+def test_only_the_owner_reads_what_is_held(folder: QuarantineFolder, tmp_path: Path) -> None:
+    """Mail of nobody known is open to no other user of the machine, whatever the umask."""
+    before = os.umask(0)
+    try:
+        folder.hold(message(), "broken")
+    finally:
+        os.umask(before)
+
+    where = tmp_path / "deep" / "quarantine"
+    for path in (where, *where.iterdir()):
+        assert not path.stat().st_mode & 0o077

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.vaults import Clock, entries, everything, journaled, mail, to
 
+from mailarchive import UserId
 from mailarchive.errors import SinkCorrupt, SinkError, SinkNotWritable, Unsupported
 from mailarchive.testing.fuse import Crash, Fuse
 from mailarchive.vault import FileSigner, RepairPlan, Vault, _repair
@@ -393,3 +394,23 @@ def test_what_was_erased_stays_so(
         assert vault.verify("log").ok
     with Vault(folder) as vault, Vault(tmp_path / "replica", read_only=True) as other:
         assert not vault.plan_repair(other)
+
+
+@pytest.mark.parametrize("how", ["repair", "rebuild"])
+def test_what_was_damaged_is_found_again(folder: Path, whole: Path, how: str) -> None:
+    """A search that took in a damaged vault does not lack the damaged mail for ever."""
+    packs = _packs(folder)
+    DAMAGES["the first pack"](packs)
+    with Vault(folder) as vault:
+        assert vault.view(UserId("bob")).count(words="hello") < 31
+
+    if how == "repair":
+        _repaired(folder, whole / "v")
+    else:
+        shutil.copy(_packs(whole / "v")[0], packs[0])
+        with Vault(folder) as vault:
+            vault.rebuild()
+
+    with Vault(folder) as vault:
+        bob = vault.view(UserId("bob"))
+        assert bob.count(words="hello") == bob.count() == 31
