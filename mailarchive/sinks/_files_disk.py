@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, final
 
 from typing_extensions import override
 
+from mailarchive._durable import sync_folder
 from mailarchive._model import Digest, Durability, Fidelity, SinkCapabilities
 from mailarchive.abc import Sink
 from mailarchive.errors import SinkCorrupt, SinkError
@@ -118,6 +119,21 @@ def write_all(handle: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(handle, rest) :]
+
+
+def settle(folder: Path) -> None:
+    """Make the names in a folder durable, and every name on the way to it.
+
+    Whoever made one of them may have died before it was.
+    """
+    device = folder.stat().st_dev
+    for each in (folder, *folder.absolute().parents):
+        if each.stat().st_dev != device:
+            return
+        try:
+            sync_folder(each)
+        except PermissionError:
+            return  # then no process of this user can have made a name in it
 
 
 def sweep(folder: Path) -> None:

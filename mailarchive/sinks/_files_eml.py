@@ -36,14 +36,20 @@ class EmlTree(disk.OneWriter):
         make_folder(self._root / "tmp")
         with self._lock(self._root / ".mailarchive.lock").writing():
             disk.sweep(self._root / "tmp")
+        disk.settle(self._root)
+        self._settled: set[Path] = set()
 
     @override
     def _put_many(self, entries: Sequence[ArchiveEntry]) -> list[Receipt]:
         with self._opened().writing():
             receipts = [self._placed(entry) for entry in entries]
             # Also where a file was there already: whoever renamed it may have died since.
-            for folder in {self._path(entry.id).parent for entry in entries}:
+            folders = {self._path(entry.id).parent for entry in entries}
+            for folder in folders:
                 sync_folder(folder)
+            if not folders <= self._settled:
+                sync_folder(self._root)
+                self._settled |= folders
         return receipts
 
     def _placed(self, entry: ArchiveEntry) -> Receipt:
@@ -53,7 +59,7 @@ class EmlTree(disk.OneWriter):
             return self._receipt(
                 entry, disk.digest_of_present(self.name, found, entry), Stored.PRESENT
             )
-        make_folder(path.parent)
+        path.parent.mkdir(exist_ok=True)
         beside = disk.write_beside(self._root / "tmp", entry.raw, entry.received_at)
         beside.rename(path)
         return self._receipt(entry, entry.raw_digest, Stored.STORED)

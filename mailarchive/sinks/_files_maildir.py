@@ -50,6 +50,7 @@ class MaildirTree(disk.OneWriter):
             make_folder(root / part)
         with self._lock(root / ".mailarchive.lock").writing():
             disk.sweep(root / "tmp")
+        disk.settle(root)
 
     @override
     def _put_many(self, entries: Sequence[ArchiveEntry]) -> list[Receipt]:

@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING, Final
 from attrs import define, field, frozen
 from typing_extensions import override
 
-from mailarchive._durable import make_folder, sync_folder
+from mailarchive._durable import make_folder
 from mailarchive._model import Digest, Receipt, Stored
 from mailarchive.errors import SinkCorrupt
 from mailarchive.sinks import _files_disk as disk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from mailarchive._model import ArchiveEntry
 
@@ -82,7 +82,7 @@ class MboxFile(disk.OneWriter):
         self._file = _File(self.name, alone.handle)
         with alone.writing():
             self._file.catch_up()
-            sync_folder(self._path.absolute().parent)
+        disk.settle(self._path.absolute().parent)
 
     @override
     def _close(self) -> None:
@@ -101,6 +101,8 @@ class MboxFile(disk.OneWriter):
             file.catch_up()
             present = {entry.id: file.present(entry) for entry in entries}
             new = [entry for entry in entries if present[entry.id] is None]
+            if len(new) < len(entries):
+                file.settle(entry.id.hex for entry in entries if present[entry.id] is not None)
             file.append([(e, e.received_at or self._clock()) for e in new])
         return [self._receipt(entry, present[entry.id]) for entry in entries]
 
@@ -149,7 +151,7 @@ class _File:
     _places: dict[str, _Place] = field(factory=dict)
     _end: int = 0
     _ours: set[str] = field(factory=set)
-    """Entries that this very object has written and synced."""
+    """Entries that this very object has synced."""
 
     def catch_up(self) -> None:
         """Find what was added behind what is known, and cut off what was torn."""
@@ -199,6 +201,21 @@ class _File:
         if place is None or (digits not in self._ours and self._at(place) is None):
             return None
         return place.digest
+
+    def settle(self, present: Iterable[str]) -> None:
+        """Make durable what another writer added: it may have died before its sync.
+
+        Where that fails it is forgotten, so that it is stored anew.
+        """
+        theirs = set(present) - self._ours
+        try:
+            if theirs:
+                os.fsync(self.handle)
+        except OSError:
+            for digits in theirs:
+                del self._places[digits]
+            raise
+        self._ours |= theirs
 
     def read(self, digits: str) -> bytes | None:
         """Return the bytes of an entry, `None` where there are none; raises `SinkCorrupt`."""

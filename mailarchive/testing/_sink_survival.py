@@ -56,6 +56,11 @@ def _promises(make: SinkMaker) -> Durability:
         return sink.capabilities.durability
 
 
+def _says(make: SinkMaker) -> Durability:
+    """What it promises before it is opened, so that the archive itself is made under watch."""
+    return make().capabilities.durability
+
+
 def _entries(count: int, *, octets: int = 2_000) -> list[ArchiveEntry]:
     """Return entries that cannot be compressed, so that each is written somewhere."""
     numbers = (next(SERIAL) for _ in range(count))
@@ -232,7 +237,7 @@ def acknowledged_means_on_the_medium(make: SinkMaker) -> str | None:
     Seen in the system calls of another process.  A sink that hands the bytes to a server
     cannot be looked at so.
     """
-    if _promises(make) < Durability.MEDIA:
+    if _says(make) < Durability.MEDIA:
         return _NO_MEDIUM
     why = why_not_traced()
     if why is not None:
@@ -253,12 +258,47 @@ def acknowledged_means_on_the_medium(make: SinkMaker) -> str | None:
 
 
 @law
+def what_a_dead_writer_left_is_synced_before_it_counts(
+    make: SinkMaker, *, points: int = 4
+) -> str | None:
+    """A writer that died at a sync may have left the entry whole, and on no medium.
+
+    Whoever finds it there must make it durable before it says that it is `present`.
+    """
+    if _says(make) < Durability.MEDIA:
+        return _NO_MEDIUM
+    why = why_not_traced()
+    if why is not None:
+        return why
+    for at in range(1, points + 1):
+        (one,) = _entries(1, octets=_PAYLOAD)
+        with Elsewhere(make) as dying:
+            before = dying.trace(inject=f"{SYNCS}:signal=SIGKILL:when={at}")
+            try:
+                dying.open()
+                dying.put(one)
+            except Died:
+                pass
+            else:
+                break  # there are not so many syncs in a put
+        with Elsewhere(make) as there:
+            after = there.trace()
+            there.open()
+            there.put(one)
+        (moment,) = _medium.moments([*before.lines, *after.lines])
+        assert max(moment.durable, moment.sent) >= _ENOUGH, (
+            "said to be present what a writer left behind that died before its sync"
+        )
+    return None
+
+
+@law
 def a_failed_sync_is_never_asked_again(make: SinkMaker, *, points: int = 4) -> str | None:
     """After a sync that failed, nothing in that file is acknowledged by another sync of it.
 
     The kernel has forgotten by then what was never written, and says that all is well.
     """
-    if _promises(make) < Durability.MEDIA:
+    if _says(make) < Durability.MEDIA:
         return _NO_MEDIUM
     why = why_not_traced()
     if why is not None:
@@ -287,5 +327,6 @@ LAWS = (
     a_lost_reply_harms_nothing,
     a_failed_put_leaves_nothing_half,
     acknowledged_means_on_the_medium,
+    what_a_dead_writer_left_is_synced_before_it_counts,
     a_failed_sync_is_never_asked_again,
 )

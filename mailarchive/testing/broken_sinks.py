@@ -56,6 +56,7 @@ class OneFileEach(Sink):
     @override
     def _open(self) -> None:
         make_folder(self.folder)
+        sync_folder(self.folder.parent)  # whoever made it may have died before that
 
     @override
     def _put(self, entry: ArchiveEntry) -> Receipt:
@@ -423,6 +424,17 @@ class WritesInPlace(OneFileEach):
         return super()._put(entry)
 
 
+class BelievesTheDead(OneFileEach):
+    """Takes what it finds for what was synced, though its writer may have died before."""
+
+    @override
+    def _write(self, path: Path, data: bytes) -> None:
+        with path.open("wb", buffering=0) as file:
+            file.write(data)
+            self._sync(file.fileno())
+        self._sync_folder()
+
+
 class ForgetsWhenClosed(OneFileEach):
     """Has a folder of its own each time."""
 
@@ -516,7 +528,7 @@ class RacesWithItself(OneFileEach):
 
     @override
     def _write(self, path: Path, data: bytes) -> None:
-        time.sleep(0.01)  # the others look meanwhile
+        time.sleep(0.05)  # the others look meanwhile
         beside = path.with_name(f"{path.name}.{threading.get_ident()}")
         beside.write_bytes(data)
         beside.replace(path)
@@ -625,6 +637,9 @@ BROKEN = (
     Broken(SyncsTheLastOfABatch, laws.acknowledged_means_on_the_medium, "were synced"),
     Broken(ForgetsTheFolder, laws.acknowledged_means_on_the_medium, "were synced"),
     Broken(AcknowledgesFromItsBuffer, laws.acknowledged_means_on_the_medium, "were synced"),
+    Broken(
+        BelievesTheDead, laws.what_a_dead_writer_left_is_synced_before_it_counts, "a writer left"
+    ),
     Broken(AsksAgainForASync, laws.a_failed_sync_is_never_asked_again, "second answer"),
     Broken(DisregardsTheSync, laws.a_failed_sync_is_never_asked_again, "all the same"),
     Broken(ClaimsToRead, laws.reading_is_as_the_capabilities_say, "and cannot"),

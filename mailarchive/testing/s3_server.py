@@ -89,7 +89,7 @@ class S3Server:
         return name
 
     def store(self, bucket: str, **settings: Any) -> S3Store:
-        """Return a store that gives up after a few seconds, and checks what it uploads."""
+        """Return a store that tries again twice, and checks what it uploads."""
         from obstore.store import S3Store
 
         options: dict[str, Any] = {
@@ -102,10 +102,10 @@ class S3Server:
         }
         return S3Store(
             bucket,
-            client_options={"allow_http": True, "timeout": "20s"},
+            client_options={"allow_http": True, "timeout": "60s"},
             retry_config={
                 "max_retries": 2,
-                "retry_timeout": timedelta(seconds=10),
+                "retry_timeout": timedelta(seconds=60),
                 "backoff": {
                     "init_backoff": timedelta(milliseconds=50),
                     "max_backoff": timedelta(seconds=1),

@@ -147,6 +147,14 @@ class SinkContract:
         """See the law of that name."""
         self._hold(laws.acknowledged_means_on_the_medium, open_sink)
 
+    def test_what_a_dead_writer_left_is_synced_before_it_counts(
+        self, open_sink: SinkMaker
+    ) -> None:
+        """See the law of that name."""
+        self._hold(
+            laws.what_a_dead_writer_left_is_synced_before_it_counts, open_sink, points=self.points
+        )
+
     def test_a_failed_sync_is_never_asked_again(self, open_sink: SinkMaker) -> None:
         """See the law of that name."""
         self._hold(laws.a_failed_sync_is_never_asked_again, open_sink, points=self.points)

@@ -48,6 +48,7 @@ from mailarchive.testing._sink_survival import (
     a_killed_process_loses_nothing_acknowledged,
     a_lost_reply_harms_nothing,
     acknowledged_means_on_the_medium,
+    what_a_dead_writer_left_is_synced_before_it_counts,
     what_is_acknowledged_is_there_in_a_new_process,
 )
 
@@ -79,6 +80,7 @@ __all__ = [
     "other_bytes_of_one_item_are_both_kept",
     "reading_is_as_the_capabilities_say",
     "several_threads_may_put_at_once",
+    "what_a_dead_writer_left_is_synced_before_it_counts",
     "what_is_acknowledged_is_there_in_a_new_process",
     "what_is_read_is_what_the_receipt_says",
 ]

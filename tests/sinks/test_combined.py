@@ -89,13 +89,13 @@ class TestFunction(SinkContract):
     @pytest.fixture
     def open_sink(self, tmp_path: Path) -> SinkMaker:
         """Functions that know where to store."""
-        return lambda: functions(tmp_path)
+        files = OneFileEach(tmp_path)
+        files._open()
+        return lambda: functions(files)
 
 
-def functions(folder: Path) -> Sink:
+def functions(files: OneFileEach) -> Sink:
     """Return a sink made of functions that keep files as `OneFileEach` does."""
-    files = OneFileEach(folder)
-    files._open()
 
     @sink("functions", durability=Durability.MEDIA)
     def put(entry: ArchiveEntry) -> Receipt:
