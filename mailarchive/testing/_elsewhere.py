@@ -192,6 +192,7 @@ def _serve(line: socket.socket, make: Callable[[], Sink]) -> None:
         try:
             if what == "open":
                 sink = make().__enter__()
+                mark("opened")
                 answer: object = None
             else:
                 answer = _done(cast("Sink", sink), what, *about)

@@ -89,7 +89,7 @@ def moments(lines: Iterable[str]) -> Iterator[Moment]:
         if call is None:
             continue
         if call["name"].startswith(("access", "faccessat")):
-            if f'"{MARK}' in call["arguments"]:
+            if f'"{MARK}acknowledged"' in call["arguments"]:
                 more = disk.durable() - durable, disk.sent - sent
                 yield Moment(*more, disk.failed, disk.asked_again)
                 durable, sent = disk.durable(), disk.sent

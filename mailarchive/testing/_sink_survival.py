@@ -15,6 +15,7 @@ from mailarchive.errors import MailArchiveError
 from mailarchive.testing import _medium
 from mailarchive.testing._elsewhere import (
     CHANGES,
+    MARK,
     SYNCS,
     Died,
     Elsewhere,
@@ -150,7 +151,9 @@ def _takes_the_rest(make: SinkMaker, entries: Sequence[ArchiveEntry], when: str)
 def _calls(
     make: SinkMaker, before: Sequence[ArchiveEntry], count: int, *, on_files: bool = False
 ) -> Iterator[Callable[[str], str]]:
-    """Choose among the calls of a run that change a disk or are sent, the first one always.
+    """Choose among the calls of a run that change a disk or are sent.
+
+    Always among them are the first, and the first one after the sink was opened.
 
     With `on_files` only those that change a file here: a server's disk cannot be made to
     fail.  Yields a function from what is to happen to what strace is told.
@@ -168,7 +171,10 @@ def _calls(
         if (name in _CHANGES and _ON_FILE.match(trace.lines[at]))
         or (name in _SENDS and not on_files)
     ]
-    for at, name in chosen[:: max(1, len(chosen) // count)]:
+    opened = next(at for at, line in enumerate(trace.lines) if f'"{MARK}opened"' in line)
+    wanted = chosen[:: max(1, len(chosen) // count)]
+    wanted += [each for each in chosen if each[0] > opened][:1]
+    for at, name in sorted(set(wanted)):
         number = names[: at + 1].count(name)  # strace counts each kind of call by itself
         yield f"{name}:{{}}:when={number}".format
 
