@@ -22,6 +22,7 @@ The tree says *where* it happened::
     │   ├── ReceiptMismatch         the sink stored, or says it stored, something else
     │   ├── SinkCorrupt             what is stored there is damaged
     │   │   └── HistoryChanged      it is no continuation of what was signed
+    │   ├── KeyUnavailable          it is encrypted, and its keys are not at hand, or others
     │   ├── NotProven               a proof does not show what it should
     │   ├── UnderHold               a legal hold forbids to erase it
     │   ├── UnderRetention          it must be kept for longer
@@ -57,6 +58,7 @@ __all__ = [
     "DirectoryError",
     "Erased",
     "HistoryChanged",
+    "KeyUnavailable",
     "LimitExceeded",
     "MailArchiveError",
     "MailboxNotFound",
@@ -236,6 +238,12 @@ class HistoryChanged(SinkCorrupt):
     """The archive is no continuation of what was once signed: taken back, or altered."""
 
     code = "history-changed"
+
+
+class KeyUnavailable(SinkError):
+    """The archive is encrypted, and its keys are missing, lost, or those of something else."""
+
+    code = "key-unavailable"
 
 
 class NotProven(SinkError):

@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _perform(arguments: argparse.Namespace) -> int:
     try:
-        return int(arguments.command(arguments))
+        return _commanded(arguments)
     except (ConfigurationError, DirectoryError, Unsupported) as error:
         return _say(error, WRONG)
     except MailArchiveError as error:
@@ -57,6 +57,15 @@ def _perform(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("mailarchive: stopped; run it again to go on where it was", file=sys.stderr)
         return STOPPED
+
+
+def _commanded(arguments: argparse.Namespace) -> int:
+    if arguments.key_file is None:
+        return int(arguments.command(arguments))
+    from mailarchive._cli import _vaults
+
+    with _vaults.key_file(arguments.key_file):
+        return int(arguments.command(arguments))
 
 
 def _printed(out: Output, status: int) -> int:
@@ -80,11 +89,15 @@ def parser() -> argparse.ArgumentParser:
         prog="mailarchive", description="Archive mail, and prove that nothing was lost."
     )
     top.add_argument("--version", action="version", version=_version())
+    top.add_argument(
+        "--key-file", type=Path, metavar="FILE", help="the keys of the encrypted vault"
+    )
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     _add_demo(commands)
     _add_run(commands)
     _add_receive(commands)
     _add_new_address(commands)
+    _add_new_key(commands)
     _add_reattribute(commands)
     _add_retries(commands)
     _evidence.add(commands)
@@ -171,6 +184,19 @@ def _add_new_address(commands: Commands) -> None:
     add = commands.add_parser("new-address", help="print an address that nobody guesses")
     add.add_argument("domain", metavar="DOMAIN")
     add.set_defaults(command=_new_address)
+
+
+def _new_key(arguments: argparse.Namespace) -> int:
+    from mailarchive._cli._vaults import new_key
+
+    new_key(arguments.file)
+    return OK
+
+
+def _add_new_key(commands: Commands) -> None:
+    add = commands.add_parser("new-key", help="make a key file for a vault that is encrypted")
+    add.add_argument("file", type=Path, metavar="FILE")
+    add.set_defaults(command=_new_key)
 
 
 def _reattribute(arguments: argparse.Namespace) -> int:

@@ -6,12 +6,13 @@ command that prints it, and read when the source connects.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
 from mailarchive import decoding
-from mailarchive._cli import _sinks, _toml
+from mailarchive._cli import _sinks, _toml, _vaults
 from mailarchive._cli._organisation import Organisation
 from mailarchive._model import Address, UserId
 from mailarchive.abc import Intake, Source
@@ -33,7 +34,7 @@ from mailarchive.sinks import Tee
 from mailarchive.state import JobLock, SqliteCheckpoints
 from mailarchive.users import DirectoryMap
 from mailarchive.users.csv import CsvDirectory
-from mailarchive.vault import Vault
+from mailarchive.vault import FileKeys, Vault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from mailarchive._cli._toml import Table
     from mailarchive.abc import Decoder, Directory, Sink
     from mailarchive.attribution import Attribution, Unknown
+    from mailarchive.vault import KeyProvider
 
 
 @frozen
@@ -56,6 +58,9 @@ class Job:
     removal: Removal
     vault: Path = field(repr=False)
     """The vault's folder; without a vault the one for state and quarantine."""
+    new_vault: str | None
+    """What to say of the vault's encryption when it is made; `None` without a vault."""
+    keys: KeyProvider | None = field(repr=False)
     archive: Callable[[], Sink] = field(repr=False)
     """Makes the archive, not yet opened: the vault, another sink, or both in a `Tee`."""
     quarantine: QuarantineFolder = field(repr=False)
@@ -86,6 +91,11 @@ class Job:
             quarantine=self.quarantine,
             **settings,
         )
+
+    def announce(self) -> None:
+        """Say whether the vault that is about to be made is encrypted."""
+        if self.new_vault is not None and not (self.vault / "vault.json").exists():
+            print(self.new_vault, file=sys.stderr)
 
     @property
     def organisation(self) -> Organisation:
@@ -126,7 +136,7 @@ def quarantine_of(vault: Path) -> QuarantineFolder:
 
 def build(top: Table, here: Path) -> Job:
     """Return the job that the table describes, with paths relative to `here`."""
-    vault, archive = _archive(top, here)
+    vault, keys, archive = _archive(top, here)
     source_table = top.table("source")
     people = source_table.get("kind", str) == "graph" or "mailboxes" in source_table
     usual = "ordinary" if people else "journal"
@@ -159,6 +169,8 @@ def build(top: Table, here: Path) -> Job:
         unknown=unknown,
         removal=Removal.when_archived() if remove else Removal.never(),
         vault=vault,
+        new_vault=_new_vault(keys) if "vault" in top or "sink" not in top else None,
+        keys=keys,
         archive=archive,
         quarantine=quarantine_of(vault),
         lock=JobLock(vault.with_name(f"{vault.name}.lock")),
@@ -166,25 +178,47 @@ def build(top: Table, here: Path) -> Job:
     )
 
 
-def _archive(top: Table, here: Path) -> tuple[Path, Callable[[], Sink]]:
-    """Return the folder for state and quarantine, and what makes the archive."""
+def _archive(top: Table, here: Path) -> tuple[Path, KeyProvider | None, Callable[[], Sink]]:
+    """Return the folder for state and quarantine, the keys, and what makes the archive."""
     vault_table = top.table("vault")
     if "sink" not in top:
-        vault = here / vault_table.need("path", str)
-        vault_table.done()
-        return vault, lambda: Vault(vault)
+        vault, keys = _vault(vault_table, here)
+        return vault, keys, lambda: Vault(vault, keys=keys)
     table = top.table("sink")
     other = _sinks.sink(table, here)
     if "vault" not in top:
         state = here / table.need("state", str)
         table.done()
-        return state, other
+        return state, None, other
     if "state" in table:
         raise table.wrong("state is kept in the vault", "remove it")
     table.done()
-    vault = here / vault_table.need("path", str)
-    vault_table.done()
-    return vault, lambda: Tee(vault=Vault(vault), sink=other())
+    vault, keys = _vault(vault_table, here)
+    return vault, keys, lambda: Tee(vault=Vault(vault, keys=keys), sink=other())
+
+
+def _vault(table: Table, here: Path) -> tuple[Path, KeyProvider | None]:
+    """Return the vault's folder, and the keys that it is made with."""
+    vault = here / table.need("path", str)
+    chosen = table.raw("encryption")
+    keys = None
+    if isinstance(chosen, dict):
+        encryption = table.table("encryption")
+        keys = FileKeys(here / encryption.need("key_file", str))
+        encryption.done()
+        if keys.path.resolve().is_relative_to(vault.resolve()):
+            raise table.wrong("the key file is inside the vault", "keep it somewhere else")
+    elif chosen not in {None, "none"}:
+        raise table.wrong(
+            'encryption must be "none" or a table',
+            'write encryption = "none", or encryption = { key_file = "..." }',
+        )
+    table.done()
+    return vault, keys
+
+
+def _new_vault(keys: KeyProvider | None) -> str:
+    return _vaults.NOT_ENCRYPTED if keys is None else _vaults.IS_ENCRYPTED
 
 
 def _decoder(table: Table, *, journal: bool) -> Decoder:

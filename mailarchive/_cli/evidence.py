@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from mailarchive import _durable
-from mailarchive._cli import FAILED, OK
+from mailarchive._cli import FAILED, OK, _vaults
 from mailarchive._cli._text import columns, counted, safe
 from mailarchive._cli.reading import verified
 from mailarchive._model import Digest, UserId
@@ -82,7 +82,7 @@ def verify(
     """Check a vault and print what was found; exit 1 where anything is wrong."""
     level = level or ("log" if against.files or against.key else "stored")
     limit, note = _limit(budget), state or path / "verify.json"
-    with Vault(path, create=False, read_only=True) as vault:
+    with _vaults.opened(path, create=False, read_only=True) as vault:
         report = vault.verify(
             level,
             checkpoints=against.checkpoints(),
@@ -168,7 +168,7 @@ def _named(kind: str, place: object) -> str:
 def seal(path: Path, folder: Path, out: Path | None, places: Places) -> int:
     """Sign for what is in a vault; exit 1 where an anchor failed."""
     signer, anchors = FileSigner(folder), places.anchors()
-    with Vault(path, create=False) as vault:
+    with _vaults.opened(path, create=False) as vault:
         made = vault.seal(signer, anchors.values())
         key = signer.verifier(vault.origin)
     if out is not None:
@@ -188,7 +188,7 @@ def seal(path: Path, folder: Path, out: Path | None, places: Places) -> int:
 
 def prove(path: Path, who: Who, key: str, copy: int, out: Path | None) -> int:
     """Print or write the proof that one message is in the log."""
-    with Vault(path, create=False, read_only=who.user is not None) as vault:
+    with _vaults.opened(path, create=False, read_only=who.user is not None) as vault:
         proof = _for_user(vault, who, key, copy) if who.user else _for_auditor(vault, who, key)
     if out is None:
         print(proof.text(), end="")
@@ -256,8 +256,8 @@ class Repairer:
 
 def repair(path: Path, source: Path, who: Repairer, *, apply: bool) -> int:
     """Show what can be restored from another copy, and restore it if told to."""
-    replica = Vault(source, create=False, read_only=True)
-    with Vault(path, create=False, read_only=not apply) as vault, replica:
+    replica = _vaults.opened(source, create=False, read_only=True)
+    with _vaults.opened(path, create=False, read_only=not apply) as vault, replica:
         plan = vault.plan_repair(replica)
         print("\n".join(map(safe, plan.lines())))
         if plan and apply:
@@ -271,7 +271,7 @@ def repair(path: Path, source: Path, who: Repairer, *, apply: bool) -> int:
 
 def rebuild(path: Path) -> int:
     """Make the index, and the tiles of the log, anew from the packs."""
-    with Vault(path, create=False) as vault:
+    with _vaults.opened(path, create=False) as vault:
         vault.rebuild()
         count = len(vault.checkpoints())
     print(f"Made anew from the packs; {counted(count, 'checkpoint')} kept.")

@@ -5,12 +5,11 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from mailarchive._cli import OK, config
+from mailarchive._cli import OK, _vaults, config
 from mailarchive._cli._text import columns, safe, size
 from mailarchive._model import UserId
 from mailarchive.archiver import release
 from mailarchive.errors import StateError
-from mailarchive.vault import Vault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +56,7 @@ def _full(folder: QuarantineFolder, beginning: str) -> str:
 
 
 def _release(path: Path, folder: QuarantineFolder, id_: str, owners: Sequence[str]) -> int:
-    with Vault(path, create=False) as vault:
+    with _vaults.opened(path, create=False) as vault:
         receipt = release(folder.read(id_), vault, [UserId(owner) for owner in owners])
         folder.release(id_, receipt)
     whose = ", ".join(safe(owner) for owner in owners) or "nobody: only an auditor sees it"

@@ -6,18 +6,17 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from mailarchive._cli import OK
+from mailarchive._cli import OK, _vaults
 from mailarchive._cli._text import columns, counted, safe
 from mailarchive._model import Digest
 from mailarchive.errors import ConfigurationError
-from mailarchive.vault import Selection, Vault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
     from pathlib import Path
 
-    from mailarchive.vault import Hold, Keeper, Retention
+    from mailarchive.vault import Hold, Keeper, Retention, Selection, Vault
 
 
 @frozen
@@ -30,7 +29,7 @@ class Act:
 
     def open(self) -> Vault:
         """Return the vault, which must be there."""
-        return Vault(self.vault, create=False)
+        return _vaults.opened(self.vault, create=False)
 
     def keeper(self, vault: Vault) -> Keeper:
         """Return the way to decide, in the actor's name."""
@@ -63,7 +62,7 @@ def retain(act: Act, selection: Selection, *, until: datetime | None, days: int 
 
 def kept(path: Path) -> int:
     """List the holds that stand, and everything that was said about retention."""
-    with Vault(path, create=False, read_only=True) as vault:
+    with _vaults.opened(path, create=False, read_only=True) as vault:
         keeper = vault.keeper("list", "list")
         holds = [
             (f"{it.at:%Y-%m-%d}", f"held for {safe(it.matter)}", _selected(it.selection), _by(it))
@@ -84,7 +83,7 @@ def kept(path: Path) -> int:
 
 def expired(path: Path) -> int:
     """List the entries that may be erased, an id a line."""
-    with Vault(path, create=False, read_only=True) as vault:
+    with _vaults.opened(path, create=False, read_only=True) as vault:
         for entry in vault.keeper("list", "list").expired():
             print(entry.hex)
     return OK

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from mailarchive import export as exporting
-from mailarchive._cli import FAILED, OK
+from mailarchive._cli import FAILED, OK, _vaults
 from mailarchive._cli._text import columns, counted, safe, size
 from mailarchive._model import UserId
 from mailarchive.errors import StateError
-from mailarchive.vault import Vault
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -42,7 +41,7 @@ def show(
     copy: int = 1,
 ) -> int:
     """List messages as somebody may see them, or print one, byte for byte."""
-    with Vault(path, create=False, read_only=who.user is not None) as vault:
+    with _vaults.opened(path, create=False, read_only=who.user is not None) as vault:
         if who.user is None:
             auditor = vault.auditor(who.auditor or "", who.reason or "")
             return _show_all(auditor, limit) if message is None else _print(auditor, message)
@@ -125,7 +124,7 @@ def audited(each: AuditedEntry) -> tuple[str, ...]:
 
 def export(path: Path, user: str, to: Path, *, form: str, filters: Filters) -> int:
     """Write what a user sees to files; a file that is there already stays as it is."""
-    with Vault(path, create=False, read_only=True) as vault:
+    with _vaults.opened(path, create=False, read_only=True) as vault:
         done = exporting.export(vault.view(UserId(user)), to, form, **filters)
     print(exported(done))
     return OK if done.ok else FAILED

@@ -45,6 +45,7 @@ def receive(path: Path, *, quiet: bool = False) -> int:
         elif not quiet:
             progress(event)
 
+    job.announce()
     with job.archive() as archive:
         receiver = job.receiver(archive, observer=tell)
         with _Signals(receiver):

@@ -8,14 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mailarchive import archiver
-from mailarchive._cli import FAILED, OK, config
+from mailarchive._cli import FAILED, OK, _vaults, config
 from mailarchive._cli._text import columns, counted, safe
 from mailarchive._cli.each import each_mailbox
 from mailarchive._cli.progress import Progress, render
 from mailarchive._model import Copy
 from mailarchive.abc import Intake, Source
 from mailarchive.errors import StateError
-from mailarchive.vault import Vault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +44,7 @@ def run(
     with contextlib.ExitStack() as stack:
         if not dry_run:
             stack.enter_context(job.lock)
+            job.announce()
             stack.enter_context(archive)
         if plan is not None:
             reports = [follow(plan, progress)]
@@ -87,7 +87,7 @@ def reattribute(path: Path) -> int:
     """Give mail to those whom the list of users names by now."""
     job = config.load(path)
     job.users.refresh()
-    with Vault(job.vault, create=False) as vault:
+    with _vaults.opened(job.vault, job.keys, create=False) as vault:
         given = vault.reattribute(job.users)
     print(f"{counted(given, 'message')} got an owner." if given else "Nobody new owns anything.")
     return OK

@@ -15,6 +15,7 @@ from mailarchive.vault._seal import Anchored, Seal
 from mailarchive.vault._vault import Vault
 from mailarchive.vault._verify import Finding, Level, VerifyReport
 from mailarchive.vault._views import Filters, View, ViewedMessage
+from mailarchive.vault.keys import FileKeys, KeyProvider
 from mailarchive.vault.proofs import ConsistencyProof, InclusionProof, LogCheckpoint, VerifierKey
 from mailarchive.vault.signing import FileSigner, Signer
 
@@ -26,12 +27,14 @@ __all__ = [
     "Auditor",
     "ConsistencyProof",
     "Erasure",
+    "FileKeys",
     "FileSigner",
     "Filters",
     "Finding",
     "Hold",
     "InclusionProof",
     "Keeper",
+    "KeyProvider",
     "Level",
     "LogCheckpoint",
     "PackRepair",

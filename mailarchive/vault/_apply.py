@@ -133,7 +133,9 @@ class Applying:
         records = self._new(
             (line, content) for line, content in contents if not isinstance(content, Fact)
         )
-        granted = self._granted(Grant.load(it) for _, it in facts if it.kind == GRANTED)
+        granted = self._granted(
+            Grant.load(it) for _, it in facts if it.kind == GRANTED and "encrypted" not in it.body
+        )
         self._learn([*(record for _, record in records), *granted])
         self._write(self._rows(records, granted, batch or 0, _knowledge.moment(head.at)))
         self._write_granted(granted)

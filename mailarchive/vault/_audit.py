@@ -86,9 +86,8 @@ class AuditedEntry:
         It is under `checkpoint`, or under the newest.  Raises `Unsupported` where that
         does not cover the entry, `SinkCorrupt` and `SinkError`.
         """
-        reading, line = self._reading, self._line
         shown = (_leaf.RAW, _leaf.CONTENT, _leaf.LINE)
-        return reading.proving.line(reading.manifest(line), line.line, shown, checkpoint)
+        return self._reading.proof(self._line, shown, checkpoint)
 
     def _refuse_erased(self) -> None:
         if self.erased:
@@ -143,7 +142,8 @@ class Auditor:
 
     def get(self, entry_id: Digest) -> AuditedEntry | None:
         """Return the entry with this id, or `None`."""
-        lines = self._reading.index.lines("t.id = ?", (entry_id.value,))
+        known_as = self._reading.index.name(entry_id)
+        lines = self._reading.index.lines("t.id = ?", (known_as.value,))
         return self._entry(lines[0]) if lines else None
 
     def users(self) -> dict[UserId, int]:
@@ -169,7 +169,7 @@ class Auditor:
 
     def _entry(self, line: Line) -> AuditedEntry:
         record = self._reading.record(line)
-        gone = record.id in self._reading.index.erased((record.id,))
+        gone = self._reading.index.is_erased(line)
         found = self._reading.index.objects((record.raw,)).get(record.raw)
         return AuditedEntry(
             number=line.n,

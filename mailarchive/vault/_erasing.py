@@ -83,11 +83,12 @@ def confirm(reading: Reading, gone: Iterable[Gone]) -> None:
             " JOIN entry e ON e.n = t.entry WHERE t.raw = ?",
             [raw.value for raw in raws for _ in range(2)],
         )
-        if not entries or not all(_is_erased(reading, n, id_.hex()) for n, id_ in entries):
+        if not entries or not all(is_erased(reading, n, id_.hex()) for n, id_ in entries):
             raise index_disagrees("it says that something was erased")
 
 
-def _is_erased(reading: Reading, n: int, entry: str) -> bool:
+def is_erased(reading: Reading, n: int, entry: str) -> bool:
+    """Whether a fact in a pack says that the entry with this number and id was erased."""
     lines = reading.index.lines("t.entry = ? AND t.kind = ?", (n, ERASED), table="fact")
     return any(reading.fact(line).body.get("entry") == entry for line in lines)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from mailarchive.errors import (
     Erased,
+    KeyUnavailable,
     SinkCorrupt,
     SinkError,
     SinkFull,
@@ -65,6 +66,51 @@ def erased() -> Erased:
     )
 
 
+_RESTORE_KEYS = "restore keys/keys.db from its newest copy; without it the mail cannot be read"
+
+
+def no_keys() -> KeyUnavailable:
+    """Return the error for reading an encrypted vault that was opened without its keys."""
+    return KeyUnavailable(
+        "the vault is encrypted, and was opened without its keys",
+        suggestions=[
+            "give it the key provider that it was made with: Vault(path, keys=...)",
+            "without keys it can be verified at the levels quick, stored and log",
+        ],
+    )
+
+
+def keys_missing() -> KeyUnavailable:
+    """Return the error for an encrypted vault without its wrapped keys."""
+    return KeyUnavailable("keys.db is missing from the vault", suggestions=[_RESTORE_KEYS])
+
+
+def keys_damaged() -> KeyUnavailable:
+    """Return the error for wrapped keys that are not what they must be."""
+    return KeyUnavailable(
+        "keys.db is damaged, or is none of this vault's format", suggestions=[_RESTORE_KEYS]
+    )
+
+
+def wrong_keys(words: str) -> KeyUnavailable:
+    """Return the error for keys that are not those of this vault."""
+    return KeyUnavailable(
+        words,
+        suggestions=["give the key provider, and the keys.db, that belong to this very vault"],
+    )
+
+
+def keys_lost(count: int) -> KeyUnavailable:
+    """Return the error for entries whose keys are not in `keys.db` any more."""
+    return KeyUnavailable(
+        f"the keys of {count} entries are missing from keys.db, or do not open them",
+        suggestions=[
+            _RESTORE_KEYS,
+            "where there is no such copy, keep this vault as it is and begin another one",
+        ],
+    )
+
+
 def read_only() -> SinkNotWritable:
     """Return the error for a write to a vault that was opened for reading."""
     return SinkNotWritable(
@@ -82,11 +128,11 @@ def sqlite_errors(doing: str) -> Iterator[None]:
         raise translated(error, doing) from error
 
 
-def translated(error: sqlite3.Error, doing: str) -> SinkError:
-    """Return the error of ours for an error of SQLite."""
+def translated(error: sqlite3.Error, doing: str, what: str = "the index") -> SinkError:
+    """Return the error of ours for an error of SQLite; `what` is the database."""
     code = getattr(error, "sqlite_errorcode", None)
     name = getattr(error, "sqlite_errorname", type(error).__name__)
-    words = f"the index: {name} while {doing}"
+    words = f"{what}: {name} while {doing}"
     match None if code is None else code & 0xFF:
         case sqlite3.SQLITE_FULL:
             return SinkFull(words, suggestions=["make room, then run again"])

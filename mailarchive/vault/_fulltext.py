@@ -12,6 +12,7 @@ import sqlite3
 import threading
 import unicodedata
 from contextlib import closing, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
@@ -22,7 +23,6 @@ from mailarchive.vault._errors import sqlite_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from pathlib import Path
     from typing import Any
 
     from mailarchive.vault._index import Index, Line
@@ -77,9 +77,15 @@ class _Upto:
 class FullText:
     """The full text of one open vault; may be shared by threads."""
 
-    def __init__(self, path: Path, vault: str, reading: Reading, *, read_only: bool) -> None:
-        """Use the file at `path`; with `read_only` what it lacks is kept in this process."""
-        self._path = path
+    def __init__(
+        self, path: Path | None, vault: str, reading: Reading, *, read_only: bool
+    ) -> None:
+        """Use the file at `path`; with `read_only` what it lacks is kept in this process.
+
+        Without a path, all of it: nothing of an encrypted vault is written in clear.
+        """
+        self._path = Path() if path is None else path
+        self._on_a_disk = path is not None
         self._vault = vault
         self._reading = reading
         self._index: Index = reading.index
@@ -178,6 +184,10 @@ class FullText:
 
     def _forget(self) -> None:
         self._detach()
+        if self._read_only:
+            self._index.rows("DROP TABLE IF EXISTS temp.words_here")
+            self._here = _Upto()
+            return
         for end in ("", "-wal", "-shm"):
             with suppress(FileNotFoundError):
                 self._path.with_name(self._path.name + end).unlink()
@@ -187,7 +197,7 @@ class FullText:
     def _for_this_process(self, on_progress: Callable[[int], None] | None) -> int:
         if not self._here.n:
             self._here = self._found()
-            self._index.rows(_WORDS.format("temp.words_here"))
+            self._index.rows(_WORDS.format("IF NOT EXISTS temp.words_here"))
         done = 0
         while lines := self._lines(self._here):
             for row in self._texts(lines):
@@ -200,7 +210,7 @@ class FullText:
 
     def _found(self) -> _Upto:
         """How far the file goes, if it is there and of any use."""
-        if not self._path.is_file():
+        if not self._on_a_disk or not self._path.is_file():
             return _Upto()
         try:
             self._attach()

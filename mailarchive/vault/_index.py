@@ -18,7 +18,7 @@ from mailarchive.errors import SinkCorrupt, SinkError
 from mailarchive.vault import _schema
 from mailarchive.vault._apply import Applying
 from mailarchive.vault._errors import sqlite_errors, translated
-from mailarchive.vault._manifest import StoredObject
+from mailarchive.vault._manifest import PLAIN, StoredObject
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -49,13 +49,15 @@ class PackRow:
 class Found:
     """Bytes that are there: what they unpack to, and where that is stored.
 
-    `id` is what was asked for: of an entry, or of the bytes themselves.
+    `id` is what was asked for: of an entry, or of the bytes themselves.  `raw` is the
+    digest of the bytes, where `stored` may have another name for it.
     """
 
     id: Digest
     stored: StoredObject
     pack: str
     verified: bool
+    raw: Digest
 
 
 @frozen
@@ -81,6 +83,15 @@ class Index:
         self._vault = vault
         self._disk = disk
         self._lock = threading.RLock()
+        self.suite: str = PLAIN
+
+    def name(self, digest: Digest) -> Digest:
+        """Return what the vault calls an entry, or bytes, with this digest: just that."""
+        return digest
+
+    def _raw(self, name: Digest) -> Digest:
+        """The digest of bytes that the vault calls so."""
+        return name
 
     @classmethod
     def temporary(cls, vault: str, disk: Disk) -> Index:
@@ -217,7 +228,7 @@ class Index:
 
     def erased(self, ids: Iterable[Digest]) -> frozenset[Digest]:
         """Return those of the entries that were here, and were erased."""
-        asked = {digest.value: digest for digest in ids}
+        asked = {self.name(digest).value: digest for digest in ids}
         try:
             with self._lock:
                 rows = _schema.among(
@@ -227,12 +238,16 @@ class Index:
             raise translated(error, "reading it") from error
         return frozenset(asked[id_] for (id_,) in rows)
 
+    def is_erased(self, line: Line) -> bool:
+        """Whether the entry on a line was erased."""
+        return bool(self.rows("SELECT 1 FROM entry WHERE n = ? AND erased", (line.n,)))
+
     def objects(self, raws: Iterable[Digest]) -> dict[Digest, Found]:
         """Return where the bytes with these digests are stored, as far as they are."""
         return self._found(_BY_RAW, raws)
 
     def _found(self, query: str, digests: Iterable[Digest]) -> dict[Digest, Found]:
-        asked = {digest.value: digest for digest in digests}
+        asked = {self.name(digest).value: digest for digest in digests}
         try:
             with self._lock:
                 rows = _schema.among(self._db, query, asked)
@@ -240,8 +255,9 @@ class Index:
             raise translated(error, "reading it") from error
         found: dict[Digest, Found] = {}
         for of, stored, stored_size, raw, size, offset, pack, verified in rows:
-            where = StoredObject(Digest(stored), stored_size, Digest(raw), size, offset)
-            found[asked[of]] = Found(asked[of], where, pack, bool(verified))
+            name = Digest(raw)
+            where = StoredObject(Digest(stored), stored_size, name, size, offset, self.suite)
+            found[asked[of]] = Found(asked[of], where, pack, bool(verified), self._raw(name))
         return found
 
     def knows(self, manifest: Digest) -> bool:

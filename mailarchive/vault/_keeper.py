@@ -146,7 +146,7 @@ class Keeper:
         """Return what is decided about an entry; raises `SinkError` where there is none."""
         rows = self._session.index.rows(
             "SELECT b.at, e.erased FROM entry e JOIN batch b ON b.n = e.batch WHERE e.id = ?",
-            (entry.value,),
+            (self._session.index.name(entry).value,),
         )
         if not rows:
             raise SinkError(
@@ -164,16 +164,22 @@ class Keeper:
         """
         now, after = self._clock(), 0
         rules = self.retentions()
-        some, some_values = _keeping.any_of(it.selection.condition() for it in rules)
-        kept, kept_values = _keeping.any_of(
-            [*(it.lasts(now) for it in rules), *(it.selection.condition() for it in self.holds())]
+        some, some_values = _keeping.any_of(
+            it.selection.condition(self._session.index.name) for it in rules
         )
+        kept, kept_values = _keeping.any_of(
+            [
+                *(it.lasts(now, self._session.index.name) for it in rules),
+                *(it.selection.condition(self._session.index.name) for it in self.holds()),
+            ]
+        )
+        reading = self._session.reading
         query = (
             "SELECT e.n, e.id FROM entry e JOIN batch b ON b.n = e.batch WHERE NOT e.erased"  # noqa: S608 - only constants
             f" AND e.n > ? AND {some} AND NOT {kept} ORDER BY e.n LIMIT {_PAGE}"
         )
         while rows := self._session.index.rows(query, (after, *some_values, *kept_values)):
-            yield from (Digest(id_) for _, id_ in rows)
+            yield from (reading.entry_id(n, Digest(id_)) for n, id_ in rows)
             after = rows[-1][0]
 
     # -- erasing --------------------------------------------------------------------------
@@ -218,12 +224,12 @@ class Keeper:
     # -- facts ----------------------------------------------------------------------------
 
     def _covers(self, selection: Selection, entry: Digest) -> bool:
-        condition, values = selection.condition()
+        condition, values = selection.condition(self._session.index.name)
         return bool(
             self._session.index.rows(
                 "SELECT 1 FROM entry e JOIN batch b ON b.n = e.batch"  # noqa: S608 - only constants
                 f" WHERE e.id = ? AND {condition}",
-                (entry.value, *values),
+                (self._session.index.name(entry).value, *values),
             )
         )
 

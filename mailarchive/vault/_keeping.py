@@ -19,7 +19,7 @@ from mailarchive.vault._apply import user_bytes
 from mailarchive.vault._manifest import HELD, RELEASED, RETAINED, Fact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from mailarchive.vault._record import Json
 
@@ -76,8 +76,8 @@ class Selection:
             None if entries is None else [_record.digest(each) for each in entries],
         )
 
-    def condition(self) -> Condition:
-        """Return the selection as a condition."""
+    def condition(self, name: Callable[[Digest], Digest]) -> Condition:
+        """Return the selection as a condition; `name` gives what the index calls an entry."""
         clauses, values = ["1"], list[Any]()
         if self.users is not None:
             marks = ",".join("?" * len(self.users))
@@ -89,7 +89,7 @@ class Selection:
                 values.append(_knowledge.moment(bound))
         if self.entries is not None:
             clauses.append(f"e.id IN ({','.join('?' * len(self.entries))})")
-            values += sorted(each.value for each in self.entries)
+            values += sorted(name(each).value for each in self.entries)
         return f"({' AND '.join(clauses)})", values
 
 
@@ -160,9 +160,9 @@ class Retention:
             ends.append(_later(archived, self.days))
         return max(ends, default=datetime.max.replace(tzinfo=UTC))
 
-    def lasts(self, now: datetime) -> Condition:
+    def lasts(self, now: datetime, name: Callable[[Digest], Digest]) -> Condition:
         """Return the condition that the rule covers a message, and has not ended."""
-        covers, values = self.selection.condition()
+        covers, values = self.selection.condition(name)
         if self.until is not None and self.until > now:
             return covers, values
         if self.days is None:

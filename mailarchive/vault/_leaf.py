@@ -29,6 +29,8 @@ CONTENT = "content"
 LINE = "record"
 """The commitment to the line of the manifest: everything that is known about the entry."""
 
+_ENCRYPTED = b'"encrypted":'
+
 
 @frozen
 class Opened:
@@ -64,19 +66,38 @@ def leaves(manifest: Manifest) -> Iterator[bytes]:
 def leaf(manifest: Manifest, number: int) -> bytes:
     """Return the leaf of the entry or fact on one line; raises one of `BAD_JSON`."""
     opened = openings(manifest, number)
-    kind = "entry" if len(opened) > 1 else "fact"
     tree: dict[str, Any] = {each.label: each.commitment() for each in opened}
+    line = manifest.lines[number]
+    if _ENCRYPTED in line:
+        tree = {**_told(json.loads(line)), **tree}
+    kind = "entry" if len(tree) > 1 else "fact"
     return _dump({"kind": kind, "batch": manifest.head.sequence, "line": number, **tree})
 
 
 def openings(manifest: Manifest, number: int) -> list[Opened]:
     """Return what the leaf of one line commits to; raises one of `BAD_JSON`."""
     line = manifest.lines[number]
-    values = {LINE: line, **_digests(json.loads(line))}
+    tree = json.loads(line)
+    values = {LINE: line, **({} if "encrypted" in tree else _digests(tree))}
     return [
         Opened(label, _salt(manifest.head.salt, label, number), value)
         for label, value in sorted(values.items())
     ]
+
+
+def hidden(tree: Any, salt: bytes) -> list[Opened]:
+    """Return what an encrypted line commits to in clear, of the entry that is in it.
+
+    The salt is encrypted too, so that nobody can try out what the message may be.
+    """
+    found = _digests(tree)
+    return [Opened(label, _salt(salt, label, 0), found[label]) for label in sorted(found)]
+
+
+def _told(tree: Any) -> dict[str, str]:
+    """The commitments that an encrypted line gives."""
+    told = tree.get("commitments", {})
+    return {label: _record.digest(told[label]).hex for label in (RAW, CONTENT) if label in told}
 
 
 def _digests(tree: Any) -> dict[str, bytes]:

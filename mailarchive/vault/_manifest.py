@@ -3,6 +3,9 @@
 JSON lines in ASCII (RFC 8259), keys sorted, no blanks, so that equal facts are equal
 bytes.  First the head, then one line for each stored object in the order of the pack,
 then entries and facts.  A line of an unknown kind is kept and passed over.
+
+In an encrypted vault a line says in clear only what is needed to keep and to verify it;
+the rest is in its member `encrypted`.  Without keys such an entry reads as a blank one.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from mailarchive._model import Digest
 from mailarchive.vault import _record, _tar
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
     from mailarchive.vault._record import Json, Record
 
 FORMAT = 1
+PLAIN = "zstd"
+ENCRYPTED = "zstd+aes-256-gcm"
+"""The suites: how the bytes of a message are stored."""
 LARGEST = 1 << 30
 """Bytes of the largest manifest that a reader will take."""
 
@@ -41,6 +47,7 @@ RECLAIMED = "reclaimed"
 """Facts about keeping: see `mailarchive.vault._keeping`."""
 
 _HALF = b"\\ud"
+_ENCRYPTED_LINE = b'"encrypted":'
 
 BAD_JSON = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
 """What a manifest that is not of ours can make a reader of JSON raise."""
@@ -92,17 +99,19 @@ class StoredObject:
     raw: Digest
     size: int
     offset: int
+    suite: str = PLAIN
 
     @property
     def name(self) -> str:
         """The name of the member."""
-        return _tar.MESSAGE.format(self.stored.hex)
+        form = _tar.MESSAGE if self.suite == PLAIN else _tar.ENCRYPTED_MESSAGE
+        return form.format(self.stored.hex)
 
     def line(self) -> bytes:
         """Return the object's line; nothing in it needs an escape."""
         return (
             f'{{"kind":"object","offset":{self.offset},"raw":"{self.raw.hex}","size":{self.size},'
-            f'"stored":"{self.stored.hex}","stored_size":{self.stored_size},"suite":"zstd"}}\n'
+            f'"stored":"{self.stored.hex}","stored_size":{self.stored_size},"suite":"{self.suite}"}}\n'
         ).encode("ascii")
 
 
@@ -157,7 +166,7 @@ class Manifest:
         start = 1 + len(objects)
         vars(made)["objects"] = objects
         vars(made)["contents"] = tuple(
-            (n, _content(line) if _HALF in line else content)
+            (n, _content(line) if _HALF in line or _ENCRYPTED_LINE in line else content)
             for n, (line, content) in enumerate(
                 zip(made.lines[start:], contents, strict=True), start
             )
@@ -198,11 +207,21 @@ class Manifest:
 
     def entry(self, number: int) -> Record:
         """Return the entry on a line; raises one of `BAD_JSON`."""
-        tree = _json(self.lines[number])
+        tree = self.tree(number)
         if tree["kind"] != "entry":
             msg = "no entry on this line"
             raise ValueError(msg)
-        return _record.load(tree)
+        return _record.blank(tree) if "encrypted" in tree else _record.load(tree)
+
+    def tree(self, number: int) -> Json:
+        """Return what stands on a line; raises one of `BAD_JSON`."""
+        return _json(self.lines[number])
+
+    def with_contents(self, contents: Sequence[tuple[int, Record | Fact]]) -> Manifest:
+        """Return the same manifest, its entries and facts read as these."""
+        made = evolve(self)
+        vars(made)["contents"] = tuple(contents)
+        return made
 
     def fact(self, number: int) -> Fact:
         """Return the fact on a line; raises one of `BAD_JSON`."""
@@ -236,7 +255,7 @@ def _content(line: bytes) -> Record | Fact:
     tree = _json(line)
     kind = str(tree.pop("kind"))
     if kind == "entry":
-        return _record.load(tree)
+        return _record.blank(tree) if "encrypted" in tree else _record.load(tree)
     fact = Fact(kind, tree)
     if kind == POISONED:
         poison(fact)
@@ -284,7 +303,7 @@ def _load_head(tree: Json) -> Head:
 
 
 def _load_object(tree: Json) -> StoredObject:
-    if tree["kind"] != "object" or tree["suite"] != "zstd":
+    if tree["kind"] != "object" or tree["suite"] not in {PLAIN, ENCRYPTED}:
         msg = "no stored object of this format"
         raise ValueError(msg)
     return StoredObject(
@@ -293,4 +312,5 @@ def _load_object(tree: Json) -> StoredObject:
         raw=_record.digest(tree["raw"]),
         size=_record.count(tree["size"]),
         offset=_record.count(tree["offset"]),
+        suite=tree["suite"],
     )

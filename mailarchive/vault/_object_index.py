@@ -182,7 +182,7 @@ class ObjectIndex:
 def _found(row: tuple[Any, ...]) -> Found:
     id_, stored, stored_size, raw, size, start, pack, verified = row
     where = StoredObject(Digest(stored), stored_size, Digest(raw), size, start)
-    return Found(Digest(id_), where, pack, verified)
+    return Found(Digest(id_), where, pack, verified, Digest(raw))
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import hashlib
 import os
 import stat
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import evolve, field, frozen
 
@@ -26,6 +26,18 @@ if TYPE_CHECKING:
     from mailarchive.vault._manifest import StoredObject
 
 _PIECE = 1 << 20
+
+
+class Opener(Protocol):
+    """Opens the messages of an encrypted vault."""
+
+    def frame(self, stored: StoredObject, data: bytes) -> bytes:
+        """Return the zstd frame in stored bytes; raises `ValueError`, `KeyUnavailable`."""
+        ...
+
+    def name(self, digest: Digest) -> Digest:
+        """Return what the vault calls bytes with this digest."""
+        ...
 
 
 @frozen
@@ -105,14 +117,20 @@ class Pack:
             start, rest = start + len(piece), rest - len(piece)
         return True
 
-    def unpacked(self, stored: StoredObject) -> bytes:
-        """Return a message as it was put, compared with its digest; raises `Damage`."""
+    def unpacked(self, stored: StoredObject, opener: Opener | None = None) -> bytes:
+        """Return a message as it was put, compared with its digest; raises `Damage`.
+
+        `opener` opens what is encrypted.
+        """
         frame = self.content(stored.offset, stored.name, stored.stored_size)
         try:
+            if opener is not None:
+                frame = opener.frame(stored, frame)
             raw = _zstd.decompress(frame, stored.size)
         except ValueError as error:
             raise self.damage(stored.offset, "frame", str(error)) from error
-        if Digest.of(raw) != stored.raw:
+        digest = Digest.of(raw)
+        if (digest if opener is None else opener.name(digest)) != stored.raw:
             raise self.damage(stored.offset, "raw", "unpacks to other bytes than were put")
         return raw
 

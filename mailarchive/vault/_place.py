@@ -10,7 +10,7 @@ import re
 import stat
 import threading
 import uuid
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from mailarchive.vault import _disk, _mounts
 from mailarchive.vault._errors import closed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from datetime import datetime
     from typing import Self
 
@@ -33,17 +33,25 @@ _HEADER = "vault.json"
 _LARGEST_HEADER = 1 << 16
 _LATER_HEADER = re.compile(r"vault\.[0-9]+\.json\Z")
 _ID = re.compile(r"[0-9a-f]{32}\Z")
-_SUITES = {"hash": "sha256", "compression": "zstd", "encryption": "none"}
+_SUITES = {"hash": "sha256", "compression": "zstd"}
+PLAIN, ENCRYPTED = "none", "aes-256-gcm"
+"""The words for `encryption`."""
 _DERIVED = ("index.db", "fts.db")
 _PARTS = ("volumes", VOLUME, "packs")
 
 
 @frozen
 class Identity:
-    """What `vault.json` says: the vault's id, and the origin of its log."""
+    """What `vault.json` says: the vault's id, the origin of its log, and its encryption."""
 
     id: str
     origin: str
+    encryption: str = PLAIN
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether nothing can be read without keys."""
+        return self.encryption != PLAIN
 
 
 @frozen
@@ -63,8 +71,20 @@ class Place:
     vault can lead a write or a read to somewhere else.
     """
 
-    def __init__(self, path: Path, disk: Disk, *, create: bool, read_only: bool) -> None:
-        """Use the folder `path`; with `create` it is made where it is missing or empty."""
+    def __init__(
+        self,
+        path: Path,
+        disk: Disk,
+        *,
+        create: bool,
+        read_only: bool,
+        encryption: str = PLAIN,
+    ) -> None:
+        """Use the folder `path`; with `create` it is made where it is missing or empty.
+
+        `encryption` is that of a vault that is made.
+        """
+        self._encryption = encryption
         self._path = path
         self._disk = disk
         self._create = create and not read_only
@@ -92,6 +112,22 @@ class Place:
     def fulltext(self) -> Path:
         """Where the full text is."""
         return self._path / "volumes" / VOLUME / "fts.db"
+
+    @property
+    def keys(self) -> Path:
+        """Where the wrapped keys of an encrypted vault are."""
+        return self._path / "keys" / "keys.db"
+
+    def make_keys(self) -> None:
+        """Make an empty file for the keys where there is none, durably; raises `OSError`."""
+        root = self._open().root
+        with ExitStack() as stack:
+            self._disk.make_folder("keys", root)
+            folder = _kept(stack, _disk.open_folder("keys", root))
+            with suppress(FileExistsError):
+                _kept(stack, self._disk.create("keys.db", folder))
+            self._disk.sync_folder(folder)
+            self._disk.sync_folder(root)
 
     def has_index(self) -> bool:
         """Whether there is an index at all."""
@@ -171,7 +207,7 @@ class Place:
             if data is None:
                 self._refuse_foreign(root)
                 data = self._write_header(root, now)
-        return parse_header(data)
+        return parse_header(data, (PLAIN, ENCRYPTED))
 
     def _refuse_foreign(self, root: int) -> None:
         """Make a vault only of a folder in which nothing but our own can be hurt."""
@@ -189,7 +225,7 @@ class Place:
             raise _no_vault("the folder holds something that is no vault")
 
     def _write_header(self, root: int, now: datetime) -> bytes:
-        data = new_header(now)
+        data = new_header(now, self._encryption)
         beside = f".{_HEADER}.{uuid.uuid4().hex}"
         with ExitStack() as stack:
             handle = _kept(stack, self._disk.create(beside, root))
@@ -301,7 +337,7 @@ def _read_header(root: int) -> bytes | None:
         os.close(handle)
 
 
-def new_header(now: datetime) -> bytes:
+def new_header(now: datetime, encryption: str = PLAIN) -> bytes:
     """Return a `vault.json` for a new vault, with an id of its own."""
     vault = uuid.uuid4().hex
     tree = {
@@ -309,18 +345,25 @@ def new_header(now: datetime) -> bytes:
         "id": vault,
         "created": now.isoformat(),
         "origin": f"mailarchive.vault/{vault}",
-        "requires": [],
+        "requires": _required(encryption),
         **_SUITES,
+        "encryption": encryption,
     }
     return json.dumps(tree, indent=1).encode("ascii") + b"\n"
 
 
-def parse_header(data: bytes) -> Identity:
+def _required(encryption: str) -> list[str]:
+    return [] if encryption == PLAIN else [encryption]
+
+
+def parse_header(data: bytes, encryptions: Collection[str] = (PLAIN,)) -> Identity:
     """Return what a `vault.json` says; raises `SinkCorrupt`, `Unsupported`."""
     try:
         tree: Any = json.loads(data)
         version, vault, origin = tree["format"], tree["id"], str(tree["origin"])
-        known = version == FORMAT and not tree["requires"]
+        encryption = str(tree["encryption"])
+        known = version == FORMAT and tree["requires"] == _required(encryption)
+        known = known and encryption in encryptions
         known = known and {name: tree[name] for name in _SUITES} == _SUITES
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise SinkCorrupt(
@@ -330,7 +373,7 @@ def parse_header(data: bytes) -> Identity:
         raise _later()
     if not isinstance(vault, str) or not _ID.match(vault):
         raise SinkCorrupt("vault.json holds no id", suggestions=["restore vault.json from a copy"])
-    return Identity(vault, origin)
+    return Identity(vault, origin, encryption)
 
 
 _OURS = frozenset({"quarantine", "export", "lost+found"})

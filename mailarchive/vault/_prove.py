@@ -15,10 +15,11 @@ from mailarchive.vault._tiles import Tiles
 from mailarchive.vault.proofs import ConsistencyProof, InclusionProof
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
     from typing import TypeVar
 
     from mailarchive.vault._disk import Disk
+    from mailarchive.vault._leaf import Opened
     from mailarchive.vault._manifest import Manifest
     from mailarchive.vault._note import LogCheckpoint
     from mailarchive.vault._place import Place
@@ -44,14 +45,18 @@ class Proving:
         number: int,
         show: Collection[str],
         checkpoint: LogCheckpoint | None,
+        hidden: Sequence[Opened] = (),
     ) -> InclusionProof:
         """Return the proof for one line of a manifest, with what is to be shown opened.
 
-        It is under `checkpoint`, or under the newest one.  Raises `Unsupported` where that
-        does not cover the line, `SinkCorrupt` where the log is not what it must be.
+        `hidden` is what only its keys open of an encrypted line.  The proof is under
+        `checkpoint`, or under the newest one.  Raises `Unsupported` where that does not
+        cover the line, `SinkCorrupt` where the log is not what it must be.
         """
         return self._read(
-            lambda log: _line(log, manifest, number, show, checkpoint or log.newest())
+            lambda log: _line(
+                log, manifest, number, checkpoint or log.newest(), show=show, hidden=hidden
+            )
         )
 
     def consistency(self, old: LogCheckpoint, new: LogCheckpoint | None) -> ConsistencyProof:
@@ -80,15 +85,18 @@ def _line(
     log: LogFolder,
     manifest: Manifest,
     number: int,
-    show: Collection[str],
     checkpoint: LogCheckpoint | None,
+    *,
+    show: Collection[str],
+    hidden: Sequence[Opened],
 ) -> InclusionProof:
     if checkpoint is None:
         raise _unsealed()
     tiles = Tiles(checkpoint.size, log.read)
     try:
         leaf = _leaf.leaf(manifest, number)
-        opened = [each for each in _leaf.openings(manifest, number) if each.label in show]
+        known = [*hidden, *_leaf.openings(manifest, number)]
+        opened = [each for each in known if each.label in show]
         place = manifest.head.sequence, number
         index = bisect_left(range(tiles.size), place, key=lambda n: _place(tiles.leaf(n)))
     except BAD_JSON as error:

@@ -21,12 +21,16 @@ from mailarchive.vault._manifest import BAD_JSON, GRANTED, Fact
 from mailarchive.vault._record import PRIVATE_HEADERS
 
 if TYPE_CHECKING:
-    from mailarchive._model import Digest
+    from collections.abc import Collection
+
+    from mailarchive._model import Digest, UserId
     from mailarchive.vault._index import Found, Index, Line
     from mailarchive.vault._manifest import Manifest
-    from mailarchive.vault._packs import Packs
+    from mailarchive.vault._note import LogCheckpoint
+    from mailarchive.vault._packs import Opener, Packs
     from mailarchive.vault._prove import Proving
     from mailarchive.vault._record import Record
+    from mailarchive.vault.proofs import InclusionProof
 
 _KEPT = 16
 """Manifests kept in memory: messages of one time stand in a few of them."""
@@ -46,6 +50,7 @@ class Reading:
         self.packs = packs
         self.index = index
         self.proving = proving
+        self.opener: Opener | None = None
         self._manifests: OrderedDict[Digest, Manifest] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -66,12 +71,21 @@ class Reading:
                 self._manifests.popitem(last=False)
         return manifest
 
-    def record(self, line: Line) -> Record:
-        """Return the entry on a line; raises `SinkCorrupt`, `SinkError`."""
+    def record(self, line: Line, user: UserId | None = None) -> Record:
+        """Return the entry on a line; raises `SinkCorrupt`, `SinkError`.
+
+        In an encrypted vault it is opened with the key of `user`, or with the vault's own.
+        """
+        del user
         try:
             return self.manifest(line).entry(line.line)
         except BAD_JSON as error:
             raise index_disagrees("no entry stands on that line") from error
+
+    def entry_id(self, n: int, known_as: Digest) -> Digest:
+        """Return the id of the entry that the index numbers and calls so."""
+        del n
+        return known_as
 
     def fact(self, line: Line) -> Fact:
         """Return the fact on a line; raises `SinkCorrupt`, `SinkError`."""
@@ -80,6 +94,12 @@ class Reading:
         except BAD_JSON as error:
             raise index_disagrees("no fact stands on that line") from error
         return found
+
+    def proof(
+        self, line: Line, show: Collection[str], checkpoint: LogCheckpoint | None
+    ) -> InclusionProof:
+        """Return the proof for what stands on a line; see `Proving.line`."""
+        return self.proving.line(self.manifest(line), line.line, show, checkpoint)
 
     def ownership(self, line: Line) -> Ownership:
         """Return whose the entry on a line is, by the entry and by what was granted since.
@@ -113,7 +133,7 @@ class Reading:
 
     def _was_erased(self, raw: Digest) -> bool:
         query = "SELECT 1 FROM entry WHERE raw = ? AND erased LIMIT 1"
-        return bool(self.index.rows(query, (raw.value,)))
+        return bool(self.index.rows(query, (self.index.name(raw).value,)))
 
     def at(self, found: Found, *, from_medium: bool = False) -> bytes:
         """Return the bytes that are stored there; raises `SinkCorrupt`, `SinkError`."""
@@ -121,7 +141,7 @@ class Reading:
         with os_errors("reading a message"), self.packs.open(found.pack) as pack:
             if from_medium:
                 _disk.evict(pack.handle, stored.offset, _tar.member_size(stored.stored_size))
-            return pack.unpacked(stored)
+            return pack.unpacked(stored, self.opener)
 
     def originals(self, record: Record) -> tuple[bytes, ...]:
         """Return every original of an entry; raises `SinkCorrupt`."""

@@ -333,6 +333,30 @@ def load(tree: Json) -> Record:
     )
 
 
+def blank(tree: Json) -> Record:
+    """Return what an encrypted line says in clear, as a record of nobody's; raises as `load`."""
+    parts = tree.get("parts", ())
+    return Record(
+        id=digest(tree["id"]),
+        raw=digest(tree["raw"]),
+        size=count(tree["size"]),
+        content_size=None,
+        content=None,
+        originals=tuple(StoredOriginal(digest(each), 0) for each in parts),
+        envelope=Envelope(origin=Origin.HEADERS),
+        shown=(),
+        private=0,
+        opaque=False,
+        ownership=Ownership(),
+        copy=Copy("", "", ""),
+        folder=Folder("", ()),
+        fork_key=digest(tree["id"]),
+        received_at=None,
+        flags=frozenset(),
+        provenance=Provenance(Fidelity.WIRE),
+    )
+
+
 def load_summary(tree: Json) -> Summary:
     """Return what `Record.summary` says; raises `ValueError`, `KeyError`, `TypeError`."""
     envelope, shown = _load_envelope(tree)

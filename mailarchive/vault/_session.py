@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
-from mailarchive.errors import SinkCorrupt, SinkError
-from mailarchive.vault import _repair
+from mailarchive.errors import ConfigurationError, SinkCorrupt, SinkError
+from mailarchive.vault import _place, _repair
 from mailarchive.vault._disk import Disk
-from mailarchive.vault._erasing import confirm, overwrite, pending, reclaimed
-from mailarchive.vault._errors import read_only
+from mailarchive.vault._encrypting import Encryption
+from mailarchive.vault._erasing import confirm, is_erased, overwrite, pending, reclaimed
+from mailarchive.vault._errors import no_keys, read_only
 from mailarchive.vault._fulltext import FullText
 from mailarchive.vault._index import Index
+from mailarchive.vault._keyring import Keyring
 from mailarchive.vault._log import LogFolder
+from mailarchive.vault._manifest import ENCRYPTED
+from mailarchive.vault._opened import OpenedIndex, OpenedReading
 from mailarchive.vault._packing import Packing
 from mailarchive.vault._packs import Packs
 from mailarchive.vault._place import Place
@@ -23,7 +27,7 @@ from mailarchive.vault._reading import Reading
 from mailarchive.vault._recovery import Recovery, apply, survey, that_count
 from mailarchive.vault._repair import Copy, Restoring, has_intent
 from mailarchive.vault._seal import Sealing
-from mailarchive.vault._verify import Level, Verification
+from mailarchive.vault._verify import Finding, Level, Verification
 from mailarchive.vault._verify_log import LogCheck
 from mailarchive.vault._writer import Draft, Writer
 
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
     from mailarchive.vault._verify import Looking, VerifyReport
     from mailarchive.vault._writer import Packed
     from mailarchive.vault.anchors import Anchor
+    from mailarchive.vault.keys import KeyProvider
     from mailarchive.vault.signing import Signer
 
 
@@ -60,6 +65,7 @@ class Settings:
     compression_level: int
     pack_size: int
     clock: Callable[[], datetime]
+    keys: KeyProvider | None = field(default=None, repr=False)
 
 
 class Session:
@@ -72,22 +78,32 @@ class Session:
         self._clock = settings.clock
         with ExitStack() as stack:
             self.place: Place = Place(
-                settings.path, disk, create=settings.create, read_only=settings.read_only
+                settings.path,
+                disk,
+                create=settings.create,
+                read_only=settings.read_only,
+                encryption=_place.PLAIN if settings.keys is None else _place.ENCRYPTED,
             )
             self.place.enter(settings.clock())
             stack.callback(self.place.leave)
             vault = self.place.identity.id
             self.packs: Packs = Packs(vault, self.place.packs)
-            self.index: Index = self._readable_index() if settings.read_only else self._index()
-            stack.callback(self.index.close)
+            self.encryption: Encryption | None = self._keys(settings.keys, stack)
+            self._stored = self._readable_index() if settings.read_only else self._index()
+            stack.callback(self._stored.close)
+            if self.place.identity.is_encrypted:
+                self._stored.suite = ENCRYPTED
             self.proving: Proving = Proving(self.place, disk)
-            self.reading: Reading = Reading(vault, self.packs, self.index, self.proving)
-            self.fulltext: FullText = FullText(
-                self.place.fulltext, vault, self.reading, read_only=settings.read_only
-            )
-            self._recovery = Recovery(self.place, self.packs, self.index, disk)
+            self._bare = Reading(vault, self.packs, self._stored, self.proving)
+            self.index: Index = self._stored
+            self.reading: Reading = self._bare
+            if self.encryption is not None:
+                self.index, self.reading = self._opened(self.encryption)
+                stack.callback(self.index.close)
+            self.fulltext: FullText = self._full_text()
+            self._recovery = Recovery(self.place, self.packs, self._stored, disk)
             self._writer = Writer(
-                (self.place, self.packs, self.index),
+                (self.place, self.packs, self._stored),
                 disk,
                 settings.clock,
                 pack_size=settings.pack_size,
@@ -105,6 +121,43 @@ class Session:
         """Let go of everything."""
         self._stack.close()
 
+    # -- keys -----------------------------------------------------------------------------
+
+    def _keys(self, provider: KeyProvider | None, stack: ExitStack) -> Encryption | None:
+        """Open the keys of an encrypted vault; `None` without a provider, or a need of one."""
+        place = self.place
+        if provider is None:
+            return None
+        if not place.identity.is_encrypted:
+            raise ConfigurationError(
+                "keys were given, and the vault was made without encryption",
+                suggestions=["leave the keys out, or make a new vault with them"],
+            )
+        with place.writing() if not self._read_only else nullcontext():
+            new = not self.packs.names()
+            if new and not self._read_only:
+                place.make_keys()
+            parts = place.identity.id, provider, self._disk
+            ring = Keyring.open(place.keys, parts, read_only=self._read_only, new=new)
+        stack.callback(ring.close)
+        return Encryption(place.identity.id, ring)
+
+    def _opened(self, encryption: Encryption) -> tuple[OpenedIndex, OpenedReading]:
+        index = OpenedIndex(self._stored, self.packs, encryption)
+        return index, OpenedReading(self.packs, index, self.proving, encryption)
+
+    def _full_text(self) -> FullText:
+        path = None if self.place.identity.is_encrypted else self.place.fulltext
+        vault = self.place.identity.id
+        return FullText(path, vault, self.reading, read_only=self._read_only or path is None)
+
+    def refuse_closed(self) -> None:
+        """Raise `KeyUnavailable` where the vault is encrypted and there are no keys."""
+        if self.place.identity.is_encrypted and self.encryption is None:
+            raise no_keys()
+
+    # -- the index on the disk ------------------------------------------------------------
+
     def _index(self) -> Index:
         with self.place.writing():
             return Index.open(self.place.index, self.place.identity.id, self._disk)
@@ -112,7 +165,7 @@ class Session:
     def _catch_up(self) -> None:
         broke_off = has_intent(self.place)
         with self.place.writing():
-            if self.index.usable() and not broke_off:
+            if self._stored.usable() and not broke_off:
                 self._recovery.adopt(look_around=True)
             else:
                 self._recovery.rebuild()
@@ -167,20 +220,36 @@ class Session:
         self.refuse_read_only()
         with self.place.writing():
             self._recovery.adopt(look_around=False)
+            self.refuse_gaps()
             there = self.index.find(each.record.id for each in entries)
             new = [each for each in entries if each.record.id not in there]
             for start in range(0, len(new), _MOST_ENTRIES):
                 some = new[start : start + _MOST_ENTRIES]
                 records = tuple(each.record for each in some)
-                self._writer.append(Draft(self._objects(some, packed), records))
+                self._append(Draft(self._objects(some, packed), records))
         return frozenset(each.record.id for each in new)
+
+    def _append(self, draft: Draft) -> None:
+        """Write a batch, in an encrypted vault once the keys to it are durable."""
+        if isinstance(self.reading, OpenedReading) and self.encryption is not None:
+            draft = self.encryption.draft(draft, self.reading.needed)
+        self._writer.append(draft)
+
+    def _forget_opened(self) -> None:
+        if isinstance(self.index, OpenedIndex):
+            self.index.forget()
+
+    def refuse_gaps(self) -> None:
+        """Raise where something that is there cannot be seen, and so would seem new."""
+        if isinstance(self.index, OpenedIndex):
+            self.index.refuse_gaps()
 
     def state(self, *facts: Fact) -> None:
         """Append facts, durable when it returns."""
         self.refuse_read_only()
         with self.place.writing():
             self._recovery.adopt(look_around=False)
-            self._writer.append(Draft(contents=facts))
+            self._append(Draft(contents=facts))
 
     def decide(self, decide: Callable[[], Sequence[Fact]]) -> None:
         """Append the facts that are decided on while nobody else can append any."""
@@ -189,7 +258,7 @@ class Session:
             self._recovery.adopt(look_around=False)
             facts = tuple(decide())
             if facts:
-                self._writer.append(Draft(contents=facts))
+                self._append(Draft(contents=facts))
 
     def erase(self, decide: Callable[[], Sequence[Fact]]) -> list[Gone]:
         """Append the facts that erase entries; return what was overwritten."""
@@ -199,18 +268,32 @@ class Session:
 
     def _reclaim(self) -> list[Gone]:
         """Overwrite what nothing needs any more, also what a crash kept from being so."""
-        gone = pending(self.index)
+        self._destroy_keys()
+        gone = pending(self._stored)
         if gone:
-            confirm(self.reading, gone)
+            confirm(self._bare, gone)
             overwrite(self.place, self._disk, gone)
             self.state(reclaimed(gone))
         return gone
+
+    def _destroy_keys(self) -> None:
+        """Destroy the keys of what was erased, also where a crash kept that from being done.
+
+        Only where a fact in a pack says so: no key is lost by an index alone.
+        """
+        if self.encryption is None:
+            return
+        keys = self.encryption.keys
+        rows = {id_: n for n, id_ in self._stored.rows("SELECT n, id FROM entry WHERE erased")}
+        there = keys.of(rows)
+        keys.destroy(id_ for id_ in there if is_erased(self._bare, rows[id_], id_.hex()))
 
     def rebuild(self) -> None:
         """Make the index anew from the packs alone."""
         self.refuse_read_only()
         with self.place.writing():
             self._recovery.rebuild()
+        self._forget_opened()
         self.fulltext.forget()  # it lacks what could not be read when it was taken in
         log = LogFolder.open(self.place.volume(), self._disk)
         if log is not None:
@@ -227,40 +310,41 @@ class Session:
         restoring = Restoring(self.place, self._copy(), replica._copy(), self._disk)
         with self.place.writing():
             self._recovery.adopt(look_around=True)
-            with self.index.transaction():
+            with self._stored.transaction():
                 for each in plan.packs:
-                    self.index.seal(each.pack)  # nobody goes on with what is to be replaced
+                    self._stored.seal(each.pack)  # nobody goes on with what is to be replaced
             restoring.intend(_repair.facts(plan, actor, reason, self._clock()))
             for each in plan.packs:
                 restoring.restore(each)
             self._recovery.rebuild()
+        self._forget_opened()
         self._record_repair()
 
     def _record_repair(self) -> None:
         """Make facts of what a repair has done, also of one that broke off."""
         self.fulltext.forget()  # it lacks what was damaged when it was taken in
         restoring = Restoring(self.place, self._copy(), None, self._disk)
-        lines = self.index.lines("t.kind = ?", (_repair.REPAIR,), table="fact")
-        known = [self.reading.fact(line) for line in lines]
+        lines = self._stored.lines("t.kind = ?", (_repair.REPAIR,), table="fact")
+        known = [self._bare.fact(line) for line in lines]
         with self.place.writing():
             restored = restoring.done()
             self._empty({str(fact.body["pack"]) for fact in restored})
             done = tuple(fact for fact in restored if fact not in known)
             if done:
-                self._writer.append(Draft(contents=done))
+                self._append(Draft(contents=done))
             restoring.forget()
 
     def _empty(self, packs: Collection[str]) -> None:
         """Overwrite again what was erased: a replica may have brought it back."""
-        gone = [each for each in pending(self.index, reclaimed_too=True) if each.pack in packs]
-        confirm(self.reading, gone)
+        gone = [each for each in pending(self._stored, reclaimed_too=True) if each.pack in packs]
+        confirm(self._bare, gone)
         overwrite(self.place, self._disk, gone)
 
     def _copy(self) -> Copy:
-        return Copy(self.packs, self.index)
+        return Copy(self.packs, self._stored)
 
     def _sealing(self, log: LogFolder) -> Sealing:
-        return Sealing(self.packs, self.index, log, self.place.identity.origin)
+        return Sealing(self.packs, self._stored, log, self.place.identity.origin)
 
     def seal(self, signer: Signer, anchors: Sequence[Anchor]) -> Seal:
         """Give places in the log to what has none, and have a signer sign for all of it."""
@@ -297,11 +381,25 @@ class Session:
                 index.snapshot()
         except SinkCorrupt as error:
             damage = str(error)
+        if isinstance(self.reading, OpenedReading):
+            looking = evolve(looking, opener=self.reading)
+        elif looking.level is Level.CONTENT:
+            self.refuse_closed()
         try:
-            return Verification(self.packs, index, looking, damage).run()
+            return self._with_keys(Verification(self.packs, index, looking, damage).run())
         finally:
             if index is not None:
                 index.close()
+
+    def _with_keys(self, report: VerifyReport) -> VerifyReport:
+        """Say too what cannot be opened, where that was looked at."""
+        if report.level is not Level.CONTENT or not isinstance(self.index, OpenedIndex):
+            return report
+        lost = self.index.lost()
+        if not lost:
+            return report
+        words = f"the keys of {lost} entries are not in keys.db: restore it from a copy"
+        return evolve(report, findings=(*report.findings, Finding("key", None, None, words)))
 
     def refuse_read_only(self) -> None:
         """Raise `SinkNotWritable` where the vault was opened for reading."""

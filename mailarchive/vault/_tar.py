@@ -15,6 +15,8 @@ TRAILER = bytes(2 * BLOCK)
 
 MESSAGE = "b/{}.zst"
 """The name of a stored message: the SHA-256 of the stored bytes."""
+ENCRYPTED_MESSAGE = "b/{}.zst.gcm"
+"""The same where it is encrypted."""
 MANIFEST = "m/{}.jsonl"
 """The name of a manifest: the SHA-256 of its bytes."""
 

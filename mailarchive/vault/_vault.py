@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from mailarchive.vault._repair import RepairPlan
     from mailarchive.vault._seal import Seal
     from mailarchive.vault.anchors import Anchor
+    from mailarchive.vault.keys import KeyProvider
     from mailarchive.vault.proofs import ConsistencyProof
     from mailarchive.vault.signing import Signer
 
@@ -73,7 +74,8 @@ class Vault(Sink):
     the end of the process), and the only reader of what it stored.  A context manager; may
     be shared by threads, and several processes of one machine may write to one vault.
     Opening it raises `SinkError`, `SinkNotWritable`, `SinkCorrupt`, and `Unsupported` for a
-    later format or a network file system.
+    later format or a network file system; of an encrypted one also `KeyUnavailable`, for
+    keys that are missing, or not those of the vault.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class Vault(Sink):
         read_back: bool = True,
         compression_level: int = 3,
         pack_size: int = 512 << 20,
+        keys: KeyProvider | None = None,
         clock: Callable[[], datetime] = _now,
         fuse: Fuse | None = None,
     ) -> None:
@@ -93,7 +96,12 @@ class Vault(Sink):
         With `read_only` nothing is written, so that neither a put nor an auditor's reading
         is possible.  With `read_back` each batch is read from the medium and compared
         before its receipts are given, and they say `verified`.  `compression_level` is
-        zstd's.  A pack is closed at about `pack_size` bytes.  `fuse` is called before each
+        zstd's.  A pack is closed at about `pack_size` bytes.
+
+        Whether a vault is encrypted is decided when it is made, and for good: with `keys`
+        it is, and it can be read with these keys alone; **without, the default, it is
+        not**, and whoever can read the folder can read the mail.  An encrypted vault that
+        is opened without keys can be verified, and nothing else.  `fuse` is called before each
         step that changes something on the disk, for tests that crash there.
 
         Raises `ConfigurationError` for a setting that cannot be.
@@ -117,6 +125,7 @@ class Vault(Sink):
             compression_level=compression_level,
             pack_size=pack_size,
             clock=clock,
+            keys=keys,
         )
         self._disk = Disk(fuse or no_fuse)
         self._session: Session | None = None
@@ -141,8 +150,9 @@ class Vault(Sink):
 
     @override
     def _put_many(self, entries: Sequence[ArchiveEntry]) -> Iterator[Receipt | Rejected]:
-        session = self._opened()
+        session = self._readable()
         session.refuse_read_only()
+        session.refuse_gaps()
         distinct: dict[Digest, ArchiveEntry] = {}
         for entry in entries:
             distinct.setdefault(entry.id, entry)
@@ -163,7 +173,7 @@ class Vault(Sink):
         return Receipt(
             sink=self.name,
             entry_id=found.id,
-            stored_digest=found.stored.raw,
+            stored_digest=found.raw,
             location=location(found),
             outcome=outcome,
             durability=self.capabilities.durability,
@@ -172,24 +182,30 @@ class Vault(Sink):
 
     @override
     def _foresee(self, entries: Sequence[ArchiveEntry]) -> None:
-        self._opened().packing.begin(entries)
+        self._readable().packing.begin(entries)
 
     @override
     def _read(self, receipt: Receipt) -> bytes:
-        found = self._opened().index.find((receipt.entry_id,)).get(receipt.entry_id)
-        if found is None and self._opened().index.erased((receipt.entry_id,)):
+        found = self._readable().index.find((receipt.entry_id,)).get(receipt.entry_id)
+        if found is None and self._readable().index.erased((receipt.entry_id,)):
             raise erased()
         if found is None:
             raise SinkCorrupt(
                 "the vault does not hold an entry that it gave a receipt for",
                 suggestions=["verify the vault; is this the vault that gave the receipt?"],
             )
-        if (found.stored.raw, location(found)) != (receipt.stored_digest, receipt.location):
+        if (found.raw, location(found)) != (receipt.stored_digest, receipt.location):
             raise SinkCorrupt(
                 "the vault holds this entry elsewhere, or other bytes, than the receipt says",
                 suggestions=["verify the vault; is this the vault that gave the receipt?"],
             )
-        return self._opened().reading.at(found, from_medium=True)
+        return self._readable().reading.at(found, from_medium=True)
+
+    def _readable(self) -> Session:
+        """The open vault, with whatever keys it needs."""
+        session = self._opened()
+        session.refuse_closed()
+        return session
 
     def _opened(self) -> Session:
         if self._session is None:
@@ -203,7 +219,7 @@ class Vault(Sink):
 
         The id may be any text; one that owns nothing sees nothing.
         """
-        session = self._opened()
+        session = self._readable()
         return View(session.reading, session.fulltext, user)
 
     def auditor(self, actor: str, reason: str) -> Auditor:
@@ -213,7 +229,7 @@ class Vault(Sink):
         or reason is empty, `SinkNotWritable` where the vault was opened with `read_only`,
         and whatever a put raises.
         """
-        session = self._opened()
+        session = self._readable()
         fact = reading_fact(actor, reason, self._settings.clock())
         with os_errors("putting an auditor's reading on record"):
             session.state(fact)
@@ -224,7 +240,7 @@ class Vault(Sink):
 
         Raises `Unsupported` where actor or reason is empty.
         """
-        return Keeper(self._opened(), actor, reason, self._settings.clock)
+        return Keeper(self._readable(), actor, reason, self._settings.clock)
 
     def reattribute(self, users: UserMap) -> int:
         """Give mail to those whom the user map knows by now, and return how many got an owner.
@@ -234,7 +250,7 @@ class Vault(Sink):
         already.  Each grant is a fact on the medium.  Again it changes nothing.  Raises
         `DirectoryError`, and whatever a put raises.
         """
-        session = self._opened()
+        session = self._readable()
         session.refuse_read_only()
         given = 0
         with os_errors("giving mail to its owners"):
@@ -287,7 +303,7 @@ class Vault(Sink):
         A search does so by itself; after a large import it is better done beforehand.
         `on_progress` is told the number as it grows.  Raises `SinkError`.
         """
-        return self._opened().fulltext.catch_up(on_progress)
+        return self._readable().fulltext.catch_up(on_progress)
 
     @property
     def origin(self) -> str:

@@ -6,6 +6,7 @@ behind, a torn tail that was never acknowledged, is counted and not accused.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from enum import StrEnum
 from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import asdict, evolve, field, frozen
 
 from mailarchive._model import Span
-from mailarchive.errors import SinkCorrupt
+from mailarchive.errors import Erased, KeyUnavailable, SinkCorrupt
 from mailarchive.vault import _schema, _tar
 from mailarchive.vault._disk import Disk
 from mailarchive.vault._errors import Damage
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from mailarchive.vault._index import PackRow
     from mailarchive.vault._manifest import Manifest, StoredObject
-    from mailarchive.vault._packs import Pack, Packs
+    from mailarchive.vault._packs import Opener, Pack, Packs
     from mailarchive.vault._turn import Turn
 
 
@@ -107,6 +108,7 @@ class Looking:
     level: Level
     turn: Turn
     log: LogCheck | None = None
+    opener: Opener | None = None
     on_progress: Callable[[int, int], None] | None = None
 
 
@@ -129,6 +131,7 @@ class Verification:
         self._level = looking.level
         self._turn = looking.turn
         self._log = looking.log
+        self._opener = looking.opener
         self._on_progress = looking.on_progress
         self._report = VerifyReport(looking.level)
         self._findings: dict[Finding, None] = {}
@@ -252,7 +255,9 @@ class Verification:
     def _object(self, pack: Pack, stored: StoredObject) -> None:
         pack.check(stored.offset, stored.name, stored.stored_size)
         if self._level is Level.CONTENT:
-            pack.unpacked(stored)
+            # An erased one's key is gone, its bytes will be; lost keys are counted apart.
+            with suppress(Erased, KeyUnavailable):
+                pack.unpacked(stored, self._opener)
 
     def _behind(self, pack: Pack, row: PackRow | None) -> bool:
         """Whether a torn tail stands behind what counts of a pack that is closed."""

@@ -330,7 +330,7 @@ class View:
     def _entry(self, key: str, copy: int) -> tuple[Record, Owner]:
         """The entry of a copy as its manifest has it, and this user as its owner."""
         line = self._line(key, copy)
-        record = self._reading.record(line)
+        record = self._reading.record(line, self._user)
         owner = record.owner_named(self._user) or self._granted(line)
         if owner is None:
             raise index_disagrees("the user does not own this entry")
@@ -375,9 +375,7 @@ class View:
                 "this user sees the message without some header fields, and cannot prove it",
                 suggestions=["let the sender, or an auditor, prove it"],
             )
-        line = self._line(key, copy)
-        manifest = self._reading.manifest(line)
-        return self._reading.proving.line(manifest, line.line, (_leaf.CONTENT,), checkpoint)
+        return self._reading.proof(self._line(key, copy), (_leaf.CONTENT,), checkpoint)
 
 
 _USER = "(SELECT n FROM user WHERE id = ?)"

@@ -47,6 +47,7 @@ class Packed:
     size: int
     stored: Digest
     frame: bytes = field(repr=False)
+    suite: str = _manifest.PLAIN
 
 
 @frozen
@@ -256,7 +257,9 @@ def assemble(
     end = start
     for packed in draft.objects:
         size = len(packed.frame)
-        objects.append(StoredObject(packed.stored, size, packed.raw, packed.size, end))
+        objects.append(
+            StoredObject(packed.stored, size, packed.raw, packed.size, end, packed.suite)
+        )
         members += _tar.member(objects[-1].name, packed.frame)
         end += _tar.member_size(size)
     sequence, previous = last

@@ -13,6 +13,7 @@ from mailarchive.testing import sink_laws
 from mailarchive.testing.broken_sinks import OneFileEach
 from mailarchive.testing.memory import MemorySink
 from mailarchive.testing.sink_contract import SinkContract
+from mailarchive.vault import FileKeys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,6 +46,19 @@ class TestVault(SinkContract):
         """What a view shows."""
         assert isinstance(sink, Vault)
         return [each.content() for each in sink.view(user).messages()]
+
+
+class TestEncryptedVault(TestVault):
+    """The same archive, encrypted, by the same laws."""
+
+    largest = 8 << 20
+
+    @pytest.fixture
+    @override
+    def open_sink(self, tmp_path: Path) -> SinkMaker:
+        """A vault in a folder, and its keys beside it."""
+        keys = FileKeys.create(tmp_path / "acme.key")
+        return partial(Vault, tmp_path / "acme.vault", keys=keys)
 
 
 class TestOneFileEach(SinkContract):

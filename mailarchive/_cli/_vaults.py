@@ -1,0 +1,49 @@
+"""Opening the vault that a command names, with the keys that go with it."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from mailarchive.vault import FileKeys, Vault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from mailarchive.vault import KeyProvider
+
+_key_file: ContextVar[Path | None] = ContextVar("_key_file", default=None)
+NOT_ENCRYPTED = (
+    "The vault is new and not encrypted: whoever can read its folder can read the mail."
+)
+IS_ENCRYPTED = (
+    "The vault is new and encrypted: without the key file and keys/keys.db nobody can ever"
+    " read the mail. Keep copies of both."
+)
+
+
+@contextmanager
+def key_file(path: Path | None) -> Iterator[None]:
+    """Open vaults with the keys of this file, as long as a command runs."""
+    token = _key_file.set(path)
+    try:
+        yield
+    finally:
+        _key_file.reset(token)
+
+
+def opened(path: Path, keys: KeyProvider | None = None, **settings: Any) -> Vault:
+    """Return the vault, not yet entered, with these keys or those of the command's key file."""
+    named = _key_file.get()
+    if keys is None and named is not None:
+        keys = FileKeys(named)
+    return Vault(path, keys=keys, **settings)
+
+
+def new_key(path: Path) -> None:
+    """Make a key file, and say what it means."""
+    FileKeys.create(path)
+    print("A new key file. Whoever has it can read what is encrypted with it, and without it")
+    print("nobody can: keep a copy where the vault is not.")
