@@ -37,13 +37,13 @@ class Op(NamedTuple):
     to: str = ""
 
 
-def record(folder: Path, bug: str = "") -> list[Op]:
+def record(folder: Path, bug: str = "", child: Path = CHILD) -> list[Op]:
     """Fill a vault in `folder` under strace, and return what that did to the disk."""
     log = folder / "log"
     folder.mkdir()
     command = [
         *("strace", "-f", "-y", "-xx", "-s", "100000000", "-e", f"trace={CALLS}"),
-        *("-o", str(log), sys.executable, str(CHILD), str(folder / "vault"), str(folder / "acks")),
+        *("-o", str(log), sys.executable, str(child), str(folder / "vault"), str(folder / "acks")),
         *([bug] if bug else []),
     ]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
@@ -102,6 +102,7 @@ _STEPS: dict[str, Callable[[str, list[bytes]], Op | None]] = {
     "mkdirat": lambda path, _: Op("mkdir", path),
     "unlink": lambda path, _: Op("unlink", path),
     "unlinkat": lambda path, _: Op("unlink", path),
+    "rename": lambda path, args: Op("rename", path, to=args[1].strip(b'"').decode()),
     "renameat": lambda path, args: Op("rename", path, to=_path(args[2], args[3])),
 }
 
@@ -166,8 +167,11 @@ class Disk:
         self._file(op.path).pending.append((op.at, op.data))
 
     def _append(self, op: Op) -> None:
-        assert op.path.endswith("/acks"), "nothing else is written without a place"
-        self.acks.append(int(op.data))
+        if op.path.endswith("/acks"):
+            self.acks.append(int(op.data))
+        else:
+            file = self._file(op.path)
+            file.pending.append((len(file.after(file.pending)), op.data))
 
     def _resize(self, op: Op) -> None:
         self._file(op.path).pending.append((op.at, None))
