@@ -191,6 +191,9 @@ class View:
 
     def _where(self, filters: Filters) -> tuple[str, list[Any]]:
         """The filters as conditions on a message `m`, and their values in the same order."""
+        if unknown := filters.keys() - Filters.__optional_keys__:
+            # One that is passed over would give, and export, more than was asked for.
+            raise TypeError(f"there is no filter {min(unknown)!r}")
         clauses: list[str] = []
         values: list[Any] = []
         for bound, sign in ((filters.get("since"), ">="), (filters.get("until"), "<")):

@@ -476,6 +476,15 @@ def test_a_time_without_a_zone_is_refused(vault: Vault) -> None:
         vault.view(BOB).messages(until=datetime(2026, 1, 1))  # noqa: DTZ001 - that is the point
 
 
+def test_a_filter_that_there_is_not_is_refused(vault: Vault) -> None:
+    """A slip in the name of a filter gives an error, and not all that the user has."""
+    slip: Any = {"before": None}
+    with pytest.raises(TypeError, match="before"):
+        vault.view(BOB).messages(**slip)
+    with pytest.raises(TypeError, match="before"):
+        vault.view(BOB).count(**slip)
+
+
 def test_a_view_reads_what_is_committed_now(vault: Vault) -> None:
     """A view that was opened before shows what came later."""
     view = vault.view(BOB)
