@@ -159,15 +159,8 @@ def crash(session: nox.Session) -> None:
     servers(session)
     session.install(EVERYTHING, *group("tests"))
     session.run(
-        *(
-            "pytest",
-            "tests/crash",
-            "tests/vault/test_crash.py",
-            "-n",
-            "2",
-            "-p",
-            "no:cacheprovider",
-        ),
+        *("pytest", "-p", "no:cacheprovider", "-n", "2", "-o", "junit_family=xunit1"),
+        *("--junitxml", str(Path(session.create_tmp()) / "crash.xml"), "tests/crash"),
         *session.posargs,
         env={"CRASH": "all"},
     )

@@ -56,11 +56,19 @@ def _selecting(parser: argparse.ArgumentParser) -> None:
         "--user", metavar="U", action="append", help="mail of this user; may be repeated"
     )
     _filters.add_days(parser)
+    parser.add_argument("--all", action="store_true", help="all mail, what is to come included")
 
 
 def _selection(arguments: argparse.Namespace) -> Selection:
+    from mailarchive.errors import ConfigurationError
     from mailarchive.vault import Selection
 
+    chosen = bool(arguments.user or arguments.since or arguments.until)
+    if chosen == arguments.all:
+        raise ConfigurationError(
+            "what is meant must be said, and once",
+            suggestions=["give --user, --since or --until, or --all for all mail"],
+        )
     return Selection(users=arguments.user, since=arguments.since, until=arguments.until)
 
 

@@ -8,8 +8,6 @@ from attrs import frozen
 
 from mailarchive._cli import OK, _vaults
 from mailarchive._cli._text import columns, counted, safe
-from mailarchive._model import Digest
-from mailarchive.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +38,8 @@ def hold(act: Act, matter: str, selection: Selection) -> int:
     """Put mail under a legal hold."""
     with act.open() as vault:
         act.keeper(vault).hold(matter, selection)
-    print(f"Held for {safe(matter)}: {_selected(selection)}.")
+        notes = _strangers(vault, selection)
+    print(f"Held for {safe(matter)}: {_selected(selection)}.", *notes, sep="\n")
     return OK
 
 
@@ -56,7 +55,8 @@ def retain(act: Act, selection: Selection, *, until: datetime | None, days: int 
     """Say how long mail is kept."""
     with act.open() as vault:
         act.keeper(vault).retain(selection, until=until, days=days)
-    print(f"Kept {_how_long(until, days)}: {_selected(selection)}.")
+        notes = _strangers(vault, selection)
+    print(f"Kept {_how_long(until, days)}: {_selected(selection)}.", *notes, sep="\n")
     return OK
 
 
@@ -91,9 +91,9 @@ def expired(path: Path) -> int:
 
 def erase(act: Act, ids: Sequence[str], *, all_expired: bool) -> int:
     """Erase entries for good."""
-    entries = [_digest(each) for each in ids]
     with act.open() as vault:
         keeper = act.keeper(vault)
+        entries = [keeper.entry(each) for each in ids]
         entries += keeper.expired() if all_expired else ()
         done = keeper.erase(*entries) if entries else None
     gone = 0 if done is None else len(done.overwritten)
@@ -101,14 +101,13 @@ def erase(act: Act, ids: Sequence[str], *, all_expired: bool) -> int:
     return OK
 
 
-def _digest(text: str) -> Digest:
-    try:
-        return Digest(bytes.fromhex(text))
-    except ValueError as error:
-        raise ConfigurationError(
-            "an entry is named by 64 hexadecimal digits",
-            suggestions=["take ids from: mailarchive expired VAULT, or from an auditor's list"],
-        ) from error
+def _strangers(vault: Vault, selection: Selection) -> list[str]:
+    """A word about each user who owns nothing: perhaps the id was misspelt."""
+    return [
+        f"  {safe(user)} owns nothing yet: is this the id? What comes later is covered."
+        for user in sorted(selection.users or ())
+        if not vault.view(user).count()
+    ]
 
 
 def _selected(selection: Selection) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING
 
@@ -11,15 +12,24 @@ from mailarchive import export as exporting
 from mailarchive._cli import FAILED, OK, _vaults
 from mailarchive._cli._text import columns, counted, safe, size
 from mailarchive._model import UserId
-from mailarchive.errors import StateError
+from mailarchive.errors import SinkNotWritable, StateError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
     from pathlib import Path
 
     from mailarchive._model import Address
     from mailarchive.export import Exported
-    from mailarchive.vault import AuditedEntry, Auditor, Filters, VerifyReport, View, ViewedMessage
+    from mailarchive.vault import (
+        AuditedEntry,
+        Auditor,
+        Filters,
+        Vault,
+        VerifyReport,
+        View,
+        ViewedMessage,
+    )
 
 
 @frozen
@@ -41,7 +51,7 @@ def show(
     copy: int = 1,
 ) -> int:
     """List messages as somebody may see them, or print one, byte for byte."""
-    with _vaults.opened(path, create=False, read_only=who.user is not None) as vault:
+    with _opened(path, filters, read_only=who.user is not None) as vault:
         if who.user is None:
             auditor = vault.auditor(who.auditor or "", who.reason or "")
             return _show_all(auditor, limit) if message is None else _print(auditor, message)
@@ -50,6 +60,19 @@ def show(
             sys.stdout.buffer.write(_found(view, message).content(copy - 1))
             return OK
         return _show_user(view, who.user, filters, limit)
+
+
+@contextlib.contextmanager
+def _opened(path: Path, filters: Filters, *, read_only: bool) -> Iterator[Vault]:
+    """Open a vault; a search keeps what it reads of the messages, where it may write."""
+    with contextlib.ExitStack() as stack:
+        vault = None
+        if read_only and filters.get("words"):
+            with contextlib.suppress(SinkNotWritable):
+                vault = stack.enter_context(_vaults.opened(path, create=False))
+        if vault is None:
+            vault = stack.enter_context(_vaults.opened(path, create=False, read_only=read_only))
+        yield vault
 
 
 def _found(view: View, key: str) -> ViewedMessage:

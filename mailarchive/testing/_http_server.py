@@ -79,7 +79,9 @@ class HttpServer:
 
     def __enter__(self) -> Self:
         """Begin to listen."""
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.02,), daemon=True
+        )
         self._thread.start()
         return self
 

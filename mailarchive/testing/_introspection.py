@@ -26,7 +26,9 @@ class Introspection:
             known = tokens
 
         self._server: HTTPServer = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.05,), daemon=True
+        )
         self.port = self._server.server_port
 
     def __enter__(self) -> Self:

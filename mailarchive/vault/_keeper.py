@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from mailarchive.vault._manifest import Fact
     from mailarchive.vault._session import Session
 
+_BEGINNING = re.compile(r"[0-9a-fA-F]{8,64}\Z")
 _PAGE = 500
 _MOST_ENTRIES = 10_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -181,6 +183,25 @@ class Keeper:
         while rows := self._session.index.rows(query, (after, *some_values, *kept_values)):
             yield from (reading.entry_id(n, Digest(id_)) for n, id_ in rows)
             after = rows[-1][0]
+
+    def entry(self, beginning: str) -> Digest:
+        """Return the id of the one entry whose hexadecimal id begins so.
+
+        Raises `ConfigurationError` where that is no such beginning, of none, or of several.
+        """
+        found = (
+            self._session.index.rows(
+                "SELECT id FROM entry WHERE hex(id) LIKE ? || '%' LIMIT 2", (beginning,)
+            )
+            if _BEGINNING.match(beginning)
+            else []
+        )
+        if len(found) != 1:
+            raise ConfigurationError(
+                "no entry, or more than one, has an id that begins so",
+                suggestions=["give more of its 64 hexadecimal digits, at least 8"],
+            )
+        return Digest(found[0][0])
 
     # -- erasing --------------------------------------------------------------------------
 

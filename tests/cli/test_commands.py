@@ -394,7 +394,7 @@ def test_holds_and_erasing_from_the_command_line(
     """What is held cannot be erased; what is over can, and is gone from the list."""
     who = ("--actor", "officer", "--reason", "case")
     assert run(capfdbinary, "kept", "acme.vault") == b"Nothing was decided: all is kept.\n"
-    run(capfdbinary, "retain", "acme.vault", "--keep-until", "2026-01-01", *who)
+    run(capfdbinary, "retain", "acme.vault", "--keep-until", "2026-01-01", "--all", *who)
     run(capfdbinary, "hold", "acme.vault", "m 1", "--user", "alice", "--since", "2020-01-01", *who)
     kept = run(capfdbinary, "kept", "acme.vault").decode()
     assert "held for m 1" in kept
@@ -409,7 +409,12 @@ def test_holds_and_erasing_from_the_command_line(
             if "alice" in each.ownership.users
         )
 
-    run(capfdbinary, "erase", "acme.vault", held.hex, *who, status=1)
+    run(capfdbinary, "retain", "acme.vault", *who, status=2)
+    run(capfdbinary, "hold", "acme.vault", "m", "--all", "--user", "bob", *who, status=2)
+    typo = run(capfdbinary, "hold", "acme.vault", "typo", "--user", "alcie", *who).decode()
+    assert "alcie owns nothing yet" in typo
+    run(capfdbinary, "erase", "acme.vault", held.hex[:12], *who, status=1)
+    run(capfdbinary, "erase", "acme.vault", held.hex[:4], *who, status=2)
     run(capfdbinary, "erase", "acme.vault", "nonsense", *who, status=2)
     erased = run(capfdbinary, "erase", "acme.vault", "--expired", *who).decode()
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-STRIDE = 1 if os.environ.get("CRASH") == "all" else 7
-"""How many steps from one loss of power to the next; `nox -s crash` looks at every one."""
+STRIDE, MIXTURES = (1, 12) if os.environ.get("CRASH") == "all" else (7, 2)
+"""Steps from one loss of power to the next, and mixtures for each; `nox -s crash` tries more."""
 
 
 def bad_states(folder: Path, bug: str, stride: int) -> tuple[int, list[str]]:
@@ -27,7 +27,7 @@ def bad_states(folder: Path, bug: str, stride: int) -> tuple[int, list[str]]:
     top = folder / "recorded"
     tried = 0
     bad: list[str] = []
-    for name, acks, state in explore(ops, top, stride, Random(1)):
+    for name, acks, state in explore(ops, top, stride, Random(1), MIXTURES):
         tried += 1
         place = folder / "state"
         build(state, top, place)

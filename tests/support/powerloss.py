@@ -238,20 +238,23 @@ def _torn(
     return [*changes[:-1], (at, data[: random.randrange(len(data) + 1)] if data else data)]
 
 
-MODES = ("synced", "all", "data", "names", "random", "random")
+MODES = ("synced", "all", "data", "names")
 
 
 def explore(
-    ops: list[Op], top: Path, stride: int, random: Random
+    ops: list[Op], top: Path, stride: int, random: Random, mixtures: int = 2
 ) -> Iterator[tuple[str, frozenset[int], dict[str, bytes | None]]]:
-    """Yield different states after every `stride`-th step, with what was acknowledged."""
+    """Yield different states after every `stride`-th step, with what was acknowledged.
+
+    Of each step the four plain ones, and so many mixtures that are drawn by chance.
+    """
     disk = Disk(str(top))
     seen: set[bytes] = set()
     for number, op in enumerate(ops):
         disk.step(op)
         if number % stride:
             continue
-        for mode in MODES:
+        for mode in (*MODES, *("random",) * mixtures):
             state = disk.state(mode, random)
             name = hashlib.sha256(repr((sorted(state.items()), disk.acks)).encode()).digest()
             if name not in seen:
