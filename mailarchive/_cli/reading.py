@@ -102,6 +102,9 @@ def _show_user(view: View, user: str, filters: Filters, limit: int) -> int:
     count = view.count(**filters)
     print(f"{safe(user)} sees {counted(count, 'message')}.")
     _table(rows, count)
+    if filters.get("words") and (unsearched := view.unsearched()):
+        print(f"  {unsearched:,} could not be searched: see mailarchive verify")
+        return FAILED
     return OK
 
 

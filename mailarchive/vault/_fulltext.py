@@ -43,12 +43,17 @@ _IDEOGRAPH: Final = re.compile(
     "\U00020000-\U0003ffff])"
 )
 """Scripts that put no blank between words: each character is a word of its own."""
+_UNREAD: Final = "\ue000"
+"""Stands for a message that could not be read: a word that no text and no question has."""
 _TERM: Final = re.compile(r'"([^"]*)"?|([^\s"]+)')
+
+
+_BLANKS: Final = {0: " ", ord(_UNREAD): " "}
 
 
 def searched(text: str) -> str:
     """Return text in the form in which its words are compared."""
-    folded = unicodedata.normalize("NFKC", text.replace("\0", " ")).casefold()
+    folded = unicodedata.normalize("NFKC", text.translate(_BLANKS)).casefold()
     return _IDEOGRAPH.sub(r" \1 ", folded).encode("utf-8", "ignore").decode()
 
 
@@ -119,6 +124,14 @@ class FullText:
         if query is None:
             return "SELECT NULL AS n WHERE 0", ()
         self.catch_up()
+        return self._matching(query)
+
+    def unread(self) -> tuple[str, tuple[str, ...]]:
+        """Return a query for the entries that could not be read, as `entries` does."""
+        self.catch_up()
+        return self._matching(f'"{_UNREAD}"')
+
+    def _matching(self, query: str) -> tuple[str, tuple[str, ...]]:
         tables = [*(["fulltext.words"] if self._attached else []), *self._temporary()]
         parts = [_MATCHING.format(each) for each in tables]
         return " UNION ALL ".join(parts), (query,) * len(parts)
@@ -254,8 +267,10 @@ class FullText:
 
     def _texts(self, lines: Iterable[Line]) -> Iterable[tuple[int, str]]:
         for line in lines:
-            with suppress(SinkCorrupt):  # what is damaged is for `verify` to name
+            try:
                 yield line.n, self._text(line)
+            except SinkCorrupt:  # `verify` names what is damaged; a search says how many
+                yield line.n, _UNREAD
 
     def _text(self, line: Line) -> str:
         record = self._reading.record(line)

@@ -169,6 +169,20 @@ class View:
         number: int = rows[0][0]
         return number
 
+    def unsearched(self) -> int:
+        """Return how many copies a search cannot look into, because they are damaged.
+
+        `Vault.verify` names them.  Once they are repaired they are searched again.
+        """
+        found, values = self._fulltext.unread()
+        rows = self._reading.index.rows(
+            f"SELECT count(*) FROM ({found}) f CROSS JOIN owner o"  # noqa: S608 - only constants
+            f" ON o.entry = f.n AND o.user = {_USER}",
+            [*values, user_bytes(self._user)],
+        )
+        number: int = rows[0][0]
+        return number
+
     def messages(
         self, *, limit: int | None = None, after: str | None = None, **filters: Unpack[Filters]
     ) -> Iterator[ViewedMessage]:

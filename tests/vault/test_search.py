@@ -225,3 +225,20 @@ def test_a_bomb_ends() -> None:
     long = b"Content-Type: text/plain\r\n\r\n" + b"word " * 700_000
     assert len(text_of(long)) == 1 << 20
     assert text_of(b"Content-Type: text/plain\r\n\r\n" + b"x" * (5 << 20)) == ""
+
+
+def test_what_is_damaged_is_counted(open_vault: OpenVault, folder: Path) -> None:
+    """A search says how many of the user's messages it cannot look into, and of nobody else's."""
+    vault = open_vault()
+    vault.put_many([entry(mail(n, body=b"apple%d" % n), key=str(n)) for n in range(3)])
+    vault.put(entry(mail(9), owners={"eve": ("eve@example.com",)}, key="9"))
+    (pack,) = folder.rglob("*.tar")
+    data = bytearray(pack.read_bytes())
+    data[data.index(b"b/") + 512 + 20] ^= 1
+    pack.write_bytes(data)
+
+    assert found(vault, "apple1") == {"Message 1"}
+    assert vault.view(BOB).unsearched() == 1
+    assert vault.view(EVE).unsearched() == 0
+    assert found(vault, "\ue000") == set()
+    assert open_vault(read_only=True).view(BOB).unsearched() == 1
