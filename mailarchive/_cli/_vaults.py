@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _key_file: ContextVar[Path | None] = ContextVar("_key_file", default=None)
 NOT_ENCRYPTED = (
     "The vault is new and not encrypted: whoever can read its folder can read the mail."
+    ' Say encryption = "none" in [vault] if that is meant.'
 )
 IS_ENCRYPTED = (
     "The vault is new and encrypted: without the key file and keys/keys.db nobody can ever"

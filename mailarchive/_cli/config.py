@@ -169,7 +169,7 @@ def build(top: Table, here: Path) -> Job:
         unknown=unknown,
         removal=Removal.when_archived() if remove else Removal.never(),
         vault=vault,
-        new_vault=_new_vault(keys) if "vault" in top or "sink" not in top else None,
+        new_vault=_new_vault(top, keys),
         keys=keys,
         archive=archive,
         quarantine=quarantine_of(vault),
@@ -217,8 +217,12 @@ def _vault(table: Table, here: Path) -> tuple[Path, KeyProvider | None]:
     return vault, keys
 
 
-def _new_vault(keys: KeyProvider | None) -> str:
-    return _vaults.NOT_ENCRYPTED if keys is None else _vaults.IS_ENCRYPTED
+def _new_vault(top: Table, keys: KeyProvider | None) -> str | None:
+    """Nothing is decided silently: what the file leaves out is said, and what keys mean."""
+    if keys is not None:
+        return _vaults.IS_ENCRYPTED
+    said = "vault" in top and "encryption" in top.table("vault")
+    return None if said or ("sink" in top and "vault" not in top) else _vaults.NOT_ENCRYPTED
 
 
 def _decoder(table: Table, *, journal: bool) -> Decoder:

@@ -35,6 +35,7 @@ csv = "users.csv"
 
 [vault]
 path = "acme.vault"
+encryption = "none"
 """
 
 NEXT = """\

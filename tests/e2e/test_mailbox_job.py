@@ -35,6 +35,7 @@ kind = "ordinary"
 csv = "users.csv"
 [vault]
 path = "acme.vault"
+encryption = "none"
 """
     )
     return file

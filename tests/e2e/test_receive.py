@@ -33,6 +33,15 @@ path = "acme.vault"
 """
 
 
+def _port(process: subprocess.Popen[str]) -> int:
+    """Return the port that the command says it listens on, whatever it says before."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        if found := re.match(r"Listening on port (\d+)\.", line):
+            return int(found[1])
+    pytest.fail("it ended before it listened")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_what_was_answered_is_in_the_archive_however_it_ends(
@@ -51,16 +60,16 @@ def test_what_was_answered_is_in_the_archive_however_it_ends(
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     ) as process:
-        assert process.stderr is not None
-        assert process.stdout is not None
-        found = re.match(r"Listening on port (\d+)\.", process.stderr.readline())
-        assert found is not None
-        with smtplib.SMTP("127.0.0.1", int(found[1]), timeout=20) as client:
-            for mail in mails:
-                client.sendmail("", [ADDRESS], mail.raw)
-        process.send_signal(stop)
-        said = process.stdout.read()
-        status = process.wait(20)
+        try:
+            with smtplib.SMTP("127.0.0.1", _port(process), timeout=20) as client:
+                for mail in mails:
+                    client.sendmail("", [ADDRESS], mail.raw)
+            process.send_signal(stop)
+            assert process.stdout is not None
+            said = process.stdout.read()
+            status = process.wait(20)
+        finally:
+            process.kill()
 
     if stop is not signal.SIGKILL:
         assert status == 0

@@ -44,7 +44,7 @@ def write(
         "[source]\n"
         + "\n".join(lines)
         + '\npassword = { file = "secret" }\n'
-        + '[users]\ncsv = "users.csv"\n[vault]\npath = "acme.vault"\n'
+        + '[users]\ncsv = "users.csv"\n[vault]\npath = "acme.vault"\nencryption = "none"\n'
         + f'[removal]\nwhen = "{"archived" if remove else "never"}"\n'
     )
     return file
