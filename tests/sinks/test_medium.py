@@ -8,10 +8,10 @@ from mailarchive.testing import _medium
 from mailarchive.testing._elsewhere import _joined
 
 ACK = 'access("/mailarchive:acknowledged", F_OK) = -1 ENOENT (No such file or directory)'
-NEW = 'openat(AT_FDCWD</work>, "mail/a", O_WRONLY|O_CREAT|O_EXCL, 0600) = 3</work/mail/a>'
-WRITE = 'write(3</work/mail/a>, ""..., 100) = 100'
-SYNC = "fsync(3</work/mail/a>) = 0"
-FOLDER = "fsync(4</work/mail>) = 0"
+NEW = 'openat(AT_FDCWD</srv>, "mail/a", O_WRONLY|O_CREAT|O_EXCL, 0600) = 3</srv/mail/a>'
+WRITE = 'write(3</srv/mail/a>, ""..., 100) = 100'
+SYNC = "fsync(3</srv/mail/a>) = 0"
+FOLDER = "fsync(4</srv/mail>) = 0"
 
 
 @pytest.mark.parametrize(
@@ -22,26 +22,26 @@ FOLDER = "fsync(4</work/mail>) = 0"
         ([NEW, WRITE, SYNC], 0),
         ([NEW, WRITE, FOLDER], 0),
         ([NEW, SYNC, FOLDER, WRITE], 0),
-        ([NEW, WRITE, "fdatasync(3</work/mail/a>) = 0", FOLDER], 100),
+        ([NEW, WRITE, "fdatasync(3</srv/mail/a>) = 0", FOLDER], 100),
         ([WRITE, SYNC], 100),  # it was there before, under a durable name
         ([NEW, WRITE, SYNC, WRITE, FOLDER], 100),
         ([NEW, WRITE, "sync() = 0"], 100),
         ([NEW.replace("O_EXCL", "O_EXCL|O_DSYNC"), FOLDER, WRITE], 100),
         # A sync that failed; what follows is not believed of a file, and is of a folder.
-        ([NEW, WRITE, "fsync(3</work/mail/a>) = -1 EIO (Input/output error)", SYNC, FOLDER], 0),
-        ([NEW, WRITE, SYNC, "fsync(4</work/mail>) = -1 EIO (Input/output error)"], 0),
-        ([NEW, WRITE, SYNC, "fsync(4</work/mail>) = -1 EIO (I/O error)", FOLDER], 100),
+        ([NEW, WRITE, "fsync(3</srv/mail/a>) = -1 EIO (Input/output error)", SYNC, FOLDER], 0),
+        ([NEW, WRITE, SYNC, "fsync(4</srv/mail>) = -1 EIO (Input/output error)"], 0),
+        ([NEW, WRITE, SYNC, "fsync(4</srv/mail>) = -1 EIO (I/O error)", FOLDER], 100),
         # Renamed after it was synced, or linked: the new name counts.
-        ([NEW, WRITE, SYNC, FOLDER, 'rename("/work/mail/a", "/work/mail/b") = 0'], 0),
-        ([NEW, WRITE, SYNC, 'rename("/work/mail/a", "/work/mail/b") = 0', FOLDER], 100),
-        ([NEW, WRITE, SYNC, 'renameat(5</work/mail>, "a", 5</work/mail>, "b") = 0', FOLDER], 100),
-        ([NEW, WRITE, SYNC, 'link("/work/mail/a", "/work/other/b") = 0', FOLDER], 100),
-        ([NEW, WRITE, SYNC, 'rename("/work/mail/a", "/work/other/b") = 0', FOLDER], 0),
+        ([NEW, WRITE, SYNC, FOLDER, 'rename("/srv/mail/a", "/srv/mail/b") = 0'], 0),
+        ([NEW, WRITE, SYNC, 'rename("/srv/mail/a", "/srv/mail/b") = 0', FOLDER], 100),
+        ([NEW, WRITE, SYNC, 'renameat(5</srv/mail>, "a", 5</srv/mail>, "b") = 0', FOLDER], 100),
+        ([NEW, WRITE, SYNC, 'link("/srv/mail/a", "/srv/other/b") = 0', FOLDER], 100),
+        ([NEW, WRITE, SYNC, 'rename("/srv/mail/a", "/srv/other/b") = 0', FOLDER], 0),
         # A folder that is new needs its own name made durable.
-        (['mkdir("/work/mail", 0700) = 0', NEW, WRITE, SYNC, FOLDER], 0),
-        (['mkdir("/work/mail", 0700) = 0', NEW, WRITE, SYNC, FOLDER, "fsync(6</work>) = 0"], 100),
+        (['mkdir("/srv/mail", 0700) = 0', NEW, WRITE, SYNC, FOLDER], 0),
+        (['mkdir("/srv/mail", 0700) = 0', NEW, WRITE, SYNC, FOLDER, "fsync(6</srv>) = 0"], 100),
         # What failed changed nothing.
-        ([NEW, 'write(3</work/mail/a>, ""..., 100) = -1 ENOSPC (No space)', SYNC, FOLDER], 0),
+        ([NEW, 'write(3</srv/mail/a>, ""..., 100) = -1 ENOSPC (No space)', SYNC, FOLDER], 0),
     ],
 )
 def test_a_byte_survives_with_its_file_and_the_name_of_it(calls: list[str], durable: int) -> None:
@@ -67,7 +67,7 @@ def test_what_is_sent_is_counted_apart() -> None:
 
 def test_a_sync_that_is_asked_again_is_noticed() -> None:
     """Only of a file; and every later answer knows of the failure."""
-    failed = "fsync(3</work/mail/a>) = -1 EIO (Input/output error) (INJECTED)"
+    failed = "fsync(3</srv/mail/a>) = -1 EIO (Input/output error) (INJECTED)"
     first, second = _medium.moments([NEW, WRITE, failed, ACK, SYNC, ACK])
 
     assert (first.failed, first.asked_again) == (True, False)
@@ -77,14 +77,14 @@ def test_a_sync_that_is_asked_again_is_noticed() -> None:
 def test_calls_that_another_thread_interrupted_are_put_together() -> None:
     """In the order in which they returned."""
     lines = [
-        '10 write(3</work/a>, ""..., 5 <unfinished ...>',
-        "11 fsync(4</work>) = 0",
+        '10 write(3</srv/a>, ""..., 5 <unfinished ...>',
+        "11 fsync(4</srv>) = 0",
         "10 <... write resumed>) = 5",
         '12  access("/x", F_OK) = 0',
     ]
 
     assert list(_joined(lines)) == [
-        "fsync(4</work>) = 0",
-        'write(3</work/a>, ""..., 5) = 5',
+        "fsync(4</srv>) = 0",
+        'write(3</srv/a>, ""..., 5) = 5',
         'access("/x", F_OK) = 0',
     ]
