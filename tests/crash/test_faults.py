@@ -15,7 +15,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
-from support.powerloss import CHILD
+from support.powerloss import CHILD, unmeasured
 from support.vault_child import check
 
 if TYPE_CHECKING:
@@ -43,7 +43,9 @@ def run(folder: Path, *injected: str) -> int:
         *("strace", "-f", "-qq", "-e", f"trace={CALLS}", *faults, "-o", str(folder / "log")),
         *(sys.executable, str(CHILD), str(folder / "vault"), str(folder / "acks")),
     ]
-    return subprocess.run(command, check=False, capture_output=True, timeout=120).returncode
+    return subprocess.run(
+        command, check=False, capture_output=True, timeout=120, env=unmeasured()
+    ).returncode
 
 
 @pytest.fixture(scope="session")

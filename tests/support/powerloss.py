@@ -8,6 +8,7 @@ names without their bytes, or some of both with the last write torn.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import subprocess
 import sys
@@ -37,6 +38,11 @@ class Op(NamedTuple):
     to: str = ""
 
 
+def unmeasured() -> dict[str, str]:
+    """The environment for a process whose calls fail: its coverage would be damaged too."""
+    return {name: value for name, value in os.environ.items() if "COVERAGE" not in name}
+
+
 def record(folder: Path, bug: str = "", child: Path = CHILD) -> list[Op]:
     """Fill a vault in `folder` under strace, and return what that did to the disk."""
     log = folder / "log"
@@ -46,7 +52,7 @@ def record(folder: Path, bug: str = "", child: Path = CHILD) -> list[Op]:
         *("-o", str(log), sys.executable, str(child), str(folder / "vault"), str(folder / "acks")),
         *([bug] if bug else []),
     ]
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    subprocess.run(command, check=True, capture_output=True, timeout=120, env=unmeasured())
     return list(_ops(log.read_text().splitlines(), str(folder)))
 
 
