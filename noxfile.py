@@ -102,7 +102,7 @@ def coverage(session: nox.Session) -> Iterator[None]:
             file.unlink()  # of a process that a test killed while it wrote
     session.run("coverage", "combine", "--quiet")
     if not session.posargs:
-        session.run("coverage", "report", "--fail-under=90")
+        session.run("coverage", "report", "--fail-under=95")
 
 
 def _is_sound(file: Path) -> bool:
