@@ -53,7 +53,7 @@ class Digesting:
     @classmethod
     def in_threads(cls) -> Self:
         """Return one with a thread for each processor; none is started before it is needed."""
-        most = min(_MOST_THREADS, os.cpu_count() or 1)
+        most = min(_MOST_THREADS, max((os.cpu_count() or 1) - 1, 1))
         return cls(ThreadPoolExecutor(most, thread_name_prefix="mailarchive-sha256"))
 
     def __enter__(self) -> Self:
@@ -70,7 +70,8 @@ class Digesting:
     ) -> Iterator[Digests]:
         """Return the digests of each record, given with its originals, in order."""
         portions = list(_portions(messages))
-        work = map if self._threads is None or len(portions) == 1 else self._threads.map
+        little = len(portions) == 1 and sum(len(raw) for raw, _ in portions[0]) < _AT_ONCE
+        work = map if self._threads is None or little else self._threads.map
         return chain.from_iterable(work(_digests, portions, repeat(fork_key)))
 
 

@@ -19,13 +19,17 @@ class Batching:
     """How much is handled at once.
 
     A batch is cut at `max_messages` or `max_bytes`, and at the end of a page; while one is
-    stored the next one is made ready, and `read_ahead` bytes may wait behind it.  Memory is
-    bounded by these three and a few times the largest message.
+    stored the next two are made ready, and `read_ahead` bytes may wait behind them.  Memory
+    is bounded by these three and a few times the largest message.
     """
 
     max_messages: int = field(default=200, validator=ge(1))
     max_bytes: int = field(default=6 << 20, validator=ge(1))
     read_ahead: int = field(default=4 << 20, validator=ge(1))
+
+    def is_full(self, messages: int, size: int) -> bool:
+        """Whether a batch of so many messages must be cut before one that makes it `size`."""
+        return messages >= self.max_messages or size > self.max_bytes
 
 
 @frozen

@@ -81,6 +81,16 @@ def _fork_key(fidelity: Fidelity) -> Callable[[bytes], Digest]:
 
 
 @frozen
+class DecodedBatch:
+    """A batch whose digests are being taken: what is settled already, and what was decoded."""
+
+    messages: Sequence[SourceMessage] = field(repr=False)
+    settled: list[Settled] = field(repr=False)
+    decoded: Sequence[tuple[SourceMessage, Decoded]] = field(repr=False)
+    digests: Iterator[Digests] = field(repr=False)
+
+
+@frozen
 class Begun:
     """A batch under way: what is settled already, and the entries that are yet to be put."""
 
@@ -114,16 +124,21 @@ class Storing:
         Raises `DirectoryError`, `SinkError` and `StateError`: then nothing of the batch is
         accounted for, and it must be read again.
         """
-        return self.finish(self.begin(folder, batch))
+        return self.finish(self.begin(folder, self.decode(batch)))
 
-    def begin(self, folder: Folder, batch: Sequence[SourceMessage]) -> Begun:
-        """Make the entries of a batch, and let the sink foresee them; raises as `store`."""
-        begun = Begun(batch)
-        readable = list(self._decode(batch, begun.settled))
-        parts = ((message.raw, decoded.originals) for message, decoded in readable)
+    def decode(self, batch: Sequence[SourceMessage]) -> DecodedBatch:
+        """Decode a batch, and let its digests be taken meanwhile; raises as `store`."""
+        settled: list[Settled] = []
+        decoded = list(self._decode(batch, settled))
+        parts = ((message.raw, each.originals) for message, each in decoded)
         digests = self.digesting.all(parts, _fork_key(self.fidelity))
-        users = self._resolve([decoded for _, decoded in readable])
-        for (message, decoded), taken in zip(readable, digests, strict=True):
+        return DecodedBatch(batch, settled, decoded, digests)
+
+    def begin(self, folder: Folder, batch: DecodedBatch) -> Begun:
+        """Make the entries of a batch, and let the sink foresee them; raises as `store`."""
+        begun = Begun(batch.messages, batch.settled)
+        users = self._resolve([decoded for _, decoded in batch.decoded])
+        for (message, decoded), taken in zip(batch.decoded, batch.digests, strict=True):
             ownership = self._ownership(decoded, users)
             stray = decoded.unexpected is not None
             if not ownership.owners and isinstance(self.unknown, HoldUnowned):

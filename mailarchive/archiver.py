@@ -45,9 +45,8 @@ from mailarchive._model import (
     Retry,
     SourceMessage,
     Stored,
-    Unavailable,
-    Vanished,
 )
+from mailarchive._pages import batches, one_ahead
 from mailarchive._policy import Batching, Removal, RetryPlan
 from mailarchive._reading import PageBegins, PageEnds, Worker, read_folder, size_of
 from mailarchive._report import FolderFailure, RunReport, Settled, Tally
@@ -87,6 +86,7 @@ if TYPE_CHECKING:
         RemovalResult,
         UserId,
     )
+    from mailarchive._pages import PageUnderWay
     from mailarchive._reading import Read
     from mailarchive.abc import (
         CheckpointStore,
@@ -357,61 +357,44 @@ class Run:
         due: tuple[MessageRef, ...],
     ) -> Iterator[Outcome]:
         # Removal comes between two pages, so it waits there; otherwise reading runs ahead.
-        pause = PageEnds if self._plan.removal.enabled and not self._plan.dry_run else None
+        removes = self._plan.removal.enabled and not self._plan.dry_run
+        pause = PageEnds if removes else None
         reading = worker.stream(
             lambda: read_folder(self._source, folder, after, due), size_of, pause
         )
         try:
-            for item in reading:
-                if isinstance(item, PageBegins):
-                    settled = self._page(folder, item, reading)
-                    self._account(folder, item, settled)
-                    self._remove(worker, folder)
-                    yield from (each.outcome for each in settled)
+            for page in self._settled_pages(folder, reading, across_pages=not removes):
+                settled = page.outcomes()
+                self._account(folder, page.begins, settled)
+                self._remove(worker, folder)
+                yield from (each.outcome for each in settled)
         finally:
             reading.close()
 
-    def _page(self, folder: Folder, page: PageBegins, reading: Iterator[Read]) -> list[Settled]:
-        """Read one page to its end, storing a batch at a time; one outcome for each ref.
-
-        A batch is put after the next one was begun, so that the sink can work ahead.
-        """
-        self._tell(PageListed(folder, len(page.refs), retried=page.token is None))
-        settled: list[Settled] = []
-        begun: list[Begun] = []
-        for batch in self._batches(reading, settled):
-            begun.append(self._storing.begin(folder, batch))
-            if len(begun) > 1:
-                settled += self._put(folder, begun.pop(0))
-        for each in begun:
-            settled += self._put(folder, each)
-        seen = {each.outcome.ref for each in settled}
-        settled += [Settled(Vanished(ref)) for ref in page.refs if ref not in seen]
-        return settled
-
-    def _batches(
-        self, reading: Iterator[Read], settled: list[Settled]
-    ) -> Iterator[list[SourceMessage]]:
-        """Yield the messages of a page in batches; what cannot be had is settled at once."""
-        batch: list[SourceMessage] = []
-        size = 0
-        for item in reading:
-            if isinstance(item, SourceMessage):
-                if batch and self._full(len(batch), size + len(item.raw)):
-                    yield batch
-                    batch, size = [], 0
-                batch.append(item)
-                size += len(item.raw)
-            elif isinstance(item, Unavailable):
-                settled.append(Settled(Failed(item.ref, item.reason)))
-            else:
-                break  # `PageEnds`: `Source.fetch` lets nothing else through
-        if batch:
-            yield batch
-
-    def _full(self, messages: int, size: int) -> bool:
-        batching = self._plan.batching
-        return messages >= batching.max_messages or size > batching.max_bytes
+    def _settled_pages(
+        self, folder: Folder, reading: Iterator[Read], *, across_pages: bool
+    ) -> Iterator[PageUnderWay]:
+        """Store what is read, a batch at a time, and yield each page once it is settled."""
+        storing = self._storing
+        cut = batches(reading, self._plan.batching)
+        decoded = one_ahead(
+            ((part, storing.decode(each)) for part, each in cut),
+            lambda part: (across_pages or not part.last) and not part.large,
+        )
+        begun = one_ahead(
+            ((part, storing.begin(folder, each)) for part, each in decoded),
+            lambda part: across_pages or not part.last,
+        )
+        told: PageUnderWay | None = None
+        for part, each in begun:
+            page = part.page
+            if page is not told:
+                told, refs = page, page.begins.refs
+                self._tell(PageListed(folder, len(refs), retried=page.begins.token is None))
+            page.settled.extend(self._put(folder, each))
+            del each  # its messages need not stay while the next ones are read
+            if part.last:
+                yield page
 
     def _make_storing(self, digesting: Digesting) -> Storing:
         plan = self._plan
@@ -431,6 +414,8 @@ class Run:
 
     def _put(self, folder: Folder, begun: Begun) -> list[Settled]:
         """(3) Put again what was put before the last crash: the archive stores it once."""
+        if not begun.messages:
+            return begun.settled
         settled = self._storing.finish(begun)
         receipts = [e.outcome.receipt for e in settled if isinstance(e.outcome, Archived)]
         present = sum(receipt.outcome is Stored.PRESENT for receipt in receipts)

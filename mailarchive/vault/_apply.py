@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
@@ -53,17 +54,33 @@ class ViewKeys:
         """Take the vault's id and the user as `user_bytes` has it."""
         parts = (b"mailarchive/view/1", vault.encode("ascii"), user)
         self._start = hashlib.sha256(b"".join(len(p).to_bytes(8, "big") + p for p in parts))
-        self._known: dict[bytes, str] = {}
+        self._known: dict[bytes, bytes] = {}
 
-    def of(self, fork: Digest) -> str:
-        """Return the key of the message with this fork key."""
+    def of(self, fork: Digest) -> bytes:
+        """Return the key of the message with this fork key, as the index keeps it."""
         known = self._known.get(fork.value)
         if known is None:
             whole = self._start.copy()
             whole.update(len(fork.value).to_bytes(8, "big") + fork.value)
-            known = base64.b32encode(whole.digest()[:20]).decode("ascii").lower()
-            self._known[fork.value] = known
+            known = self._known[fork.value] = whole.digest()[:KEY_SIZE]
         return known
+
+
+KEY_SIZE = 20
+
+
+def shown_key(key: bytes) -> str:
+    """Return the key of a message as people are given it."""
+    return base64.b32encode(key).decode("ascii").lower()
+
+
+def key_of(shown: str) -> bytes | None:
+    """Return the key that people were given; `None` for what was never given to anybody."""
+    try:
+        key = base64.b32decode(shown.upper())
+    except ValueError:
+        return None
+    return key if shown_key(key) == shown else None
 
 
 @frozen
@@ -102,7 +119,7 @@ class Applying:
         self._users: dict[str, _User] = {}
         self._again: set[bytes] = set()
         self._heads: dict[tuple[int, bytes], int] = {}
-        self._messages: dict[str, _Message] = {}
+        self._messages: dict[bytes, _Message] = {}
 
     def batch(self, manifest: Manifest, *, verified: bool, lost: Collection[Digest]) -> None:
         """Write the rows of a batch; raises one of `BAD_JSON` before the first one."""
@@ -268,9 +285,9 @@ class Applying:
     def _write(self, rows: _Rows) -> None:
         write = self._db.executemany
         write(
-            "INSERT INTO entry (n, batch, line, at, id, raw, owners, unresolved, sender, behalf,"
-            " folder, summary, shown, hidden, erased)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
+            "INSERT INTO entry (n, batch, line, at, erased, id, raw, owners, unresolved, sender,"
+            " behalf, folder, summary, shown, hidden)"
+            " VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             rows.entries,
         )
         write("INSERT INTO part (entry, raw) VALUES (?, ?)", rows.parts)
@@ -356,4 +373,10 @@ def _own(record: Record | Granted, owner: Owner) -> tuple[str, bytes]:
     """The owner's own recipient lines, and what can be found by them alone."""
     own = _knowledge.own_lines(record.envelope, owner)
     hidden = [record.envelope.recipients[n].address.spec for n in own if record.shown[n] is None]
-    return _dump(own), _knowledge.searchable(hidden)
+    return _dump_own(tuple(own)), _knowledge.searchable(hidden)
+
+
+@lru_cache(maxsize=1_000)
+def _dump_own(own: tuple[int, ...]) -> str:
+    """Most owners are one of a few recipients."""
+    return _dump(own)

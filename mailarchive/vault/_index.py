@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 _PATIENCE = 60.0
 """Seconds to wait for another program that has the index."""
+_STATEMENTS = 512
+_CACHE_KIB = 8 << 10
+_WAL_PAGES = 8 << 10
 
 
 @frozen
@@ -106,12 +109,20 @@ class Index:
         """Open the index for reading and writing; it may be empty, see `usable`."""
         with sqlite_errors("opening it"):
             connection = sqlite3.connect(
-                path, isolation_level=None, check_same_thread=False, timeout=_PATIENCE
+                path,
+                isolation_level=None,
+                check_same_thread=False,
+                timeout=_PATIENCE,
+                cached_statements=_STATEMENTS,
             )
             try:
                 connection.execute("PRAGMA trusted_schema = OFF")
                 # The manifests are the commit point: an index that falls back catches up.
                 connection.execute("PRAGMA synchronous = NORMAL")
+                connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+                # Digests fall on pages at random: one that is written back less often was
+                # changed more often by then.
+                connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
                 ((mode,),) = connection.execute("PRAGMA journal_mode = WAL").fetchall()
             except BaseException:
                 connection.close()

@@ -25,6 +25,7 @@ _MOST_THREADS = 4
 _MOST_AHEAD = 2
 """Batches that are packed before they are asked for: one that comes next, and one behind it."""
 
+_LITTLE = 1 << 16
 _AT_ONCE = 1 << 19
 """Bytes that a thread packs before it has to wait for its turn again."""
 
@@ -71,7 +72,8 @@ class Packing:
         self._ahead: deque[_Work] = deque(maxlen=_MOST_AHEAD)
         self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(
-            min(_MOST_THREADS, os.cpu_count() or 1), thread_name_prefix="mailarchive-zstd"
+            min(_MOST_THREADS, max((os.cpu_count() or 1) - 1, 1)),
+            thread_name_prefix="mailarchive-zstd",
         )
 
     def close(self) -> None:
@@ -110,8 +112,7 @@ class Packing:
         data: dict[Digest, bytes] = {}
         for each in parts:
             data.update(each.data if each is not None else {})
-        stored = self._are_stored(data)
-        work = self._under_way({key: data[key] for key in data if key not in stored})
+        work = self._under_way(data)
         prepared = [
             Rejected(entry.id, fault or "")
             if made is None
@@ -127,21 +128,23 @@ class Packing:
         return Packed(digest, len(data), Digest.of(frame), frame)
 
     def _under_way(self, data: Mapping[Digest, bytes]) -> _Work:
-        """Pack all of these that are not packed ahead."""
+        """Pack all of these that are neither packed ahead nor stored."""
         work: _Work = {}
         with self._lock:
             for ahead in self._ahead:
                 work.update({digest: ahead.pop(digest) for digest in data if digest in ahead})
-        work.update(self._submitted({key: data[key] for key in data if key not in work}))
+        left = [key for key in data if key not in work]
+        stored = self._are_stored(left) if left else ()
+        work.update(self._submitted({key: data[key] for key in left if key not in stored}))
         return work
 
     def _submitted(self, data: Mapping[Digest, bytes]) -> _Work:
         """Begin to pack all of these."""
         begun: _Work = {}
         for some in _portions(data):
-            if len(data) > 1:
+            if len(data) > 1 or len(some[0][1]) > _LITTLE:
                 work = self._threads.submit(self._pack_all, some)
-            else:  # one alone is not worth a thread's waking
+            else:  # it is not worth a thread's waking
                 work = Future()
                 work.set_result(self._pack_all(some))
             begun.update((digest, work) for digest, _ in some)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from typing import Any
 
-VERSION = 4
+VERSION = 5
 """Told from the format of the vault: another version of the index is made anew."""
 
 _STATEMENTS = (
@@ -55,7 +55,7 @@ _STATEMENTS = (
     # One row a user and message that they see; `head` is its first entry.
     """CREATE TABLE message (
         user INTEGER NOT NULL, at INTEGER NOT NULL, head INTEGER NOT NULL,
-        key TEXT NOT NULL, copies INTEGER NOT NULL,
+        key BLOB NOT NULL, copies INTEGER NOT NULL,
         PRIMARY KEY (user, at, head)) WITHOUT ROWID""",
     # A key is of one user's view alone.
     "CREATE UNIQUE INDEX message_key ON message (key)",
@@ -82,18 +82,23 @@ CONTENTS = {
 """What of each table follows from the packs alone, in an order that does so too."""
 
 
-_AT_ONCE = 500
+_AT_ONCE = 512
 """Values in one question; SQLite takes at least 999."""
 
 
 def among(
     connection: sqlite3.Connection, query: str, values: Collection[Any]
 ) -> list[tuple[Any, ...]]:
-    """Return what a query with `IN ({})` finds for all of these values."""
+    """Return what a query with `IN ({})` finds for all of these values.
+
+    Asked with the last value repeated up to a power of two: a statement that was prepared
+    before need not be prepared again.
+    """
     found: list[tuple[Any, ...]] = []
     left = list(values)
     for start in range(0, len(left), _AT_ONCE):
         some = left[start : start + _AT_ONCE]
+        some += some[-1:] * ((1 << (len(some) - 1).bit_length()) - len(some))
         found += connection.execute(query.format(",".join("?" * len(some))), some)
     return found
 

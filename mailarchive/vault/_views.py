@@ -12,7 +12,7 @@ from mailarchive import headers
 from mailarchive._model import Address, Owner, Recipient, UserId
 from mailarchive.errors import SinkError, Unsupported, Withheld
 from mailarchive.vault import _knowledge, _leaf, _record
-from mailarchive.vault._apply import one_spelling, user_bytes
+from mailarchive.vault._apply import key_of, one_spelling, shown_key, user_bytes
 from mailarchive.vault._errors import index_disagrees
 from mailarchive.vault._manifest import BAD_JSON
 from mailarchive.vault._record import PRIVATE_HEADERS
@@ -240,7 +240,7 @@ class View:
             size = _PAGE if left is None else min(left, _PAGE)
             rows = self._page(where, values, place, size)
             for at, head, key, copies in rows:
-                yield self._message(at, head, key, copies)
+                yield self._message(at, head, shown_key(key), copies)
                 place = at, head
             if len(rows) < size:
                 return
@@ -251,20 +251,21 @@ class View:
     ) -> list[tuple[Any, ...]]:
         before = "" if place is None else " AND (m.at, m.head) < (?, ?)"
         return self._reading.index.rows(
-            "SELECT m.at, m.head, m.key, m.copies FROM message m"  # noqa: S608 - only constants
+            "SELECT m.at, m.head, CAST(m.key AS BLOB), m.copies FROM message m"  # noqa: S608 - only constants
             f" WHERE m.user = {_USER}{before}{where}"
             " ORDER BY m.at DESC, m.head DESC LIMIT ?",
             [user_bytes(self._user), *(place or ()), *values, size],
         )
 
     def _find(self, key: str) -> tuple[int, int, str, int] | None:
-        if not key.isascii():
+        kept = key_of(key)
+        if kept is None:
             return None
         rows = self._reading.index.rows(
-            f"SELECT at, head, key, copies FROM message m WHERE user = {_USER} AND key = ?",  # noqa: S608 - only constants
-            (user_bytes(self._user), key),
+            f"SELECT at, head, copies FROM message m WHERE user = {_USER} AND key = ?",  # noqa: S608 - only constants
+            (user_bytes(self._user), kept),
         )
-        return (rows[0][0], rows[0][1], rows[0][2], rows[0][3]) if rows else None
+        return (rows[0][0], rows[0][1], key, rows[0][2]) if rows else None
 
     def _place(self, key: str) -> tuple[int, int]:
         found = self._find(key)

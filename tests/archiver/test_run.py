@@ -23,7 +23,7 @@ from mailarchive import (
     Vanished,
 )
 from mailarchive._cli.progress import render
-from mailarchive.archiver import Batching, give_up, release
+from mailarchive.archiver import Batching, Removal, give_up, release
 from mailarchive.attribution import (
     CatchAll,
     CreateUsers,
@@ -58,11 +58,11 @@ from mailarchive.testing import messages, reports
 from mailarchive.testing.memory import MemorySink, MemorySource, NoUsers
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from support.world import World
 
-    from mailarchive import ArchiveEntry, Receipt
+    from mailarchive import ArchiveEntry, Page, Receipt
     from mailarchive.events import Event
 
 
@@ -281,25 +281,48 @@ class Foreseeing(MemorySink):
         return super()._put_many(entries)
 
 
-def test_a_sink_foresees_each_batch_before_the_one_ahead_is_put(world: World) -> None:
-    """It hears of exactly what will be put, one batch early, and no batch outlives its page."""
+@pytest.mark.parametrize("removal", [Removal.never(), Removal.when_archived()])
+def test_a_sink_foresees_each_batch_before_the_one_ahead_is_put(
+    world: World, removal: Removal
+) -> None:
+    """It hears of exactly what will be put, one batch early; before a removal of nothing."""
     messages = world.fill(25)  # pages of ten
     sink = world.sink = Foreseeing()
 
-    world.run(batching=Batching(max_messages=4))
+    world.run(batching=Batching(max_messages=4), removal=removal)
 
-    batches = [messages[a:b] for a, b in ((0, 4), (4, 8), (8, 10), (10, 14), (14, 18))]
-    assert sink.notes[:8] == [
-        ("foreseen", batches[0]),
-        ("foreseen", batches[1]),
-        ("put", batches[0]),
-        ("foreseen", batches[2]),
-        ("put", batches[1]),
-        ("put", batches[2]),
-        ("foreseen", batches[3]),
-        ("foreseen", batches[4]),
-    ]
-    assert [each for what, batch in sink.notes if what == "put" for each in batch] == messages
+    ends = ((0, 4), (4, 8), (8, 10), (10, 14), (14, 18), (18, 20), (20, 24), (24, 25))
+    batches = [messages[a:b] for a, b in ends]
+    starts = {3, 6} if removal.enabled else {0}  # the first ones of the later pages
+    expected: list[tuple[str, list[bytes]]] = [("foreseen", batches[0])]
+    for number, batch in enumerate(batches[1:], 1):
+        if number not in starts:
+            expected += [("foreseen", batch), ("put", batches[number - 1])]
+        else:
+            expected += [("put", batches[number - 1]), ("foreseen", batch)]
+    assert sink.notes == [*expected, ("put", batches[-1])]
+
+
+def test_what_was_read_before_the_source_failed_is_archived(world: World) -> None:
+    """A page that is read counts, be the next one listed never again."""
+    messages = world.fill(25)
+    whole = world.source.scan
+
+    def scan(folder: Folder, after: str | None = None) -> Iterator[Page]:
+        for number, page in enumerate(whole(folder, after)):
+            if number:
+                raise SourceError("the second page cannot be listed")
+            yield page
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(world.source, "scan", scan)
+        report = world.run(batching=Batching(max_messages=4))
+
+    assert not report.ok
+    assert world.archived() == messages[:10]
+    again = world.run()
+    assert again.listed == len(messages) - 10
+    assert world.archived() == messages
 
 
 def test_a_dry_run_foresees_nothing(world: World) -> None:
