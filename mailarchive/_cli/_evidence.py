@@ -40,8 +40,9 @@ def _add_verify(commands: Commands) -> None:
     add.add_argument(
         "--level",
         choices=["quick", "stored", "content", "log"],
-        help="quick: headers and index; stored: every stored byte (the default); content: every"
-        " message unpacked; log: as stored, and all of it against the log and its checkpoints",
+        help="quick: headers, and which batches the index has; stored: every stored byte (the"
+        " default); content: every message unpacked, and every row of the index; log: as stored,"
+        " every row of the index, and all of it against the log and its checkpoints",
     )
     _add_against(add, "+ ")
     add.add_argument(

@@ -11,6 +11,7 @@ the rest is in its member `encrypted`.  Without keys such an entry reads as a bl
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -35,6 +36,8 @@ LARGEST = 1 << 30
 POISONED = "poisoned"
 """A fact: a pack ends at a length, and whatever follows there does not count."""
 _POISONED_KIND = b'"kind":"poisoned"'
+_RECLAIMED_KIND = b'"kind":"reclaimed"'
+_ENTRY_KIND = b'"kind":"entry"'
 READING = "reading"
 """A fact: an auditor opened the archive, who, why and when."""
 GRANTED = "granted"
@@ -107,6 +110,11 @@ class StoredObject:
         form = _tar.MESSAGE if self.suite == PLAIN else _tar.ENCRYPTED_MESSAGE
         return form.format(self.stored.hex)
 
+    @property
+    def member(self) -> tuple[int, str, int]:
+        """Where the member begins, its name, and the bytes of its content."""
+        return self.offset, self.name, self.stored_size
+
     def line(self) -> bytes:
         """Return the object's line; nothing in it needs an escape."""
         return (
@@ -127,6 +135,13 @@ class Fact:
         return {**self.body, "kind": self.kind}
 
 
+_NUMBER = rb"(0|[1-9][0-9]{0,17})"
+_OBJECT = re.compile(
+    rb'\{"kind":"object","offset":%b,"raw":"([0-9a-f]{64})","size":%b,"stored":"([0-9a-f]{64})"'
+    rb',"stored_size":%b,"suite":"(zstd|zstd\+aes-256-gcm)"\}' % (_NUMBER, _NUMBER, _NUMBER)
+)
+
+
 def poisoned(pack: str, length: int) -> Fact:
     """Return the fact that `pack` counts only up to `length` bytes."""
     return Fact(POISONED, {"pack": pack, "length": length})
@@ -142,13 +157,13 @@ class Manifest:
     digest: Digest
 
     @classmethod
-    def read(cls, data: bytes, offset: int) -> Manifest:
-        """Return the manifest in `data`; raises one of `BAD_JSON`."""
+    def read(cls, data: bytes, offset: int, digest: Digest | None = None) -> Manifest:
+        """Return the manifest in `data`, whose digest may be known; raises one of `BAD_JSON`."""
         end = data.find(b"\n")
         if end < 0 or not data.endswith(b"\n"):
             msg = "no whole line"
             raise ValueError(msg)
-        return cls(data, offset, _load_head(_json(data[:end])), Digest.of(data))
+        return cls(data, offset, _load_head(_json(data[:end])), digest or Digest.of(data))
 
     @classmethod
     def written(
@@ -186,7 +201,7 @@ class Manifest:
     @cached_property
     def objects(self) -> tuple[StoredObject, ...]:
         """The stored objects of the batch; raises one of `BAD_JSON`."""
-        found = tuple(_load_object(_json(line)) for line in self.lines[1 : 1 + self.head.objects])
+        found = tuple(map(_object, self.lines[1 : 1 + self.head.objects]))
         if len(found) != self.head.objects:
             msg = "fewer objects than the head says"
             raise ValueError(msg)
@@ -230,6 +245,16 @@ class Manifest:
             msg = "no fact on this line"
             raise TypeError(msg)
         return found
+
+    @property
+    def entry_count(self) -> int:
+        """How many lines are of entries: the bytes of their kind cannot stand inside a text."""
+        return self.data.count(_ENTRY_KIND)
+
+    @property
+    def reclaims(self) -> bool:
+        """Whether it may say of objects that their bytes were overwritten."""
+        return _RECLAIMED_KIND in self.data
 
     def poisoned(self) -> dict[str, int]:
         """Return the packs that this batch declares poisoned, with their lengths."""
@@ -299,6 +324,22 @@ def _load_head(tree: Json) -> Head:
         at=datetime.fromisoformat(tree["at"]),
         objects=_record.count(tree["objects"]),
         salt=_record.digest(tree["salt"]).value,
+    )
+
+
+def _object(line: bytes) -> StoredObject:
+    """Return the object on a line; one of ours is read without the detour over JSON."""
+    found = _OBJECT.fullmatch(line)
+    if found is None:
+        return _load_object(_json(line))
+    offset, raw, size, stored, stored_size, suite = found.groups()
+    return StoredObject(
+        stored=Digest(bytes.fromhex(stored.decode())),
+        stored_size=int(stored_size),
+        raw=Digest(bytes.fromhex(raw.decode())),
+        size=int(size),
+        offset=int(offset),
+        suite=PLAIN if suite == b"zstd" else ENCRYPTED,
     )
 
 

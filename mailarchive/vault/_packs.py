@@ -11,7 +11,7 @@ import hashlib
 import os
 import stat
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from attrs import evolve, field, frozen
 
@@ -21,11 +21,15 @@ from mailarchive.vault._errors import Damage
 from mailarchive.vault._manifest import BAD_JSON, LARGEST, Manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from mailarchive.vault._manifest import StoredObject
 
 _PIECE = 1 << 20
+
+
+Member: TypeAlias = "tuple[int, str, int]"
+"""Where a member begins, its name, and the bytes of its content."""
 
 
 class Opener(Protocol):
@@ -96,6 +100,12 @@ class Pack:
     def check(self, offset: int, name: str, size: int) -> None:
         """Compare a member with its name as `content` does, in little memory."""
         self.expect(offset, name, size)
+        self.check_content(offset, name, size)
+
+    def check_content(self, offset: int, name: str, size: int) -> None:
+        """Compare content and padding of a member whose header was compared already."""
+        if size <= _PIECE and self._is_whole(offset, name, size):
+            return
         digest = hashlib.sha256()
         start, rest = offset + _tar.BLOCK, size
         while rest:
@@ -104,8 +114,22 @@ class Pack:
             start, rest = start + len(piece), rest - len(piece)
         if digest.hexdigest() not in name:
             raise self.damage(offset, "digest", "the content is not what its name says")
-        if any(self.read(start, _tar.padding(size))):
-            raise self.damage(start, "padding", "the padding of a member is not empty")
+        self.check_padding(offset, size)
+
+    def _is_whole(self, offset: int, name: str, size: int) -> bool:
+        """Whether content and padding are what the name says; in one read."""
+        try:
+            data = memoryview(self.read(offset + _tar.BLOCK, size + _tar.padding(size)))
+        except Damage:
+            return False
+        digest = hashlib.sha256(data[:size]).hexdigest()
+        return digest in name and data[size:] == bytes(len(data) - size)
+
+    def check_padding(self, offset: int, size: int) -> None:
+        """Raise `Damage` unless nothing but NULs follow the content of a member."""
+        end = offset + _tar.BLOCK + size
+        if any(self.read(end, _tar.padding(size))):
+            raise self.damage(end, "padding", "the padding of a member is not empty")
 
     def is_emptied(self, stored: StoredObject) -> bool:
         """Whether a member holds nothing but zeros, as one does that was erased."""
@@ -140,13 +164,23 @@ class Pack:
         if parsed is None or not parsed[0].startswith("m/") or parsed[1] > LARGEST:
             raise self.damage(offset, "misplaced", "no manifest where one must be")
         try:
-            manifest = Manifest.read(self.content(offset, *parsed), offset)
+            data = self.content(offset, *parsed)
+            manifest = Manifest.read(data, offset, _tar.digest(parsed[0]))
         except BAD_JSON as error:
             raise self.damage(offset, "manifest", "a manifest that cannot be read") from error
         head = manifest.head
         if (head.vault, head.pack) != (self.vault, self.name) or head.offset > offset:
             raise self.damage(offset, "misplaced", "a manifest that belongs elsewhere")
         return manifest
+
+    def is_laid_out(self, manifest: Manifest, seen: Sequence[Member]) -> bool:
+        """Whether the members before a manifest, whose headers were compared, are its own.
+
+        Each begins where the one before it ends, and so does the manifest.
+        """
+        objects = manifest.objects
+        start = objects[0].offset if objects else manifest.offset
+        return start == manifest.head.offset and seen == [it.member for it in objects]
 
     def check_layout(self, manifest: Manifest) -> None:
         """Compare headers and places of a batch with its manifest; raises `Damage`."""
@@ -172,12 +206,18 @@ class Pack:
         self.check(manifest.offset, _tar.MANIFEST.format(manifest.digest.hex), len(manifest.data))
 
     def manifests(self, start: int = 0) -> Iterator[Manifest | Damage]:
-        """Yield the manifests from `start` on; a damage is followed by whatever comes after.
+        """Yield the manifests from `start` on; a damage is followed by whatever comes after."""
+        for each in self.batches(start):
+            yield each if isinstance(each, Damage) else each[0]
+
+    def batches(self, start: int = 0) -> Iterator[tuple[Manifest, list[Member]] | Damage]:
+        """Yield the manifests from `start` on, each with the members before it.
 
         Behind a damaged header the next manifest is looked for block by block.  One that
         is found so counts only where it names this pack and its own place in it.
         """
         offset = start
+        seen: list[Member] = []
         while offset < self.size:
             try:
                 parsed = self.header(offset)
@@ -185,10 +225,14 @@ class Pack:
                     self._check_trailer(offset)
                     return
                 if parsed[0].startswith("m/"):
-                    yield self.manifest(offset)
+                    yield self.manifest(offset), seen
+                    seen = []
+                else:
+                    seen.append((offset, *parsed))
                 offset += _tar.member_size(parsed[1])
             except Damage as damage:
                 yield damage
+                seen = []
                 offset = self._next_manifest(offset + _tar.BLOCK)
 
     def _check_trailer(self, offset: int) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from mailarchive._model import Digest
+
 BLOCK = 512
 """Bytes of a header; contents are padded with NULs to a multiple of it."""
 TRAILER = bytes(2 * BLOCK)
@@ -55,6 +57,11 @@ def parse(block: bytes) -> tuple[str, int] | None:
         return None
     name, size = raw_name.decode("ascii"), int(raw_size, 8)
     return (name, size) if header(name, size) == block else None
+
+
+def digest(name: str) -> Digest:
+    """Return the digest in the name of a member."""
+    return Digest(bytes.fromhex(name.split("/", 1)[1][:64]))
 
 
 def padding(size: int) -> int:

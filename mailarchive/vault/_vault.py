@@ -273,9 +273,10 @@ class Vault(Sink):
     ) -> VerifyReport:
         """Return what is not as it was put; writes nothing, and mends nothing.
 
-        `quick` compares headers, manifests, their order and the index; `stored` every
-        stored byte with its digest; `content` unpacks every message too; `log` compares,
-        beside what `stored` does, everything with the log and its checkpoints.
+        `quick` compares headers, manifests, their order and which batches the index has;
+        `stored` every stored byte with its digest; `content` unpacks every message too, and
+        compares every row of the index; `log` compares, beside what `stored` does, everything
+        with the log and its checkpoints, and every row of the index.
 
         `checkpoints` are those that were kept elsewhere, and `key` is the one by which all
         must be signed: both are for the level `log`.  Once `budget` is used up no further

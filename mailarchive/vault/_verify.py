@@ -8,27 +8,28 @@ from __future__ import annotations
 
 from contextlib import suppress
 from enum import StrEnum
-from itertools import pairwise, zip_longest
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from attrs import asdict, evolve, field, frozen
 
 from mailarchive._model import Span
 from mailarchive.errors import Erased, KeyUnavailable, SinkCorrupt
-from mailarchive.vault import _schema, _tar
+from mailarchive.vault import _tar
 from mailarchive.vault._disk import Disk
 from mailarchive.vault._errors import Damage
 from mailarchive.vault._index import Index
 from mailarchive.vault._manifest import BAD_JSON, Fact
 from mailarchive.vault._recovery import Tail, Where, in_order, loaded, survey, that_count
+from mailarchive.vault._verify_index import IndexCheck, missing_objects
 from mailarchive.vault._verify_log import LogCheck, unindexed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from mailarchive.vault._index import PackRow
     from mailarchive.vault._manifest import Manifest, StoredObject
-    from mailarchive.vault._packs import Opener, Pack, Packs
+    from mailarchive.vault._packs import Member, Opener, Pack, Packs
     from mailarchive.vault._turn import Turn
 
 
@@ -37,16 +38,28 @@ _TORN = frozenset({"cut", "header", "digest", "trailer"})
 
 
 class Level(StrEnum):
-    """How closely to look; `content` and `log` each include the two before them."""
+    """How closely to look; `content` and `log` each include the two before them.
+
+    The first two say that the packs are what was put, as fast as they can be read; the
+    index is derived from them, and what it says of a message decides nothing.  The last
+    two derive it once more, and so name every row that was forged.
+    """
 
     QUICK = "quick"
-    """Every header and manifest, their places and order, and the index against them."""
+    """Every header and manifest, their places and order, and which batches the index has."""
     STORED = "stored"
     """Every stored byte against the digest in its member's name."""
     CONTENT = "content"
-    """Every message unpacked, and compared with the digest taken before it was put."""
+    """Every message unpacked, and compared with the digest taken before it was put; every
+    entry read; and every row of the index against what follows from the packs."""
     LOG = "log"
-    """As `stored`, and everything against the log and its checkpoints; no key is needed."""
+    """Everything against the log and its checkpoints, and the index as `content` does; no
+    key is needed."""
+
+    @property
+    def derives(self) -> bool:
+        """Whether the index is derived once more, to be compared with."""
+        return self in {Level.CONTENT, Level.LOG}
 
 
 @frozen
@@ -138,6 +151,7 @@ class Verification:
         self._tails: list[Tail] = []
         self._hidden: list[Where] = []
         self._emptied: dict[tuple[str, int], Damage] = {}
+        self._reclaims = False
         self._done = 0
         self._total = 0
         if damage is not None:
@@ -153,7 +167,10 @@ class Verification:
         found = in_order(that_count(self._tails, newest_too=True))
         self._order(found)
         self._unhide(found)
-        self._against_index(found)
+        if self._level.derives or self._emptied or self._reclaims:
+            self._against_derived(found)
+        elif self._index is not None:
+            self._compared(self._index).batches(found)
         self._against_log(found, rows)
         return evolve(self._report, resume=self._turn.resume, findings=tuple(self._findings))
 
@@ -197,15 +214,16 @@ class Verification:
         found: list[Where] = []
         doubts: list[Damage] = []
         judged: list[tuple[Damage, bool]] = []
-        for each in pack.manifests():
+        for each in pack.batches():
             if isinstance(each, Damage):
                 doubts.append(each)
                 continue
             judged += [(damage, True) for damage in doubts]
             doubts.clear()
-            if self._batch(pack, each):
-                found.append(Where.of(each))
-            self._progress(each.end - each.head.offset)
+            manifest, members = each
+            if self._batch(pack, manifest, members):
+                found.append(Where.of(manifest))
+            self._progress(manifest.end - manifest.head.offset)
         return found, judged + [(damage, False) for damage in doubts]
 
     def _judge(self, doubts: list[tuple[Damage, bool]], *, strict: bool) -> bool:
@@ -218,7 +236,7 @@ class Verification:
                 torn = True
         return torn
 
-    def _batch(self, pack: Pack, manifest: Manifest) -> bool:
+    def _batch(self, pack: Pack, manifest: Manifest, members: Sequence[Member]) -> bool:
         """Look at a batch; return whether its manifest can be read."""
         try:
             count = len(manifest.objects)
@@ -226,34 +244,46 @@ class Verification:
         except BAD_JSON:
             self._blame(_unreadable(pack.name, manifest))
             return False
-        for damage in self._damages(pack, manifest):
+        for damage in self._damages(pack, manifest, members):
             self._blame(damage)
-        self._add(batches=1, objects=count)
+        self._add(batches=1, objects=count, entries=manifest.entry_count)
         return True
 
-    def _damages(self, pack: Pack, manifest: Manifest) -> Iterator[Damage]:
+    def _damages(
+        self, pack: Pack, manifest: Manifest, members: Sequence[Member]
+    ) -> Iterator[Damage]:
+        in_place = pack.is_laid_out(manifest, members)
         try:
-            pack.check_layout(manifest)
+            if not in_place:
+                pack.check_layout(manifest)
         except Damage as damage:
             yield damage
-        if self._level is Level.QUICK or not self._turn.takes(pack.name, manifest.head.offset):
-            return
-        for stored in manifest.objects:
+        if self._level is not Level.QUICK and self._turn.takes(pack.name, manifest.head.offset):
+            yield from self._changed(pack, manifest, members if in_place else None)
+
+    def _changed(
+        self, pack: Pack, manifest: Manifest, members: Sequence[Member] | None
+    ) -> Iterator[Damage]:
+        """Look at every stored byte; headers too unless the members are known to be in place."""
+        self._reclaims = self._reclaims or manifest.reclaims
+        places = members or [stored.member for stored in manifest.objects]
+        for stored, place in zip(manifest.objects, places, strict=True):
             try:
-                self._object(pack, stored)
+                if members is None:
+                    pack.expect(*place)
+                self._object(pack, stored, place)
             except Damage as damage:
                 if damage.kind == "digest" and pack.is_emptied(stored):
                     self._emptied[pack.name, stored.offset] = damage
                 elif damage.kind != "misplaced":  # the layout said so already
                     yield damage
         try:
-            name = _tar.MANIFEST.format(manifest.digest.hex)
-            pack.check(manifest.offset, name, len(manifest.data))
+            pack.check_padding(manifest.offset, len(manifest.data))
         except Damage as damage:
             yield damage
 
-    def _object(self, pack: Pack, stored: StoredObject) -> None:
-        pack.check(stored.offset, stored.name, stored.stored_size)
+    def _object(self, pack: Pack, stored: StoredObject, place: Member) -> None:
+        pack.check_content(*place)
         if self._level is Level.CONTENT:
             # An erased one's key is gone, its bytes will be; lost keys are counted apart.
             with suppress(Erased, KeyUnavailable):
@@ -309,7 +339,7 @@ class Verification:
 
     # -- the index ------------------------------------------------------------------------
 
-    def _against_index(self, found: list[Where]) -> None:
+    def _against_derived(self, found: list[Where]) -> None:
         """Make the index again, beside, and compare."""
         derived = Index.temporary(self._packs.vault, Disk())
         try:
@@ -319,10 +349,11 @@ class Verification:
                         if self._log is not None:
                             self._log.take(manifest)
                         derived.apply(manifest, verified=False)
-            self._missing_objects(derived)
+            for finding in missing_objects(derived):
+                self._find(*finding)
             self._erased(derived)
             if self._index is not None:
-                self._compare(self._index, derived, {where.digest.value for where in found})
+                self._compared(self._index).rows(found, derived)
         except SinkCorrupt as error:
             self._find("index", None, None, str(error))
             self._log = None  # it has not heard of every batch, and could accuse the others
@@ -357,20 +388,7 @@ class Verification:
             if any(not span.start <= span.end <= record.size for span in spans):
                 words = "an original outside of its message"
                 self._find("span", pack, manifest.offset, words)
-        self._add(entries=len(entries))
         return True
-
-    def _missing_objects(self, derived: Index) -> None:
-        rows = derived.rows(
-            "SELECT p.name, b.offset, count(*) FROM"
-            " (SELECT batch, raw FROM entry WHERE NOT erased UNION ALL"
-            "  SELECT e.batch, t.raw FROM part t JOIN entry e ON e.n = t.entry AND NOT e.erased) w"
-            " JOIN batch b ON b.n = w.batch JOIN pack p ON p.n = b.pack"
-            " WHERE w.raw NOT IN (SELECT raw FROM object) GROUP BY b.n"
-        )
-        for pack, offset, count in rows:
-            words = f"{count} messages of this batch are stored nowhere"
-            self._find("missing-object", pack, offset, words)
 
     def _erased(self, derived: Index) -> None:
         """Only what was erased may be empty, and what was overwritten must be."""
@@ -390,29 +408,8 @@ class Verification:
                 words = "bytes are there that were erased: was an old copy put back?"
                 self._find("unerased", pack, offset, words)
 
-    def _compare(self, index: Index, derived: Index, found: set[bytes]) -> None:
-        thorough = self._level is not Level.QUICK
-        ((sound, *_),) = index.rows(f"PRAGMA {'integrity' if thorough else 'quick'}_check(1)")
-        if sound != "ok":
-            self._find("index", None, None, "the index is damaged: rebuild it")
-            return
-        lost = [
-            (pack, offset)
-            for digest, pack, offset in index.rows(
-                "SELECT b.digest, p.name, b.offset FROM batch b LEFT JOIN pack p ON p.n = b.pack"
-            )
-            if digest not in found
-        ]
-        for pack, offset in lost:
-            self._find("missing-batch", pack, offset, "the index knows a batch that is not there")
-        if lost:
-            return  # the rest would only repeat what is missing
-        for table, query in _schema.CONTENTS.items():
-            pairs = zip_longest(index.stream(query), derived.stream(query))
-            differing = sum(ours != theirs for ours, theirs in pairs)
-            if differing:
-                words = f"{differing} rows of table {table} do not follow from the packs"
-                self._find("index", None, None, f"{words}: rebuild the index")
+    def _compared(self, index: Index) -> IndexCheck:
+        return IndexCheck(index, self._find, thorough=self._level.derives)
 
     # -- notes ----------------------------------------------------------------------------
 

@@ -135,7 +135,7 @@ def test_an_entry_whose_bytes_are_nowhere_is_named(folder: Path) -> None:
     _forge(folder, _line(), previous=last[0].hex())
 
     with Vault(folder) as vault:
-        assert [each.kind for each in vault.verify().findings] == ["missing-object"]
+        assert [each.kind for each in vault.verify("content").findings] == ["missing-object"]
         (seen, *_) = (each for each in vault.view(BOB).messages() if each.subject == "Message 7")
         with pytest.raises(SinkCorrupt):
             seen.content()
@@ -166,7 +166,7 @@ def test_a_span_outside_of_its_message_is_named(
         vault.rebuild()
         (seen,) = vault.view(BOB).messages()
         (audited,) = vault.auditor("me", "why").entries()
-        assert [each.kind for each in vault.verify().findings] == ["span"]
+        assert [each.kind for each in vault.verify("content").findings] == ["span"]
         for read in (seen.content, audited.content, audited.originals):
             with pytest.raises(SinkCorrupt):
                 read()

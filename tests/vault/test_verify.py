@@ -312,19 +312,33 @@ INDEX_FORGERIES = {
 }
 
 
+@pytest.mark.parametrize("level", ["content", "log"])
 @pytest.mark.parametrize("name", INDEX_FORGERIES)
-def test_a_forged_row_of_the_index_is_named(copy: Path, name: str) -> None:
-    """What the index says and the packs do not is found at once."""
+def test_a_forged_row_of_the_index_is_named(copy: Path, name: str, level: str) -> None:
+    """What the index says and the packs do not is found where it is derived once more."""
     with sqlite3.connect(_index(copy)) as index:
         assert index.execute(INDEX_FORGERIES[name]).rowcount > 0
     index.close()
 
-    report = _verified(copy, "quick")
+    report = _verified(copy, level)
 
     assert _kinds(report) & {"index", "missing-batch", "truncated"}
     with Vault(copy) as vault:
         vault.rebuild()
         assert vault.verify("content").ok
+
+
+@pytest.mark.parametrize("level", ["quick", "stored"])
+@pytest.mark.parametrize("name", ["a batch less", "a batch more", "a pack less", "a shorter pack"])
+def test_an_index_with_other_batches_is_named_at_every_level(
+    copy: Path, name: str, level: str
+) -> None:
+    """Which batches there are, and where, is compared without reading a single entry."""
+    with sqlite3.connect(_index(copy)) as index:
+        index.execute(INDEX_FORGERIES[name])
+    index.close()
+
+    assert _kinds(_verified(copy, level)) & {"index", "missing-batch", "truncated"}
 
 
 def test_hiding_the_newest_batch_is_named(copy: Path) -> None:
