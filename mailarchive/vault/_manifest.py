@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+from binascii import unhexlify
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -334,9 +335,9 @@ def _object(line: bytes) -> StoredObject:
         return _load_object(_json(line))
     offset, raw, size, stored, stored_size, suite = found.groups()
     return StoredObject(
-        stored=Digest(bytes.fromhex(stored.decode())),
+        stored=Digest(unhexlify(stored)),
         stored_size=int(stored_size),
-        raw=Digest(bytes.fromhex(raw.decode())),
+        raw=Digest(unhexlify(raw)),
         size=int(size),
         offset=int(offset),
         suite=PLAIN if suite == b"zstd" else ENCRYPTED,

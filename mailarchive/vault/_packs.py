@@ -119,11 +119,11 @@ class Pack:
     def _is_whole(self, offset: int, name: str, size: int) -> bool:
         """Whether content and padding are what the name says; in one read."""
         try:
-            data = memoryview(self.read(offset + _tar.BLOCK, size + _tar.padding(size)))
+            data = self.read(offset + _tar.BLOCK, size + _tar.padding(size))
         except Damage:
             return False
-        digest = hashlib.sha256(data[:size]).hexdigest()
-        return digest in name and data[size:] == bytes(len(data) - size)
+        digest = hashlib.sha256(memoryview(data)[:size]).hexdigest()
+        return digest in name and data.endswith(bytes(len(data) - size))
 
     def check_padding(self, offset: int, size: int) -> None:
         """Raise `Damage` unless nothing but NULs follow the content of a member."""
