@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from mailarchive.vault._disk import Disk
     from mailarchive.vault._index import Index
-    from mailarchive.vault._place import Place
+    from mailarchive.vault._packs import Packs
     from mailarchive.vault._reading import Reading
 
 _PIECE = 1 << 20
@@ -93,10 +93,11 @@ def is_erased(reading: Reading, n: int, entry: str) -> bool:
     return any(reading.fact(line).body.get("entry") == entry for line in lines)
 
 
-def overwrite(place: Place, disk: Disk, gone: Iterable[Gone]) -> None:
+def overwrite(packs: Packs, disk: Disk, gone: Iterable[Gone]) -> None:
     """Fill the bytes with zeros, durably; done again it changes nothing; raises `OSError`."""
     for each in gone:
-        handle = _disk.open_file(f"{each.pack}.tar", place.packs(), writing=True)
+        with packs.folder(each.pack) as folder:
+            handle = _disk.open_file(f"{each.pack}.tar", folder, writing=True)
         try:
             start, rest = each.offset + _tar.BLOCK, each.size
             while rest:

@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 _MEND_INDEX = "move index.db away and open the vault again: it is rebuilt from the packs"
 
 
+def linked(name: str) -> SinkCorrupt:
+    """Return the error for a link, or anything else, where a file or folder of ours must be."""
+    return SinkCorrupt(
+        f"{name} in the vault is a link or no file of the expected kind",
+        suggestions=["put the real file or folder there; only the vault itself may be linked to"],
+    )
+
+
 class Damage(SinkCorrupt):
     """Something in a pack is not what it must be: what, in which pack, and where.
 

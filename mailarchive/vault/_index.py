@@ -19,6 +19,7 @@ from mailarchive.vault import _schema
 from mailarchive.vault._apply import Applying
 from mailarchive.vault._errors import sqlite_errors, translated
 from mailarchive.vault._manifest import PLAIN, StoredObject
+from mailarchive.vault._volumes import FIRST
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -37,7 +38,7 @@ _WAL_PAGES = 8 << 10
 
 @frozen
 class PackRow:
-    """How far a pack counts, and whether it is never written again.
+    """Where a pack is, how far it counts, and whether it is never written again.
 
     `owed` says that it was poisoned, and that no manifest says so yet.
     """
@@ -46,6 +47,7 @@ class PackRow:
     upto: int = 0
     sealed: bool = False
     owed: bool = False
+    volume: str = FIRST
 
 
 @frozen
@@ -61,6 +63,7 @@ class Found:
     pack: str
     verified: bool
     raw: Digest
+    volume: str = FIRST
 
 
 @frozen
@@ -211,10 +214,22 @@ class Index:
 
     def _packs(self, where: str, *values: str) -> list[PackRow]:
         rows = self.rows(
-            f"SELECT name, upto, sealed, owed FROM pack {where} ORDER BY name",  # noqa: S608 - only constants
+            "SELECT name, upto, sealed, owed, volume"  # noqa: S608 - only constants
+            f" FROM pack {where} ORDER BY name",
             values,
         )
-        return [PackRow(name, upto, bool(sealed), bool(owed)) for name, upto, sealed, owed in rows]
+        return [
+            PackRow(name, upto, bool(sealed), bool(owed), volume)
+            for name, upto, sealed, owed, volume in rows
+        ]
+
+    def newest_volume(self) -> tuple[str, int]:
+        """Return the volume that packs are added to, and roughly how many bytes it has."""
+        rows = self.rows(
+            "SELECT volume, sum(upto) FROM pack GROUP BY volume"
+            " ORDER BY CAST(volume AS INTEGER) DESC LIMIT 1"
+        )
+        return (rows[0][0], rows[0][1]) if rows else (FIRST, 0)
 
     def snapshot(self) -> None:
         """Read from here on only what is committed now."""
@@ -265,10 +280,12 @@ class Index:
         except sqlite3.Error as error:
             raise translated(error, "reading it") from error
         found: dict[Digest, Found] = {}
-        for of, stored, stored_size, raw, size, offset, pack, verified in rows:
+        for of, stored, stored_size, raw, size, offset, pack, volume, verified in rows:
             name = Digest(raw)
             where = StoredObject(Digest(stored), stored_size, name, size, offset, self.suite)
-            found[asked[of]] = Found(asked[of], where, pack, bool(verified), self._raw(name))
+            found[asked[of]] = Found(
+                asked[of], where, pack, bool(verified), self._raw(name), volume
+            )
         return found
 
     def knows(self, manifest: Digest) -> bool:
@@ -301,10 +318,11 @@ class Index:
         """Forget everything."""
         _schema.create(self._db, self._vault)
 
-    def register(self, pack: str) -> None:
+    def register(self, pack: str, volume: str) -> None:
         """Take note of a pack before it exists, so that it is looked for after a crash."""
         self._db.execute(
-            "INSERT OR IGNORE INTO pack (name, upto, sealed, owed) VALUES (?, 0, 0, 0)", (pack,)
+            "INSERT OR IGNORE INTO pack (name, volume, upto, sealed, owed) VALUES (?, ?, 0, 0, 0)",
+            (pack, volume),
         )
 
     def seal(self, pack: str, *, upto: int | None = None, owed: bool = False) -> None:
@@ -312,7 +330,7 @@ class Index:
 
         With `owed` it was poisoned, and a manifest has yet to say so.
         """
-        self.register(pack)
+        self.register(pack, FIRST)
         self._db.execute(
             "UPDATE pack SET sealed = 1, owed = ?, upto = min(upto, coalesce(?, upto))"
             " WHERE name = ?",
@@ -328,9 +346,10 @@ class Index:
         if self.knows(manifest.digest):
             return
         head = manifest.head
-        self.register(head.pack)
+        self.register(head.pack, head.volume)
         self._db.execute(
-            "UPDATE pack SET upto = max(upto, ?) WHERE name = ?", (manifest.end, head.pack)
+            "UPDATE pack SET upto = max(upto, ?), volume = ? WHERE name = ?",
+            (manifest.end, head.volume, head.pack),
         )
         Applying(self._db, self._vault).batch(manifest, verified=verified, lost=lost)
         for pack, length in manifest.poisoned().items():
@@ -338,7 +357,7 @@ class Index:
 
 
 _STORED = (
-    "SELECT {0}, o.stored, o.stored_size, o.raw, o.size, o.offset, p.name, b.verified"
+    "SELECT {0}, o.stored, o.stored_size, o.raw, o.size, o.offset, p.name, p.volume, b.verified"
     " FROM {1} JOIN batch b ON b.n = o.batch JOIN pack p ON p.n = b.pack WHERE {0} IN ({{}})"
 )
 _BY_ID = _STORED.format("e.id", "entry e JOIN object o ON o.raw = e.raw AND NOT e.erased")

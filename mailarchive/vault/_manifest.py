@@ -21,6 +21,7 @@ from attrs import evolve, field, frozen
 
 from mailarchive._model import Digest
 from mailarchive.vault import _record, _tar
+from mailarchive.vault._volumes import is_volume
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -317,7 +318,7 @@ def _load_head(tree: Json) -> Head:
     previous = tree["previous"]
     return Head(
         vault=str(tree["vault"]),
-        volume=str(tree["volume"]),
+        volume=_volume(tree["volume"]),
         pack=str(tree["pack"]),
         offset=_record.count(tree["offset"]),
         sequence=_record.count(tree["sequence"]),
@@ -326,6 +327,13 @@ def _load_head(tree: Json) -> Head:
         objects=_record.count(tree["objects"]),
         salt=_record.digest(tree["salt"]).value,
     )
+
+
+def _volume(name: object) -> str:
+    if not isinstance(name, str) or not is_volume(name):
+        msg = "no name of a volume"
+        raise ValueError(msg)
+    return name
 
 
 def _object(line: bytes) -> StoredObject:

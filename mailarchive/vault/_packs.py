@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from mailarchive.vault._manifest import StoredObject
+    from mailarchive.vault._volumes import Volumes
 
 _PIECE = 1 << 20
 
@@ -259,27 +260,36 @@ class Pack:
 
 @frozen
 class Packs:
-    """The packs of a volume of the vault with the id `vault`, by name."""
+    """The packs of the vault with the id `vault`, in all of its volumes, by name."""
 
     vault: str
-    _folder: Callable[[], int] = field(repr=False)
+    volumes: Callable[[], Volumes] = field(repr=False)
 
     def names(self) -> list[str]:
         """Return the names of all packs there are."""
-        files = (
-            file.removesuffix(".tar")
-            for file in os.listdir(self._folder())  # noqa: PTH208 - by handle, so that no link leads elsewhere
-            if file[-4:] == ".tar"
-        )
-        return sorted(name for name in files if _tar.is_pack(name))
+        volumes = self.volumes()
+        files = {file for volume in volumes.names() for file in volumes.files(volume)}
+        names = (file.removesuffix(".tar") for file in files if file[-4:] == ".tar")
+        return sorted(filter(_tar.is_pack, names))
 
     def size(self, name: str) -> int | None:
         """Return the bytes of a pack, or `None` where there is no such file."""
         try:
-            found = os.stat(f"{name}.tar", dir_fd=self._folder(), follow_symlinks=False)
+            with self.folder(name) as folder:
+                found = os.stat(f"{name}.tar", dir_fd=folder, follow_symlinks=False)
         except FileNotFoundError:
             return None
         return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+    @contextmanager
+    def folder(self, name: str) -> Iterator[int]:
+        """Open the folder that a pack is in; raises `FileNotFoundError`."""
+        volumes = self.volumes()
+        volume = volumes.of(name)
+        if volume is None:
+            raise FileNotFoundError(errno.ENOENT, "the pack is in none of the volumes")
+        with volumes.packs(volume) as handle:
+            yield handle
 
     @contextmanager
     def open(self, name: str, upto: int | None = None) -> Iterator[Pack]:
@@ -299,7 +309,8 @@ class Packs:
         if not _tar.is_pack(name):
             raise Damage.at("?", None, "name", "a name that no pack can have")
         try:
-            handle = _disk.open_file(f"{name}.tar", self._folder())
+            with self.folder(name) as folder:
+                handle = _disk.open_file(f"{name}.tar", folder)
         except FileNotFoundError as error:
             raise Damage.at(name, None, "missing-pack", "the pack is not there") from error
         except OSError as error:

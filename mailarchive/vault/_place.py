@@ -18,7 +18,8 @@ from attrs import frozen
 
 from mailarchive.errors import SinkCorrupt, SinkError, SinkNotWritable, Unsupported
 from mailarchive.vault import _disk, _mounts
-from mailarchive.vault._errors import closed
+from mailarchive.vault._errors import closed, linked
+from mailarchive.vault._volumes import FIRST, PACKS, Volumes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from mailarchive.vault._disk import Disk
 
 FORMAT = 1
-VOLUME = "0001"
 _HEADER = "vault.json"
 _LARGEST_HEADER = 1 << 16
 _LATER_HEADER = re.compile(r"vault\.[0-9]+\.json\Z")
@@ -37,7 +37,7 @@ _SUITES = {"hash": "sha256", "compression": "zstd"}
 PLAIN, ENCRYPTED = "none", "aes-256-gcm"
 """The words for `encryption`."""
 _DERIVED = ("index.db", "fts.db")
-_PARTS = ("volumes", VOLUME, "packs")
+_PARTS = ("volumes", FIRST, PACKS)
 
 
 @frozen
@@ -56,12 +56,12 @@ class Identity:
 
 @frozen
 class _Handles:
-    """The open folders of a vault, from the outermost in."""
+    """The open folders of a vault, from the outermost in; `volume` is the first one."""
 
     root: int
-    volumes: int
     volume: int
     packs: int
+    volumes: Volumes
 
 
 class Place:
@@ -106,12 +106,12 @@ class Place:
     @property
     def index(self) -> Path:
         """Where the index is."""
-        return self._path / "volumes" / VOLUME / "index.db"
+        return self._path / "volumes" / FIRST / "index.db"
 
     @property
     def fulltext(self) -> Path:
         """Where the full text is."""
-        return self._path / "volumes" / VOLUME / "fts.db"
+        return self._path / "volumes" / FIRST / "fts.db"
 
     @property
     def keys(self) -> Path:
@@ -137,12 +137,12 @@ class Place:
             return False
         return True
 
-    def packs(self) -> int:
-        """Return the open folder of the packs."""
-        return self._open().packs
+    def volumes(self) -> Volumes:
+        """Return the volumes, with the packs that are in them."""
+        return self._open().volumes
 
     def volume(self) -> int:
-        """Return the open folder of the volume."""
+        """Return the open folder of the first volume, with all that is not packs."""
         return self._open().volume
 
     def _open(self) -> _Handles:
@@ -160,8 +160,9 @@ class Place:
         with ExitStack() as stack:
             root = self._enter_root(stack)
             self._identity = self._identify(root, now)
-            volumes, volume, packs = self._enter_parts(stack, root)
-            self._handles = _Handles(root, volumes, volume, packs)
+            folder, volume, packs = self._enter_parts(stack, root)
+            volumes = Volumes(self._path / "volumes", folder, self._disk)
+            self._handles = _Handles(root, volume, packs, volumes)
             self._refuse_links(volume)
             if not self.read_only and not _writable(packs):
                 raise SinkNotWritable(
@@ -250,7 +251,7 @@ class Place:
                 handle = _disk.open_folder(name, within)
             except OSError as error:
                 if error.errno in {errno.ELOOP, errno.ENOTDIR}:
-                    raise _linked(name) from error
+                    raise linked(name) from error
                 raise
             handles.append(_kept(stack, handle))
         return handles[1:]
@@ -262,7 +263,7 @@ class Place:
             except FileNotFoundError:
                 continue
             if not stat.S_ISREG(found.st_mode):
-                raise _linked(name)
+                raise linked(name)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -285,8 +286,8 @@ class Place:
                 suggestions=["check the disk and the system's log, then open the vault again"],
             )
         self._unsettled = True
-        for handle in (handles.packs, handles.volume, handles.volumes, handles.root):
-            self._disk.sync_folder(handle)
+        handles.volumes.settle()
+        self._disk.sync_folder(handles.root)
         self._settle_above(os.fstat(handles.root).st_dev)
         self._unsettled = False
 
@@ -329,7 +330,7 @@ def _read_header(root: int) -> bytes | None:
         return None
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise _linked(_HEADER) from error
+            raise linked(_HEADER) from error
         raise
     try:
         return _disk.read(handle, _LARGEST_HEADER, 0)
@@ -393,13 +394,6 @@ def _later() -> Unsupported:
 
 def _no_vault(words: str) -> SinkError:
     return SinkError(words, suggestions=["choose an empty folder, or the path of a vault"])
-
-
-def _linked(name: str) -> SinkCorrupt:
-    return SinkCorrupt(
-        f"{name} in the vault is a link or no file of the expected kind",
-        suggestions=["put the real file or folder there; only the vault itself may be linked to"],
-    )
 
 
 def _incomplete(name: str) -> SinkCorrupt:

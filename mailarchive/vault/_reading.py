@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from mailarchive import headers
 from mailarchive._model import Ownership, Span
 from mailarchive.errors import SinkCorrupt
-from mailarchive.vault import _disk, _place, _tar
+from mailarchive.vault import _disk, _tar
 from mailarchive.vault._errors import erased, index_disagrees, os_errors
 from mailarchive.vault._grants import Grant
 from mailarchive.vault._manifest import BAD_JSON, GRANTED, Fact
@@ -38,7 +38,7 @@ _KEPT = 16
 
 def location(found: Found) -> str:
     """Return where an entry's bytes are: volume, pack and member."""
-    return f"{_place.VOLUME}/{found.pack}.tar/{found.stored.name}"
+    return f"{found.volume}/{found.pack}.tar/{found.stored.name}"
 
 
 class Reading:

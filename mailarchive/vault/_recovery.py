@@ -15,6 +15,7 @@ from mailarchive.vault import _disk
 from mailarchive.vault._errors import Damage
 from mailarchive.vault._index import PackRow
 from mailarchive.vault._manifest import BAD_JSON
+from mailarchive.vault._volumes import FIRST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -164,7 +165,7 @@ def apply(index: Index, packs: Packs, tails: Iterable[Tail]) -> None:
         else:
             doubtful.add(where.pack)
     for tail in tails:
-        index.register(tail.pack)
+        index.register(tail.pack, packs.volumes().of(tail.pack) or FIRST)
         if tail.pack in doubtful or not tail.ends_cleanly:
             index.seal(tail.pack)
 
@@ -213,7 +214,8 @@ class Recovery:
 
     def _survey(self, name: str, start: int, *, hashing: bool) -> Tail:
         with self._packs.open(name) as pack:
-            handle = _disk.open_file(f"{name}.tar", self._place.packs(), writing=True)
+            with self._packs.folder(name) as folder:
+                handle = _disk.open_file(f"{name}.tar", folder, writing=True)
             try:
                 self._disk.sync(handle)
                 _disk.evict(handle)

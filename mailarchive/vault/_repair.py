@@ -22,6 +22,7 @@ from mailarchive.vault import _disk, _tar
 from mailarchive.vault._errors import Damage
 from mailarchive.vault._manifest import Fact
 from mailarchive.vault._recovery import in_order, survey, that_count
+from mailarchive.vault._volumes import FIRST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -64,13 +65,14 @@ class PackRepair:
     """One pack to restore: to `size` bytes, with `members` from the replica.
 
     `damaged` is the SHA-256 of the file as it is, as far as it can be read, and `None`
-    where it is missing.
+    where it is missing.  `volume` is the one that its manifests say it is in.
     """
 
     pack: str
     size: int
     damaged: Digest | None
     members: tuple[Member, ...] = field(repr=lambda them: f"<{len(them)}>")
+    volume: str = FIRST
 
 
 @frozen
@@ -167,16 +169,18 @@ class _Planning:
 
     def _pack(self, name: str, batches: list[tuple[Where, Copy]]) -> PackRepair | None:
         members: list[Member] = []
+        volume = FIRST
         row = self._ours.index.pack(name)
         size = 0 if row is None else row.upto
         for where, copy in sorted(batches, key=lambda each: each[0].offset):
             with copy.packs.open(name) as pack:
                 manifest = pack.manifest(where.offset)
+            volume = manifest.head.volume
             members += self._brought(name, _members(manifest))
             size = max(size, where.end)
         if not members:
             return None
-        return PackRepair(name, size, _digest(self._ours.packs, name), tuple(members))
+        return PackRepair(name, size, _digest(self._ours.packs, name), tuple(members), volume)
 
     def _brought(self, name: str, members: Iterable[Member]) -> Iterator[Member]:
         """Those of the members that we lack and the replica has."""
@@ -352,12 +356,12 @@ class Restoring:
             self._disk.sync_folder(folder)
 
     @contextmanager
-    def _kept(self) -> Iterator[int]:
-        """The folder for damaged packs, open."""
-        volume = self._place.volume()
-        self._disk.make_folder(DAMAGED, volume)
-        self._disk.sync_folder(volume)
-        folder = _disk.open_folder(DAMAGED, volume)
+    def _kept(self, volume: str = FIRST) -> Iterator[int]:
+        """The folder for damaged packs of a volume, open; on the disk that they are on."""
+        with self._place.volumes().opened(volume) as within:
+            self._disk.make_folder(DAMAGED, within)
+            self._disk.sync_folder(within)
+            folder = _disk.open_folder(DAMAGED, within)
         try:
             yield folder
         finally:
@@ -368,13 +372,25 @@ class Restoring:
 
         Raises `SinkError` where something is not any more as the plan says, `OSError`.
         """
-        packs = self._place.packs()
         row = self._ours.index.pack(each.pack)
         if _digest(self._ours.packs, each.pack) != each.damaged or (row and row.upto > each.size):
             raise SinkError(
                 f"pack {each.pack} is not any more as it was when the repair was planned",
                 suggestions=["plan the repair again"],
             )
+        volumes = self._place.volumes()
+        volume = volumes.of(each.pack) or each.volume
+        volumes.make(volume)
+        with volumes.packs(volume) as packs:
+            beside = self._written(each, packs)
+            if each.damaged is not None:
+                kept = f"{each.pack}-{each.damaged.hex[:16]}.tar"
+                self._set_aside(f"{each.pack}.tar", packs, kept, volume)
+            self._disk.rename(beside, f"{each.pack}.tar", packs)
+            self._disk.sync_folder(packs)
+
+    def _written(self, each: PackRepair, packs: int) -> str:
+        """Write a whole pack beside the damaged one, durably, and return its name there."""
         beside = f".{each.pack}.{secrets.token_hex(6)}"
         handle = self._disk.create(beside, packs)
         try:
@@ -382,10 +398,7 @@ class Restoring:
             self._disk.sync(handle)
         finally:
             _disk.close(handle)
-        if each.damaged is not None:
-            self._set_aside(f"{each.pack}.tar", f"{each.pack}-{each.damaged.hex[:16]}.tar")
-        self._disk.rename(beside, f"{each.pack}.tar", packs)
-        self._disk.sync_folder(packs)
+        return beside
 
     def _fill(self, handle: int, each: PackRepair) -> None:
         """Write what is left of the pack, then each member in its place, then the end."""
@@ -407,10 +420,10 @@ class Restoring:
             for member in each.members:
                 _check(pack, member)
 
-    def _set_aside(self, name: str, kept: str) -> None:
+    def _set_aside(self, name: str, packs: int, kept: str, volume: str) -> None:
         """Keep the damaged file under another name too, before its own goes to another."""
-        with self._kept() as folder:
-            self._disk.link(name, self._place.packs(), kept, folder)
+        with self._kept(volume) as folder:
+            self._disk.link(name, packs, kept, folder)
             self._disk.sync_folder(folder)
 
 

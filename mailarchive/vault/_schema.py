@@ -9,15 +9,15 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from typing import Any
 
-VERSION = 5
+VERSION = 6
 """Told from the format of the vault: another version of the index is made anew."""
 
 _STATEMENTS = (
     "CREATE TABLE about (vault TEXT NOT NULL)",
-    # Up to where each pack counts; a sealed one is never written again.  Where it was
-    # poisoned, the next batch owes the fact that says so.
+    # In which volume each pack is, and up to where it counts; a sealed one is never written
+    # again.  Where it was poisoned, the next batch owes the fact that says so.
     """CREATE TABLE pack (
-        n INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,
+        n INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, volume TEXT NOT NULL,
         upto INTEGER NOT NULL, sealed INTEGER NOT NULL, owed INTEGER NOT NULL)""",
     # The manifests in the order in which they were committed.
     """CREATE TABLE batch (

@@ -64,6 +64,7 @@ class Settings:
     read_back: bool
     compression_level: int
     pack_size: int
+    volume_size: int
     clock: Callable[[], datetime]
     keys: KeyProvider | None = field(default=None, repr=False)
 
@@ -87,7 +88,7 @@ class Session:
             self.place.enter(settings.clock())
             stack.callback(self.place.leave)
             vault = self.place.identity.id
-            self.packs: Packs = Packs(vault, self.place.packs)
+            self.packs: Packs = Packs(vault, self.place.volumes)
             self.encryption: Encryption | None = self._keys(settings.keys, stack)
             self._stored = self._readable_index() if settings.read_only else self._index()
             stack.callback(self._stored.close)
@@ -106,7 +107,7 @@ class Session:
                 (self.place, self.packs, self._stored),
                 disk,
                 settings.clock,
-                pack_size=settings.pack_size,
+                sizes=(settings.pack_size, settings.volume_size),
                 read_back=settings.read_back,
             )
             stack.callback(self._writer.close)
@@ -272,7 +273,7 @@ class Session:
         gone = pending(self._stored)
         if gone:
             confirm(self._bare, gone)
-            overwrite(self.place, self._disk, gone)
+            overwrite(self.packs, self._disk, gone)
             self.state(reclaimed(gone))
         return gone
 
@@ -338,7 +339,7 @@ class Session:
         """Overwrite again what was erased: a replica may have brought it back."""
         gone = [each for each in pending(self._stored, reclaimed_too=True) if each.pack in packs]
         confirm(self._bare, gone)
-        overwrite(self.place, self._disk, gone)
+        overwrite(self.packs, self._disk, gone)
 
     def _copy(self) -> Copy:
         return Copy(self.packs, self._stored)

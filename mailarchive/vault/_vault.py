@@ -87,6 +87,7 @@ class Vault(Sink):
         read_back: bool = True,
         compression_level: int = 3,
         pack_size: int = 512 << 20,
+        volume_size: int = 1 << 40,
         keys: KeyProvider | None = None,
         clock: Callable[[], datetime] = _now,
         fuse: Fuse | None = None,
@@ -96,7 +97,8 @@ class Vault(Sink):
         With `read_only` nothing is written, so that neither a put nor an auditor's reading
         is possible.  With `read_back` each batch is read from the medium and compared
         before its receipts are given, and they say `verified`.  `compression_level` is
-        zstd's.  A pack is closed at about `pack_size` bytes.
+        zstd's.  A pack is closed at about `pack_size` bytes, and a new volume begun once the
+        packs of one have about `volume_size`.
 
         Whether a vault is encrypted is decided when it is made, and for good: with `keys`
         it is, and it can be read with these keys alone; **without, the default, it is
@@ -107,10 +109,11 @@ class Vault(Sink):
         Raises `ConfigurationError` for a setting that cannot be.
         """
         lowest, highest = _zstd.levels()
-        if not lowest <= compression_level <= highest or pack_size < 1:
+        if not lowest <= compression_level <= highest or min(pack_size, volume_size) < 1:
             raise ConfigurationError(
-                f"compression_level must be {lowest} to {highest}, and pack_size at least 1",
-                suggestions=["leave both out: the defaults are measured"],
+                f"compression_level must be {lowest} to {highest}, pack_size and volume_size at"
+                " least 1",
+                suggestions=["leave them out: the defaults are measured"],
             )
         self.name: str = "vault"
         durability = Durability.MEDIA if sys.platform == "linux" else Durability.PROCESS
@@ -124,6 +127,7 @@ class Vault(Sink):
             read_back=read_back,
             compression_level=compression_level,
             pack_size=pack_size,
+            volume_size=volume_size,
             clock=clock,
             keys=keys,
         )

@@ -195,6 +195,10 @@ class Verification:
             if row is None or row.upto:
                 self._find("missing-pack", name, None, "the pack is not there, or is no file")
             return
+        volumes = self._packs.volumes().all_of(name)
+        if len(volumes) > 1:
+            words = f"the pack is in the volumes {' and '.join(volumes)}, and counts in the first"
+            self._find("misplaced", name, None, words)
         if row is not None and size < row.upto:
             missing = row.upto - size
             self._find("truncated", name, size, f"the pack ends {missing} bytes too early")
@@ -244,10 +248,17 @@ class Verification:
         except BAD_JSON:
             self._blame(_unreadable(pack.name, manifest))
             return False
+        self._volume(pack.name, manifest)
         for damage in self._damages(pack, manifest, members):
             self._blame(damage)
         self._add(batches=1, objects=count, entries=manifest.entry_count)
         return True
+
+    def _volume(self, pack: str, manifest: Manifest) -> None:
+        there, volume = self._packs.volumes().of(pack), manifest.head.volume
+        if there != volume:
+            words = f"the pack is in volume {there}, and was written in volume {volume}"
+            self._find("misplaced", pack, None, words)
 
     def _damages(
         self, pack: Pack, manifest: Manifest, members: Sequence[Member]

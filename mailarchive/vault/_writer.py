@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from attrs import evolve, field, frozen
 
 from mailarchive.errors import SinkError, SinkFull
-from mailarchive.vault import _disk, _manifest, _place, _tar
+from mailarchive.vault import _disk, _manifest, _tar
 from mailarchive.vault._manifest import Head, Manifest, StoredObject
+from mailarchive.vault._volumes import following
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -68,6 +69,7 @@ class Draft:
 class _Own:
     """The pack that this writer has for itself, held by a lock on its open file."""
 
+    volume: str
     name: str
     handle: int
 
@@ -81,14 +83,14 @@ class Writer:
         disk: Disk,
         clock: Callable[[], datetime],
         *,
-        pack_size: int,
+        sizes: tuple[int, int],
         read_back: bool,
     ) -> None:
-        """Write packs of about `pack_size` bytes; with `read_back` compare each batch."""
+        """Write packs and volumes of about these sizes; with `read_back` compare each batch."""
         self._place, self._packs, self._index = parts
         self._disk = disk
         self._clock = clock
-        self._pack_size = pack_size
+        self._pack_size, self._volume_size = sizes
         self._read_back = read_back
         self._own: _Own | None = None
         self._settled = False
@@ -130,7 +132,7 @@ class Writer:
         manifest, members = assemble(
             draft,
             self._place.identity.id,
-            own.name,
+            (own.volume, own.name),
             start,
             last=self._index.last(),
             at=self._clock(),
@@ -181,36 +183,49 @@ class Writer:
             self._index.seal(own.name)
 
     def _left_over(self, size: int) -> tuple[_Own, int] | None:
-        """A pack that its writer has let go of, whole, with room for more."""
+        """A pack of the newest volume that its writer has let go of, whole, with room for more."""
+        newest, _ = self._index.newest_volume()
         for row in self._index.packs(unsealed=True):
-            if row.upto + size > self._pack_size or self._packs.size(row.name) != row.upto:
+            if row.volume != newest or self._packs.size(row.name) != row.upto:
                 continue
-            handle = _disk.open_file(f"{row.name}.tar", self._place.packs(), writing=True)
+            if row.upto + size > self._pack_size:
+                continue
+            with self._packs.folder(row.name) as folder:
+                handle = _disk.open_file(f"{row.name}.tar", folder, writing=True)
             # Its writer may have died before the name was durable.
-            if self._take(handle):
-                return _Own(row.name, handle), row.upto
+            if self._take(handle, row.volume):
+                return _Own(row.volume, row.name, handle), row.upto
         return None
 
     def _new_pack(self) -> _Own:
-        name = new_name(self._clock())
+        name, volume = new_name(self._clock()), self._volume()
         with self._index.transaction():
-            self._index.register(name)
+            self._index.register(name, volume)
         try:
-            handle = self._disk.create(f"{name}.tar", self._place.packs())
-            self._take(handle)
+            volumes = self._place.volumes()
+            volumes.make(volume)
+            with volumes.packs(volume) as folder:
+                handle = self._disk.create(f"{name}.tar", folder)
+            self._take(handle, volume)
         except OSError:
             with self._index.transaction():
                 self._index.seal(name)
             raise
-        return _Own(name, handle)
+        return _Own(volume, name, handle)
 
-    def _take(self, handle: int) -> bool:
+    def _volume(self) -> str:
+        """The volume for a new pack: the newest one, or the one after it once that is full."""
+        newest, size = self._index.newest_volume()
+        return newest if size < self._volume_size else following(newest)
+
+    def _take(self, handle: int, volume: str) -> bool:
         """Lock a pack for oneself and make its name durable; `False` where another has it."""
         taken = False
         try:
             taken = _lock(handle)
             if taken:
-                self._disk.sync_folder(self._place.packs())
+                with self._place.volumes().packs(volume) as folder:
+                    self._disk.sync_folder(folder)
         except OSError:
             taken = False
             raise
@@ -241,7 +256,7 @@ class Writer:
 def assemble(
     draft: Draft,
     vault: str,
-    pack: str,
+    place: tuple[str, str],
     start: int,
     *,
     last: tuple[int, Digest | None],
@@ -249,8 +264,8 @@ def assemble(
 ) -> tuple[Manifest, list[bytes]]:
     """Return the manifest of a batch, and the batch in pieces, which begins at `start`.
 
-    `last` is the number and the digest of the manifest before.  Raises `SinkError` where
-    there is too much in it.
+    `place` is the volume and the pack, `last` the number and the digest of the manifest
+    before.  Raises `SinkError` where there is too much in it.
     """
     members: list[bytes] = []
     objects: list[StoredObject] = []
@@ -263,9 +278,10 @@ def assemble(
         members += _tar.member(objects[-1].name, packed.frame)
         end += _tar.member_size(size)
     sequence, previous = last
+    volume, pack = place
     head = Head(
         vault=vault,
-        volume=_place.VOLUME,
+        volume=volume,
         pack=pack,
         offset=start,
         sequence=sequence + 1,

@@ -30,6 +30,7 @@ from mailarchive.vault._object_index import ObjectIndex
 from mailarchive.vault._object_store import Objects, S3Store, missing
 from mailarchive.vault._packing import Packing
 from mailarchive.vault._reading import location
+from mailarchive.vault._volumes import FIRST
 from mailarchive.vault._writer import Draft, assemble, new_name
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ObjectVault", "S3Store"]
 
-_PACKS: Final = f"volumes/{_place.VOLUME}/packs"
+_PACKS: Final = f"volumes/{FIRST}/packs"
 _MOST_ENTRIES: Final = 2_000
 _HEADER: Final = "vault.json"
 
@@ -265,7 +266,7 @@ class ObjectVault(Sink):
         now = self._clock()
         name = new_name(now)
         last = session.index.last()
-        manifest, members = assemble(draft, session.vault, name, 0, last=last, at=now)
+        manifest, members = assemble(draft, session.vault, (FIRST, name), 0, last=last, at=now)
         data = b"".join([*members, _tar.TRAILER])
         session.index.begin(name)
         created = self._objects.create(_key(name), data)

@@ -48,6 +48,18 @@ class TestVault(SinkContract):
         return [each.content() for each in sink.view(user).messages()]
 
 
+class TestVaultThatRolls(TestVault):
+    """The same archive, each of its packs in a volume of its own."""
+
+    largest = 8 << 20
+
+    @pytest.fixture
+    @override
+    def open_sink(self, tmp_path: Path) -> SinkMaker:
+        """A vault in a folder, whose volumes are full at once."""
+        return partial(Vault, tmp_path / "acme.vault", pack_size=1, volume_size=1)
+
+
 class TestEncryptedVault(TestVault):
     """The same archive, encrypted, by the same laws."""
 

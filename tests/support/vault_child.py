@@ -24,7 +24,7 @@ BATCHES = 5
 SIZE = 3
 EVERYTHING = entries(BATCHES * SIZE)
 PACK = 4096
-"""So small that packs are closed and begun on the way."""
+"""So small that packs are closed and begun on the way, and volumes too."""
 
 
 def no_sync(self: Disk, handle: int) -> None:
@@ -59,7 +59,7 @@ def main(vault: str, acks: str, bug: str = "") -> int:
         Disk.sync_folder = no_sync  # type: ignore[method-assign]  # the bug that is seeded
     handle = os.open(acks, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
-        with Vault(vault, pack_size=PACK) as opened:
+        with Vault(vault, pack_size=PACK, volume_size=PACK) as opened:
             for n in range(BATCHES):
                 batch = EVERYTHING[n * SIZE : (n + 1) * SIZE]
                 if bug == "acknowledge_first":

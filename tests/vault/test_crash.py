@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 PACK = 6_000
 """Bytes of a pack, so small that one run fills several."""
 
+VOLUME = 2 * PACK
+"""And volumes, too."""
+
 
 def _batches() -> list[list[ArchiveEntry]]:
     """Mail of every kind: new, again, under another id, journaled, of nobody."""
@@ -52,7 +55,7 @@ class World:
 
     def run(self, fuse: Callable[[str], None]) -> None:
         """Put everything, noting each receipt as it comes."""
-        with Vault(self.folder, pack_size=PACK, fuse=fuse) as vault:
+        with Vault(self.folder, pack_size=PACK, volume_size=VOLUME, fuse=fuse) as vault:
             for batch in _batches():
                 for receipt in receipts(vault.put_many(batch)):
                     self._note(receipt)
@@ -66,7 +69,7 @@ class World:
 
     def check(self) -> None:
         """Everything acknowledged can be read; nothing is there twice; nothing is damaged."""
-        with Vault(self.folder, pack_size=PACK) as vault:
+        with Vault(self.folder, pack_size=PACK, volume_size=VOLUME) as vault:
             raws = {each.id: each.raw for batch in _batches() for each in batch}
             for receipt in self.receipts.values():
                 assert vault.read(receipt) == raws[receipt.entry_id]

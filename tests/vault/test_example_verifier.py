@@ -49,7 +49,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Kept:
     """A vault with every kind of line, sealed, and with more behind the seal."""
     top = tmp_path_factory.mktemp("example")
     signer = FileSigner(top / "signer")
-    with Vault(top / "v", pack_size=20_000) as vault:
+    with Vault(top / "v", pack_size=20_000, volume_size=30_000) as vault:
         vault.put_many(entries(30))
         vault.put(journaled(mail(50), [to("bob@example.com")], key="50"))
         vault.put(journaled(mail(51), [to("bob@example.com")], key="51", encoded=True))

@@ -83,6 +83,15 @@ def test_it_goes_on(old: Path) -> None:
         assert vault.verify("log", checkpoints=[before, made]).findings == ()
 
 
+def test_it_goes_on_in_another_volume(old: Path) -> None:
+    """One that was made before there was a second volume gets one like any other."""
+    with Vault(old / "vault", pack_size=1, volume_size=1) as vault:
+        vault.put_many(entries(3, start=1000))
+        vault.seal(FileSigner(old / "signer"))
+        assert vault.verify("log", checkpoints=vault.checkpoints()).findings == ()
+    assert list((old / "vault" / "volumes" / "0002" / "packs").glob("*.tar"))
+
+
 def test_the_program_without_us_reads_it(old: Path, tmp_path: Path) -> None:
     """The short verifier, and tar, find in it what they found then."""
     saved = max((old / "vault").rglob("log/checkpoints/*"), key=lambda each: int(each.name))

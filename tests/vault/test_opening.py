@@ -165,7 +165,9 @@ def test_a_network_file_system_is_refused(folder: Path, monkeypatch: pytest.Monk
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("settings", [{"compression_level": 99}, {"pack_size": 0}])
+@pytest.mark.parametrize(
+    "settings", [{"compression_level": 99}, {"pack_size": 0}, {"volume_size": 0}]
+)
 def test_a_setting_that_cannot_be_is_refused(folder: Path, settings: dict[str, int]) -> None:
     """A setting out of bounds is said at once, before anything is made."""
     _refused(folder, ConfigurationError, **settings)

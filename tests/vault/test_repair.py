@@ -36,9 +36,9 @@ def _ticking() -> Callable[[], datetime]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sealed vault of three full packs and one that is not full, and its signer beside it."""
+    """A sealed vault of four packs in two volumes, the last not full; its signer is beside it."""
     top = tmp_path_factory.mktemp("whole")
-    with Vault(top / "v", pack_size=30_000, clock=_ticking()) as vault:
+    with Vault(top / "v", pack_size=30_000, volume_size=50_000, clock=_ticking()) as vault:
         for n in range(0, 30, 3):
             vault.put_many(entries(3, start=n))
         vault.put(journaled(mail(50), [to("bob@example.com")], key="50", encoded=True))
@@ -56,7 +56,7 @@ def folder(whole: Path, tmp_path: Path) -> Path:
 
 
 def _packs(folder: Path) -> list[Path]:
-    return sorted((folder / "volumes" / "0001" / "packs").glob("*.tar"))
+    return sorted(folder.glob("volumes/*/packs/*.tar"), key=lambda pack: pack.name)
 
 
 def _repaired(folder: Path, replica: Path, **settings: object) -> RepairPlan:
@@ -155,11 +155,11 @@ def test_damage_is_repaired_to_the_byte(
     for name, data in before.items():
         now = next(pack for pack in _packs(folder) if pack.name == name).read_bytes()
         assert now.startswith(data.rstrip(b"\0"))
-    kept = folder / "volumes" / "0001" / "damaged"
     for each in plan.packs:
         if f"{each.pack}.tar" in damaged:
             assert each.damaged is not None
-            file = kept / f"{each.pack}-{each.damaged.hex[:16]}.tar"
+            name = f"{each.pack}-{each.damaged.hex[:16]}.tar"
+            (file,) = folder.glob(f"volumes/*/damaged/{name}")
             assert file.read_bytes() == damaged[f"{each.pack}.tar"]
     assert _repairs(folder) == len(plan.packs)
     with Vault(folder) as vault:
