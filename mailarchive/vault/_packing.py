@@ -25,7 +25,7 @@ _MOST_THREADS = 4
 _MOST_AHEAD = 2
 """Batches that are packed before they are asked for: one that comes next, and one behind it."""
 
-_LITTLE = 1 << 16
+_LITTLE, _LARGE = 1 << 16, 2 << 20
 _AT_ONCE = 1 << 19
 """Bytes that a thread packs before it has to wait for its turn again."""
 
@@ -71,14 +71,15 @@ class Packing:
         self._are_stored = are_stored
         self._ahead: deque[_Work] = deque(maxlen=_MOST_AHEAD)
         self._lock = threading.Lock()
-        self._threads = ThreadPoolExecutor(
-            min(_MOST_THREADS, max((os.cpu_count() or 1) - 1, 1)),
-            thread_name_prefix="mailarchive-zstd",
-        )
+        most = min(_MOST_THREADS, os.cpu_count() or 1)
+        self._threads = ThreadPoolExecutor(most, thread_name_prefix="mailarchive-zstd")
+        # A thread keeps the memory that its largest message took: one is enough for those.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="mailarchive-zstd-large")
 
     def close(self) -> None:
         """End the threads."""
         self._threads.shutdown(cancel_futures=True)
+        self._thread.shutdown(cancel_futures=True)
 
     def begin(self, entries: Iterable[ArchiveEntry]) -> None:
         """Begin to pack what will soon be prepared; what nobody ever takes is forgotten.
@@ -143,7 +144,8 @@ class Packing:
         begun: _Work = {}
         for some in _portions(data):
             if len(data) > 1 or len(some[0][1]) > _LITTLE:
-                work = self._threads.submit(self._pack_all, some)
+                threads = self._thread if len(some[-1][1]) > _LARGE else self._threads
+                work = threads.submit(self._pack_all, some)
             else:  # it is not worth a thread's waking
                 work = Future()
                 work.set_result(self._pack_all(some))
