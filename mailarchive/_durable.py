@@ -67,3 +67,24 @@ def _write_all(handle: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(handle, view) :]
+
+
+def append_line(path: Path, line: bytes, fuse: Fuse = no_fuse) -> None:
+    """Add a line to a file of its owner's, durably; one that was cut off is ended first.
+
+    Raises `OSError`.
+    """
+    fuse("append")
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+    handle = os.open(path, flags, 0o600)
+    try:
+        size = os.fstat(handle).st_size
+        torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+        _write_all(handle, (b"\n" if torn else b"") + line + b"\n")
+        fuse("fsync")
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    if not size:
+        fuse("sync folder")
+        sync_folder(path.parent)

@@ -137,6 +137,24 @@ class Quarantine(Protocol):
         ...
 
 
+class KeyProvider(Protocol):
+    """Wraps and unwraps the keys of an archive: a file, a key management service, a token.
+
+    `owner` is whose key it is, and `None` for the archive's own.  Keys have 32 bytes; a
+    wrapped one may have any form.  A provider is asked once for each owner while an
+    archive is open.  `unwrap` must fail for what it did not wrap, and for another owner's key; any
+    exception becomes `KeyUnavailable`.
+    """
+
+    def wrap(self, owner: UserId | None, key: bytes) -> bytes:
+        """Return the key in a form that only this provider can read."""
+        ...
+
+    def unwrap(self, owner: UserId | None, wrapped: bytes) -> bytes:
+        """Return the key that `wrap` was given for this owner."""
+        ...
+
+
 class Observer(Protocol):
     """Is told of progress; what it raises is counted and goes no further."""
 

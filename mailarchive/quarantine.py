@@ -3,6 +3,8 @@
 A folder with two files a message: `<id>.eml`, the exact bytes, and `<id>.json`, where it
 came from and why it is here.  The second is written last; without it a message is not
 held.  Once released to an archive only the second remains, with the receipt's location.
+The file `held` has a line for each message that ever was, so that one which is missing is
+missed.  With keys all but that is encrypted.
 """
 
 from __future__ import annotations
@@ -29,14 +31,20 @@ from mailarchive._model import (
     Stored,
     entry_id,
 )
+from mailarchive._sealed_files import SealedFiles
 from mailarchive.errors import StateError
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator
 
+    from mailarchive.abc import KeyProvider
+
 FORMAT = 1
 _ID = re.compile(r"[0-9a-f]{64}\Z")
+_NOTES = "held"
+_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
+"""What a record that is none can make a reader of JSON, or of what is encrypted, raise."""
 
 
 @frozen
@@ -55,6 +63,19 @@ class Held:
     released: str | None = None
 
 
+@frozen
+class HeldFault:
+    """A quarantined message that is not as it was held.
+
+    `kind` is a stable word: `missing`, where nothing of it is left; `unreadable`, where its
+    record is damaged; `altered` or `gone`, of its bytes.  `words` are for a person.
+    """
+
+    id: str
+    kind: str
+    words: str
+
+
 class QuarantineFolder:
     """Keeps quarantined messages as files; durable when `hold` returns."""
 
@@ -62,14 +83,18 @@ class QuarantineFolder:
         self,
         path: str | os.PathLike[str],
         *,
+        keys: KeyProvider | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         fuse: _durable.Fuse = _durable.no_fuse,
     ) -> None:
         """Keep the files in the folder `path`, made when first needed.
 
-        `fuse` is called before each write, for tests that crash there.
+        With `keys`, those of an encrypted archive, messages and records are encrypted; what
+        was held before in clear is still read.  Without them what is encrypted cannot be
+        read: `StateError`.  `fuse` is called before each write, for tests that crash there.
         """
         self._path = Path(path)
+        self._files = SealedFiles(self._path, keys, fuse)
         self._clock = clock
         self._fuse = fuse
 
@@ -81,7 +106,7 @@ class QuarantineFolder:
         """
         digest = Digest.of(message.raw)
         identity = entry_id(Copy.of(message.ref), digest, Fidelity.WIRE)
-        known = self._find(identity.hex)
+        known = self._known(identity.hex)
         if known is None:
             held = Held(
                 id=identity.hex,
@@ -95,12 +120,11 @@ class QuarantineFolder:
                 delivery=message.delivery,
             )
             with _errors("holding a message"):
-                _durable.make_folder(self._path, self._fuse, mode=0o700)
-                self._write_message(identity.hex, message.raw)
+                self._files.write(f"{held.id}.eml", message.raw)
                 self._write(held)
-        elif known.released is None and not self._is_whole(known):
-            with _errors("holding a message again"):
-                self._write_message(identity.hex, message.raw)
+                self._note(held.id)
+        else:
+            self._hold_again(known, message.raw)
         return Receipt(
             sink="quarantine",
             entry_id=identity,
@@ -110,19 +134,87 @@ class QuarantineFolder:
             durability=Durability.MEDIA,
         )
 
+    def _hold_again(self, known: Held, raw: bytes) -> None:
+        """Put back what was lost of a message that is held, or was not yet noted as such."""
+        whole = known.released is not None or self._is_whole(known)
+        noted = known.id in self._noted()
+        with _errors("holding a message again"):
+            if not whole:
+                self._files.write(f"{known.id}.eml", raw)
+            if not noted:
+                self._note(known.id)
+
     def list(self, *, released: bool = False) -> tuple[Held, ...]:
-        """Return what is held, oldest first; with `released` also what no longer is."""
-        with _errors("listing the quarantine"):
-            files = self._path.glob("*.json") if self._path.is_dir() else ()
-            everything = [_load(file) for file in files if _ID.match(file.stem)]
-        chosen = (held for held in everything if released or held.released is None)
+        """Return what is held, oldest first; with `released` also what no longer is.
+
+        A record that cannot be read is left out: `verify` names it.
+        """
+        found = (self._known(id_) for id_ in self._ids())
+        chosen = [held for held in found if held and (released or held.released is None)]
         return tuple(sorted(chosen, key=lambda held: (held.held_at, held.id)))
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether there is something that keys are needed for."""
+        return self._files.is_encrypted
+
+    def verify(self) -> tuple[HeldFault, ...]:
+        """Return each message that is not as it was held; raises `StateError`.
+
+        Whoever can write to the folder can also change what this compares with: it finds
+        accidents, and those who do not know how.
+        """
+        ids = self._ids()
+        faults = [self._fault(id_) for id_ in ids]
+        faults += [
+            HeldFault(id_, "missing", "it was held, and nothing of it is there")
+            for id_ in sorted(self._noted() - frozenset(ids))
+        ]
+        return tuple(fault for fault in faults if fault is not None)
+
+    def _fault(self, id_: str) -> HeldFault | None:
+        held = self._known(id_)
+        if held is None:
+            return HeldFault(id_, "unreadable", "its record is damaged, or of a later release")
+        if held.released is not None:
+            return None
+        with _errors("reading a quarantined message"):
+            if not self._files.exists(f"{id_}.eml"):
+                return HeldFault(id_, "gone", "its bytes are not there any more")
+        if not self._is_whole(held):
+            return HeldFault(id_, "altered", "its bytes are not those that were held")
+        return None
+
+    def _ids(self) -> tuple[str, ...]:
+        with _errors("listing the quarantine"):
+            names = self._files.names(".json")
+        return tuple(id_ for name in names if _ID.match(id_ := name.removesuffix(".json")))
+
+    def _known(self, id_: str) -> Held | None:
+        """The record of a message; `None` for one that cannot be read."""
+        try:
+            return self._find(id_)
+        except StateError as error:
+            if isinstance(error.__cause__, _UNREADABLE):
+                return None
+            raise
+
+    def _noted(self) -> frozenset[str]:
+        """The ids of all that ever was held, as far as their lines are whole."""
+        with _errors("reading the quarantine"):
+            file = self._path / _NOTES
+            text = file.read_text("ascii", "replace") if file.exists() else ""
+        return frozenset(line for line in text.split("\n") if _ID.match(line))
+
+    def _note(self, id_: str) -> None:
+        """Add a line, durably; a line that a crash tore is ended first."""
+        _durable.append_line(self._path / _NOTES, id_.encode("ascii"), self._fuse)
 
     def read(self, id_: str) -> SourceMessage:
         """Return the message as it was held; raises `StateError`, also where it is damaged."""
         held = self._get(id_)
         with _errors("reading a quarantined message"):
-            raw = (self._path / f"{held.id}.eml").read_bytes()
+            raw = self._files.read(f"{held.id}.eml")
         if Digest.of(raw) != held.digest:
             raise StateError(
                 "a quarantined message is not the one that was held",
@@ -138,8 +230,7 @@ class QuarantineFolder:
         gone = evolve(held, released=f"{receipt.sink}: {receipt.location}")
         with _errors("releasing a quarantined message"):
             self._write(gone)
-            self._fuse("unlink")
-            (self._path / f"{held.id}.eml").unlink(missing_ok=True)
+            self._files.remove(f"{held.id}.eml")
         return gone
 
     def _get(self, id_: str) -> Held:
@@ -156,27 +247,28 @@ class QuarantineFolder:
         if not _ID.match(id_):
             return None
         with _errors("reading the quarantine"):
-            file = self._path / f"{id_}.json"
-            return _load(file) if file.exists() else None
+            name = f"{id_}.json"
+            return _load(self._files.read(name)) if self._files.exists(name) else None
 
     def _is_whole(self, held: Held) -> bool:
+        name = f"{held.id}.eml"
         with _errors("reading a quarantined message"):
-            file = self._path / f"{held.id}.eml"
-            return file.is_file() and Digest.of(file.read_bytes()) == held.digest
+            if not self._files.exists(name):
+                return False
+            try:
+                return Digest.of(self._files.read(name)) == held.digest
+            except ValueError:
+                return False
 
     def _write(self, held: Held) -> None:
-        file = self._path / f"{held.id}.json"
-        _durable.write_file(file, _dump(held), self._fuse, mode=0o600)
-
-    def _write_message(self, id_: str, raw: bytes) -> None:
-        _durable.write_file(self._path / f"{id_}.eml", raw, self._fuse, mode=0o600)
+        self._files.write(f"{held.id}.json", _dump(held))
 
 
 @contextmanager
 def _errors(doing: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, *_UNREADABLE) as error:
         raise StateError(
             f"{type(error).__name__} while {doing}",
             suggestions=["check that the quarantine folder is whole, writable, and has room"],
@@ -201,8 +293,8 @@ def _dump(held: Held) -> bytes:
     return json.dumps(tree, indent=1).encode("ascii") + b"\n"
 
 
-def _load(file: Path) -> Held:
-    tree = json.loads(file.read_bytes())
+def _load(data: bytes) -> Held:
+    tree = json.loads(data)
     if tree["format"] != FORMAT:
         msg = "a later format"
         raise ValueError(msg)

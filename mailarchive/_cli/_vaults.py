@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from mailarchive.quarantine import QuarantineFolder
 from mailarchive.vault import FileKeys, Vault
 
 if TYPE_CHECKING:
@@ -37,10 +38,18 @@ def key_file(path: Path | None) -> Iterator[None]:
 
 def opened(path: Path, keys: KeyProvider | None = None, **settings: Any) -> Vault:
     """Return the vault, not yet entered, with these keys or those of the command's key file."""
+    return Vault(path, keys=keys or named_keys(), **settings)
+
+
+def named_keys() -> KeyProvider | None:
+    """Return the keys in the command's key file, where there is one."""
     named = _key_file.get()
-    if keys is None and named is not None:
-        keys = FileKeys(named)
-    return Vault(path, keys=keys, **settings)
+    return None if named is None else FileKeys(named)
+
+
+def quarantine_of(vault: Path, keys: KeyProvider | None = None) -> QuarantineFolder:
+    """Return the quarantine beside the mail in a vault's folder, with keys as `opened` does."""
+    return QuarantineFolder(vault / "quarantine", keys=keys or named_keys())
 
 
 def new_key(path: Path) -> None:

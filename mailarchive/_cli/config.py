@@ -27,7 +27,6 @@ from mailarchive.attribution import (
 )
 from mailarchive.errors import ConfigurationError
 from mailarchive.journal.trust import Action, Policy
-from mailarchive.quarantine import QuarantineFolder
 from mailarchive.receiver import Receiver
 from mailarchive.retry import RetryingSource
 from mailarchive.sinks import Tee
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from mailarchive._cli._toml import Table
     from mailarchive.abc import Decoder, Directory, Sink
     from mailarchive.attribution import Attribution, Unknown
+    from mailarchive.quarantine import QuarantineFolder
     from mailarchive.vault import KeyProvider
 
 
@@ -129,11 +129,6 @@ def load(path: Path) -> Job:
     return build(_toml.read(path), path.resolve().parent)
 
 
-def quarantine_of(vault: Path) -> QuarantineFolder:
-    """Return the quarantine that stands beside the mail in a vault's folder."""
-    return QuarantineFolder(vault / "quarantine")
-
-
 def build(top: Table, here: Path) -> Job:
     """Return the job that the table describes, with paths relative to `here`."""
     vault, keys, archive = _archive(top, here)
@@ -172,7 +167,7 @@ def build(top: Table, here: Path) -> Job:
         new_vault=_new_vault(top, keys),
         keys=keys,
         archive=archive,
-        quarantine=quarantine_of(vault),
+        quarantine=_vaults.quarantine_of(vault, keys),
         lock=JobLock(vault.with_name(f"{vault.name}.lock")),
         state=SqliteCheckpoints(vault / "state.db"),
     )

@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import asdict, frozen
 
 from mailarchive import _durable
 from mailarchive._cli import FAILED, OK, _vaults
@@ -21,7 +21,10 @@ from mailarchive.vault import FileSigner, InclusionProof, LogCheckpoint, Vault, 
 from mailarchive.vault.anchors import FileAnchor, GitAnchor
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mailarchive._cli.reading import Who
+    from mailarchive.quarantine import HeldFault
     from mailarchive.vault import VerifyReport
     from mailarchive.vault.anchors import Anchor
 
@@ -92,8 +95,42 @@ def verify(
         )
     if limit is not None:
         _write(note, json.dumps({"level": level, "resume": report.resume}).encode() + b"\n")
-    print(json.dumps(report.to_dict(), indent=2) if as_json else said(report))
-    return OK if report.ok else FAILED
+    held = _quarantine(path)
+    whole = report.ok and not (held and held.faults)
+    if as_json:
+        tree = report.to_dict() | {"ok": whole, "quarantine": held and asdict(held)}
+        print(json.dumps(tree, indent=2))
+    else:
+        print("\n".join([said(report), *(held.lines() if held else ())]))
+    return OK if whole else FAILED
+
+
+@frozen
+class _Held:
+    """What was found in the quarantine; `count` is `None` where there were no keys to it."""
+
+    count: int | None
+    faults: tuple[HeldFault, ...] = ()
+
+    def lines(self) -> Iterator[str]:
+        """Yield it in words."""
+        if self.count is None:
+            yield "Quarantine: encrypted; not looked at without --key-file"
+            return
+        verdict = f"{counted(len(self.faults), 'finding')}:" if self.faults else "whole"
+        yield f"Quarantine: {counted(self.count, 'message')} held: {verdict}"
+        rows = [(each.kind, each.id[:12], safe(each.words)) for each in self.faults]
+        if rows:
+            yield columns(rows)
+
+
+def _quarantine(path: Path) -> _Held | None:
+    """Look at what is held beside the mail; `None` where nothing ever was."""
+    folder = _vaults.quarantine_of(path)
+    if _vaults.named_keys() is None and folder.is_encrypted:
+        return _Held(None)
+    held, faults = folder.list(), folder.verify()
+    return _Held(len(held), faults) if held or faults else None
 
 
 def said(report: VerifyReport) -> str:

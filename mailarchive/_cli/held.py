@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from mailarchive._cli import OK, _vaults, config
+from mailarchive._cli import OK, _vaults
 from mailarchive._cli._text import columns, safe, size
 from mailarchive._model import UserId
 from mailarchive.archiver import release
@@ -29,7 +29,7 @@ def quarantine(
         raise StateError(
             "there is no vault at this path, and so no quarantine", suggestions=["check the path"]
         )
-    folder = config.quarantine_of(path)
+    folder = _vaults.quarantine_of(path)
     if read is not None:
         sys.stdout.buffer.write(folder.read(_full(folder, read)).raw)
         return OK

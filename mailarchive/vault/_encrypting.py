@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
+from mailarchive import _crypt
 from mailarchive._model import Digest
 from mailarchive.errors import Erased
-from mailarchive.vault import _crypt, _leaf, _record
+from mailarchive.vault import _leaf, _record
 from mailarchive.vault._keyring import EntryKey, Wrapping
 from mailarchive.vault._manifest import ENCRYPTED, GRANTED, POISONED, RECLAIMED, Fact
 from mailarchive.vault._record import StoredOriginal

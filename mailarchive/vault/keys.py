@@ -10,34 +10,17 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, final
+from typing import TYPE_CHECKING, final
 
+from mailarchive import _crypt
 from mailarchive._durable import sync_folder
+from mailarchive.abc import KeyProvider
 from mailarchive.errors import ConfigurationError, KeyUnavailable
-from mailarchive.vault import _crypt
 
 if TYPE_CHECKING:
     from mailarchive._model import UserId
 
 __all__ = ["FileKeys", "KeyProvider"]
-
-
-class KeyProvider(Protocol):
-    """Wraps and unwraps the keys of a vault: a file, a key management service, a token.
-
-    `owner` is whose key it is, and `None` for the vault's own.  Keys have 32 bytes; a
-    wrapped one may have any form.  A provider is asked once for each owner while a vault
-    is open.  `unwrap` must fail for what it did not wrap, and for another owner's key; any
-    exception becomes `KeyUnavailable`.
-    """
-
-    def wrap(self, owner: UserId | None, key: bytes) -> bytes:
-        """Return the key in a form that only this provider can read."""
-        ...
-
-    def unwrap(self, owner: UserId | None, wrapped: bytes) -> bytes:
-        """Return the key that `wrap` was given for this owner."""
-        ...
 
 
 @final

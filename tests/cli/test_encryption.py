@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from typing import TYPE_CHECKING
@@ -55,6 +56,34 @@ def test_a_run_encrypts_and_says_so_once(
     assert main(["verify", "acme.vault"]) == 0
     with Vault(demo / "acme.vault") as vault:
         assert vault.verify("log").ok
+
+
+def test_what_is_quarantined_is_encrypted_and_verified_too(
+    demo: Path, printed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It lies beside the mail, opens with the same keys, and is missed when it is gone."""
+    del printed
+    kept = sorted((demo / "acme.vault" / "quarantine").glob("*.gcm"))
+    assert len(kept) == 2
+    assert main(["--key-file", "acme.key", "quarantine", "acme.vault"]) == 0
+    assert "original_missing" in capsys.readouterr().out
+    assert main(["quarantine", "acme.vault"]) == 1
+    assert "--key-file" in capsys.readouterr().err
+    assert main(["verify", "acme.vault"]) == 0
+    assert "not looked at" in capsys.readouterr().out
+    verify = ["--key-file", "acme.key", "verify", "acme.vault"]
+    assert main(verify) == 0
+    assert "1 message held: whole" in capsys.readouterr().out
+
+    for file in kept:
+        file.unlink()
+
+    assert main(verify) == 1
+    assert "missing" in capsys.readouterr().out
+    assert main([*verify, "--json"]) == 1
+    tree = json.loads(capsys.readouterr().out)
+    assert tree["ok"] is False
+    assert [each["kind"] for each in tree["quarantine"]["faults"]] == ["missing"]
 
 
 @pytest.mark.parametrize("said", [True, False])

@@ -101,6 +101,8 @@ def test_a_quarantined_message_is_durable_before_its_record(
         ("sync", _beside(note)),
         ("rename", note),
         ("sync", tmp_path.name),
+        ("sync", "held"),
+        ("sync", tmp_path.name),
     ]
     assert kernel.asked[0][2] == len(message.raw)
 

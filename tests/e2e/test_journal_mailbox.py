@@ -9,7 +9,7 @@ from support import job, journal
 from support.inbox import contents
 
 from mailarchive import Digest, UserId, Vault
-from mailarchive._cli import config, main
+from mailarchive._cli import _vaults, main
 from mailarchive.errors import SinkError
 from mailarchive.headers import without
 from mailarchive.testing.messages import message
@@ -144,7 +144,7 @@ def test_hostile_mail_is_archived_or_quarantined_with_its_reason(
 
     printed = capsys.readouterr().out
     assert "9  messages listed" in printed
-    quarantine = config.quarantine_of(tmp_path / "acme.vault")
+    quarantine = _vaults.quarantine_of(tmp_path / "acme.vault")
     with Vault(tmp_path / "acme.vault") as vault:
         stored = [entry.raw() for entry in vault.auditor("test", "counting").entries()]
         (held,) = quarantine.list()

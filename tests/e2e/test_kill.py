@@ -13,7 +13,7 @@ from support import job, journal
 from support.inbox import contents
 
 from mailarchive import UserId, Vault
-from mailarchive._cli import config
+from mailarchive._cli import _vaults
 from mailarchive.testing.reports import report
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def check(folder: Path, server: Dovecot, mailbox: str) -> None:
         for user in journal.USERS:
             mine = [mail for mail in MAILS if user in mail.users]
             assert vault.view(UserId(user)).count() == len(mine)
-    quarantine = config.quarantine_of(folder / "acme.vault")
+    quarantine = _vaults.quarantine_of(folder / "acme.vault")
     assert [quarantine.read(held.id).raw for held in quarantine.list()] == [BROKEN]
     assert contents(server, mailbox) == [BROKEN]
 

@@ -17,7 +17,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.vaults import entry, everything, journaled, mail, receipts, to
 
-from mailarchive import Digest, Stored, UserId
+from mailarchive import (
+    Digest,
+    Stored,
+    UserId,
+    _crypt,
+)
 from mailarchive.errors import (
     ConfigurationError,
     Erased,
@@ -28,7 +33,7 @@ from mailarchive.errors import (
 )
 from mailarchive.testing.fuse import Crash, Fuse
 from mailarchive.users import StaticMap
-from mailarchive.vault import FileKeys, FileSigner, KeyProvider, Selection, Vault, _crypt
+from mailarchive.vault import FileKeys, FileSigner, KeyProvider, Selection, Vault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

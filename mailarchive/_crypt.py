@@ -1,4 +1,4 @@
-"""Authenticated encryption as an encrypted vault uses it: AES-256-GCM, and keys from keys.
+"""Authenticated encryption as an encrypted archive uses it: AES-256-GCM, and keys from keys.
 
 Everything that is encrypted is bound to what it is: `about` is authenticated and stored
 nowhere, so that what was moved, swapped or taken from another vault does not open.
