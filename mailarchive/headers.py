@@ -182,8 +182,13 @@ def without(content: bytes, names: Collection[str]) -> bytes:
     name.  Cutting again finds nothing more.  Where there is nothing to cut, the same object
     comes back.
     """
-    wanted = frozenset(name.lower().encode() for name in names if name)
+    wanted = _lowered(tuple(names))
     return cut(content, wanted) if wanted else content
+
+
+@lru_cache(maxsize=64)
+def _lowered(names: tuple[str, ...]) -> frozenset[bytes]:
+    return frozenset(name.lower().encode() for name in names if name)
 
 
 def is_plain(content: bytes) -> bool:

@@ -252,17 +252,20 @@ class Index:
         """Return those of the entries that are there, and whose bytes somebody knows of."""
         return self._found(_BY_ID, ids)
 
-    def erased(self, ids: Iterable[Digest]) -> frozenset[Digest]:
-        """Return those of the entries that were here, and were erased."""
+    def known(self, ids: Iterable[Digest]) -> dict[Digest, bool]:
+        """Return those of the entries that are, or were, here, and whether each was erased."""
         asked = {self.name(digest).value: digest for digest in ids}
+        query = "SELECT id, erased FROM entry WHERE id IN ({})"
         try:
             with self._lock:
-                rows = _schema.among(
-                    self._db, "SELECT id FROM entry WHERE erased AND id IN ({})", asked
-                )
+                rows = _schema.among(self._db, query, asked)
         except sqlite3.Error as error:
             raise translated(error, "reading it") from error
-        return frozenset(asked[id_] for (id_,) in rows)
+        return {asked[id_]: bool(erased) for id_, erased in rows}
+
+    def erased(self, ids: Iterable[Digest]) -> frozenset[Digest]:
+        """Return those of the entries that were here, and were erased."""
+        return frozenset(id_ for id_, erased in self.known(ids).items() if erased)
 
     def is_erased(self, line: Line) -> bool:
         """Whether the entry on a line was erased."""

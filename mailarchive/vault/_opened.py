@@ -73,10 +73,10 @@ class OpenedIndex(Index):
         return super().rows(query, values)
 
     @override
-    def erased(self, ids: Iterable[Digest]) -> frozenset[Digest]:
-        """Return those of the entries that were here, and were erased."""
+    def known(self, ids: Iterable[Digest]) -> dict[Digest, bool]:
+        """Return those of the entries that are, or were, here, and whether each was erased."""
         self.catch_up()
-        return super().erased(ids)
+        return super().known(ids)
 
     @override
     def _found(self, query: str, digests: Iterable[Digest]) -> dict[Digest, Found]:

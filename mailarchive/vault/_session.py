@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from mailarchive._model import Digest
     from mailarchive.vault._erasing import Gone
+    from mailarchive.vault._index import Found
     from mailarchive.vault._manifest import Fact
     from mailarchive.vault._note import LogCheckpoint, VerifierKey
     from mailarchive.vault._packing import Prepared
@@ -215,20 +216,32 @@ class Session:
     # -- appending ------------------------------------------------------------------------
 
     def store(
-        self, entries: Sequence[Prepared], packed: Mapping[Digest, Packed]
-    ) -> frozenset[Digest]:
-        """Append what is not there yet; return the ids that are new."""
+        self,
+        entries: Sequence[Prepared],
+        packed: Mapping[Digest, Packed],
+        asked_at: tuple[int, Digest | None],
+    ) -> tuple[frozenset[Digest], dict[Digest, Found]]:
+        """Append what is not there yet; return the ids that are new, and where all of them are.
+
+        None of the entries was there when `asked_at` was the newest batch.
+        """
         self.refuse_read_only()
+        places: dict[Digest, Found] = {}
         with self.place.writing():
             self._recovery.adopt(look_around=False)
             self.refuse_gaps()
-            there = self.index.find(each.record.id for each in entries)
+            ids = [each.record.id for each in entries]
+            there = self.index.find(ids) if self.index.last() != asked_at else {}
             new = [each for each in entries if each.record.id not in there]
             for start in range(0, len(new), _MOST_ENTRIES):
                 some = new[start : start + _MOST_ENTRIES]
                 records = tuple(each.record for each in some)
                 self._append(Draft(self._objects(some, packed), records))
-        return frozenset(each.record.id for each in new)
+                places |= self._writer.placed(records)
+        # Elsewhere is what was stored before, under another id; an encrypted vault looks up all.
+        left = [id_ for id_ in ids if id_ not in places or self.encryption is not None]
+        places |= self.index.find(left)
+        return frozenset(each.record.id for each in new), places
 
     def _append(self, draft: Draft) -> None:
         """Write a batch, in an encrypted vault once the keys to it are durable."""

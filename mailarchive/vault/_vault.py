@@ -160,18 +160,21 @@ class Vault(Sink):
         distinct: dict[Digest, ArchiveEntry] = {}
         for entry in entries:
             distinct.setdefault(entry.id, entry)
-        for gone in session.index.erased(distinct):
+        asked_at = session.index.last()
+        known = session.index.known(distinct)
+        for gone in (id_ for id_, was_erased in known.items() if was_erased):
             del distinct[gone]
             yield Rejected(gone, "it was erased from this archive, and is not taken again")
-        there = session.index.find(distinct)
+        there = session.index.find(known.keys() & distinct.keys()) if known else {}
         yield from (self._receipt(found, Stored.PRESENT) for found in there.values())
         unknown = [entry for entry in distinct.values() if entry.id not in there]
         prepared, packed = session.packing.prepare(unknown)
         yield from (each for each in prepared if isinstance(each, Rejected))
         ready = [each for each in prepared if isinstance(each, Prepared)]
-        new = session.store(ready, packed) if ready else frozenset()
-        for found in session.index.find(each.record.id for each in ready).values():
-            yield self._receipt(found, Stored.STORED if found.id in new else Stored.PRESENT)
+        if ready:
+            new, places = session.store(ready, packed, asked_at)
+            for found in places.values():
+                yield self._receipt(found, Stored.STORED if found.id in new else Stored.PRESENT)
 
     def _receipt(self, found: Found, outcome: Stored) -> Receipt:
         return Receipt(

@@ -16,6 +16,7 @@ from attrs import evolve, field, frozen
 
 from mailarchive.errors import SinkError, SinkFull
 from mailarchive.vault import _disk, _manifest, _tar
+from mailarchive.vault._index import Found
 from mailarchive.vault._manifest import Head, Manifest, StoredObject
 from mailarchive.vault._volumes import following
 
@@ -94,6 +95,7 @@ class Writer:
         self._read_back = read_back
         self._own: _Own | None = None
         self._settled = False
+        self._newest: Manifest | None = None
 
     def close(self) -> None:
         """Let go of the pack, as it is: whoever writes next may go on with it."""
@@ -117,6 +119,19 @@ class Writer:
             manifest = self._write_again(draft)
         with self._index.transaction():
             self._index.apply(manifest, verified=self._read_back and _disk.CAN_EVICT)
+        self._newest = manifest
+
+    def placed(self, records: Iterable[Record]) -> dict[Digest, Found]:
+        """Return where the batch that was appended last has these entries' own bytes, by id."""
+        if self._newest is None:
+            return {}
+        head, verified = self._newest.head, self._read_back and _disk.CAN_EVICT
+        objects = {stored.raw: stored for stored in self._newest.objects}
+        return {
+            it.id: Found(it.id, objects[it.raw], head.pack, verified, it.raw, head.volume)
+            for it in records
+            if it.raw in objects
+        }
 
     def _write_again(self, draft: Draft) -> Manifest:
         try:
