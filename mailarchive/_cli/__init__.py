@@ -237,6 +237,7 @@ def _show(arguments: argparse.Namespace) -> int:
         limit=arguments.limit,
         message=arguments.message,
         copy=arguments.copy,
+        every=arguments.every,
     )
 
 
@@ -245,10 +246,19 @@ def _add_show(commands: Commands) -> None:
     add.add_argument("vault", type=Path, metavar="VAULT")
     _add_who(add)
     _filters.add(add)
-    add.add_argument("--limit", type=int, default=50, help="how many at most (default: 50)")
+    add.add_argument(
+        "--limit", type=_filters.positive, default=50, help="how many at most (default: 50)"
+    )
+    add.add_argument(
+        "--every", action="store_true", help="with --auditor: list every entry, not only nobody's"
+    )
     add.add_argument("--message", metavar="KEY", help="print this message, byte for byte")
     add.add_argument(
-        "--copy", type=int, default=1, metavar="N", help="which of its copies (default: 1)"
+        "--copy",
+        type=_filters.positive,
+        default=1,
+        metavar="N",
+        help="which of its copies (default: 1)",
     )
     add.set_defaults(command=_show)
 

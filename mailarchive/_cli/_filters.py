@@ -10,6 +10,13 @@ if TYPE_CHECKING:
     from mailarchive.vault import Filters
 
 
+def positive(text: str) -> int:
+    """Return a number from 1 on."""
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError("a number from 1 on is wanted")
+    return int(text)
+
+
 def day(text: str) -> datetime:
     """Return the beginning of a day, UTC, that is written YYYY-MM-DD."""
     try:

@@ -91,7 +91,9 @@ class Table:
         allowed = tuple(choices)
         value = self.get(key, str) or default
         if value not in allowed:
-            raise self.wrong(f"{key} must be one of {', '.join(allowed)}")
+            near = difflib.get_close_matches(value, allowed, n=1)
+            hint = [f"did you mean {near[0]}?"] if near else []
+            raise self.wrong(f"{key} must be one of {', '.join(allowed)}", *hint)
         return value
 
     def maybe(self, key: str, choices: Iterable[str]) -> str | None:

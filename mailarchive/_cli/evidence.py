@@ -66,7 +66,8 @@ class Against:
         """Return the key; raises `ConfigurationError`."""
         if self.key is None:
             return None
-        text = self.key if "+" in self.key else _read(Path(self.key)).decode("utf-8", "replace")
+        given = "+" in self.key or not Path(self.key).exists()
+        text = self.key if given else _read(Path(self.key)).decode("utf-8", "replace")
         return VerifierKey.parse(text)
 
 

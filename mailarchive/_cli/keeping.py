@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -84,8 +85,11 @@ def kept(path: Path) -> int:
 def expired(path: Path) -> int:
     """List the entries that may be erased, an id a line."""
     with _vaults.opened(path, create=False, read_only=True) as vault:
-        for entry in vault.keeper("list", "list").expired():
-            print(entry.hex)
+        found = [entry.hex for entry in vault.keeper("list", "list").expired()]
+    if not found:  # not where a program reads ids
+        print("No retention is over, or a hold is in force.", file=sys.stderr)
+    for each in found:
+        print(each)
     return OK
 
 

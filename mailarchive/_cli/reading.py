@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -49,12 +50,15 @@ def show(
     limit: int = 50,
     message: str | None = None,
     copy: int = 1,
+    every: bool = False,
 ) -> int:
     """List messages as somebody may see them, or print one, byte for byte."""
     with _opened(path, filters, read_only=who.user is not None) as vault:
         if who.user is None:
             auditor = vault.auditor(who.auditor or "", who.reason or "")
-            return _show_all(auditor, limit) if message is None else _print(auditor, message)
+            if message is not None:
+                return _print(auditor, message)
+            return _show_every(auditor, limit) if every else _show_all(auditor, limit)
         view = vault.view(UserId(who.user))
         if message is not None:
             sys.stdout.buffer.write(_found(view, message).content(copy - 1))
@@ -100,12 +104,20 @@ def _print(auditor: Auditor, beginning: str) -> int:
 def _show_user(view: View, user: str, filters: Filters, limit: int) -> int:
     rows = [row(each) for each in view.messages(limit=limit, **filters)]
     count = view.count(**filters)
-    print(f"{safe(user)} sees {counted(count, 'message')}.")
+    print(_seen(safe(user), count, filtered=any(value is not None for value in filters.values())))
     _table(rows, count)
     if filters.get("words") and (unsearched := view.unsearched()):
         print(f"  {unsearched:,} could not be searched: see mailarchive verify")
         return FAILED
     return OK
+
+
+def _seen(user: str, count: int, *, filtered: bool) -> str:
+    if filtered and not count:
+        return f"Nothing that {user} sees is as asked for."
+    if not count:
+        return f"{user} owns no message in this archive; is that how the archive knows them?"
+    return f"{user} sees {counted(count, 'message')}."
 
 
 def _table(rows: list[tuple[str, ...]], count: int) -> None:
@@ -138,6 +150,13 @@ def _show_all(auditor: Auditor, limit: int) -> int:
     unowned = list(auditor.unowned())
     print(f"Of nobody known: {len(unowned)}")
     _table([audited(each) for each in unowned[:limit]], len(unowned))
+    return OK
+
+
+def _show_every(auditor: Auditor, limit: int) -> int:
+    count = auditor.count()
+    print(f"{count:,} archived in all, the oldest first, with the ids by which to erase or hold:")
+    _table([audited(each) for each in islice(auditor.entries(), limit)], count)
     return OK
 
 

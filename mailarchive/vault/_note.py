@@ -118,8 +118,8 @@ class VerifierKey:
             return cls(*_parse_key(text.strip()))
         except ValueError as error:
             raise ConfigurationError(
-                "this is no verifier key of Ed25519",
-                suggestions=["give the key as `mailarchive seal` printed it"],
+                "this is no verifier key of Ed25519: one is written NAME+HASH+KEY",
+                suggestions=["give the key, or a file with it, as `mailarchive seal` printed it"],
             ) from error
 
     def check(self, checkpoint: LogCheckpoint) -> bool:

@@ -96,6 +96,44 @@ def test_show_finds_text(demo: Path, capfdbinary: pytest.CaptureFixture[bytes]) 
     assert found.decode().startswith("bob sees 1 message.")
 
 
+def test_nothing_found_is_said_in_its_own_words(
+    demo: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """A filter that matches nothing, and somebody whom the archive may not know at all."""
+    del demo
+    found = run(capfdbinary, "show", "acme.vault", "--user", "bob", "--text", "no such thing")
+    assert found == b"Nothing that bob sees is as asked for.\n"
+    unknown = run(capfdbinary, "show", "acme.vault", "--user", "bop")
+    assert unknown.startswith(b"bop owns no message in this archive; ")
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "many"])
+def test_a_limit_is_a_number_from_one_on(
+    demo: Path, capfdbinary: pytest.CaptureFixture[bytes], limit: str
+) -> None:
+    """Anything else is a wrong command, not an empty or an endless list."""
+    del demo
+    with pytest.raises(SystemExit) as ended:
+        main(["show", "acme.vault", "--user", "bob", "--limit", limit])
+    assert ended.value.code == 2
+    assert b"from 1 on" in capfdbinary.readouterr().err
+
+
+def test_an_auditor_lists_every_entry_with_its_id(
+    demo: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """What is listed can be named to `erase`, `hold` and `--message`."""
+    who = ("--auditor", "ann", "--reason", "why")
+    listed = run(capfdbinary, "show", "acme.vault", *who, "--every", "--limit", "9").decode()
+
+    head, *rows, rest = listed.splitlines()
+    assert head.startswith("284 archived in all")
+    assert "275 more" in rest
+    with Vault(demo / "acme.vault") as vault:
+        ids = [each.id.hex[:12] for each in vault.auditor("ann", "why").entries()][:9]
+    assert [row.split()[0] for row in rows] == ids
+
+
 def test_an_auditor_sees_all_and_is_put_on_record(
     demo: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
@@ -394,6 +432,10 @@ def test_holds_and_erasing_from_the_command_line(
     """What is held cannot be erased; what is over can, and is gone from the list."""
     who = ("--actor", "officer", "--reason", "case")
     assert run(capfdbinary, "kept", "acme.vault") == b"Nothing was decided: all is kept.\n"
+    capfdbinary.readouterr()
+    assert main(["expired", "acme.vault"]) == 0
+    nothing = capfdbinary.readouterr()
+    assert (nothing.out, nothing.err.count(b"\n")) == (b"", 1)
     run(capfdbinary, "retain", "acme.vault", "--keep-until", "2026-01-01", "--all", *who)
     run(capfdbinary, "hold", "acme.vault", "m 1", "--user", "alice", "--since", "2020-01-01", *who)
     kept = run(capfdbinary, "kept", "acme.vault").decode()

@@ -245,3 +245,10 @@ def test_a_bad_file_is_one_line_and_status_two(
     said = capsys.readouterr().err
     assert said.startswith("mailarchive: archive.toml ")
     assert said.count("\n") == 1
+
+
+def test_a_misspelt_word_is_suggested(tmp_path: Path) -> None:
+    """Also where one of a few words is wanted, and not only for keys."""
+    with pytest.raises(ConfigurationError) as caught:
+        job(JOB.replace("maildir", "mailder"), tmp_path)
+    assert caught.value.suggestions == ("did you mean maildir?",)

@@ -137,6 +137,14 @@ def test_what_cannot_be_compared_is_wrong(run: Run, words: list[str]) -> None:
     assert error.count("\n") == 1
 
 
+def test_a_key_that_is_none_says_what_one_is(run: Run) -> None:
+    """Whoever gave a word for the key, or a file that is not there, learns what was wanted."""
+    for words in ("garbage", "nowhere.txt"):
+        status, _, error = run("verify", "v", "--key", words)
+        assert status == 2
+        assert "NAME+HASH+KEY" in error
+
+
 def test_a_budget_is_used_up_and_gone_on_from(run: Run, tmp_path: Path) -> None:
     """Each call looks at a part and notes how far it came; the last one has seen all."""
     turns, statuses = [], []
