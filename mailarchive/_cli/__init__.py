@@ -254,11 +254,7 @@ def _add_show(commands: Commands) -> None:
     )
     add.add_argument("--message", metavar="KEY", help="print this message, byte for byte")
     add.add_argument(
-        "--copy",
-        type=_filters.positive,
-        default=1,
-        metavar="N",
-        help="which of its copies (default: 1)",
+        "--copy", type=int, default=1, metavar="N", help="which of its copies (default: 1)"
     )
     add.set_defaults(command=_show)
 
