@@ -339,11 +339,11 @@ class Run:
         try:
             yield from self._pages(worker, folder, self._checkpoint.token, due)
         except CheckpointInvalid:
-            if self._checkpoint.token is None:
-                raise
-            self._checkpoint = evolve(self._checkpoint, token=None)
-            self._tally.relisted.append(folder)
-            self._tell(CheckpointLost(folder))
+            # Once, also where the folder changed before its first page was accounted for.
+            if self._checkpoint.token is not None:
+                self._checkpoint = evolve(self._checkpoint, token=None)
+                self._tally.relisted.append(folder)
+                self._tell(CheckpointLost(folder))
             yield from self._pages(worker, folder, None, ())
 
     def _due(self, retry: Retry) -> bool:

@@ -34,6 +34,7 @@ from mailarchive.attribution import (
 from mailarchive.decoding import JournalMailbox
 from mailarchive.errors import (
     AuthenticationFailed,
+    CheckpointInvalid,
     DirectoryError,
     MailboxNotFound,
     MalformedReport,
@@ -301,6 +302,29 @@ def test_a_sink_foresees_each_batch_before_the_one_ahead_is_put(
         else:
             expected += [("put", batches[number - 1]), ("foreseen", batch)]
     assert sink.notes == [*expected, ("put", batches[-1])]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_folder_that_changes_while_it_is_first_listed_is_listed_once_more(
+    world: World, times: int
+) -> None:
+    """Within the same run, and no more than once: then it is reported, and the others go on."""
+    messages = world.fill(5) + world.fill(2, "Sent")
+    whole, left = world.source.scan, [times]
+
+    def scan(folder: Folder, after: str | None = None) -> Iterator[Page]:
+        if folder.name == "INBOX" and left[0]:
+            left[0] -= 1
+            raise CheckpointInvalid("the folder was numbered anew")
+        yield from whole(folder, after)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(world.source, "scan", scan)
+        report = world.run()
+
+    assert report.ok is (times == 1)
+    assert report.relisted == ()
+    assert world.archived() == (messages if times == 1 else messages[5:])
 
 
 def test_what_was_read_before_the_source_failed_is_archived(world: World) -> None:
