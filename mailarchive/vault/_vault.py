@@ -85,7 +85,7 @@ class Vault(Sink):
         create: bool = True,
         read_only: bool = False,
         read_back: bool = True,
-        compression_level: int = 3,
+        compression_level: int = _zstd.USUAL,
         pack_size: int = 512 << 20,
         volume_size: int = 1 << 40,
         keys: KeyProvider | None = None,
@@ -97,8 +97,9 @@ class Vault(Sink):
         With `read_only` nothing is written, so that neither a put nor an auditor's reading
         is possible.  With `read_back` each batch is read from the medium and compared
         before its receipts are given, and they say `verified`.  `compression_level` is
-        zstd's.  A pack is closed at about `pack_size` bytes, and a new volume begun once the
-        packs of one have about `volume_size`.
+        zstd's; at the usual one large messages are packed faster.  A pack is closed at about
+        `pack_size` bytes, and a new volume begun once the packs of one have about
+        `volume_size`.
 
         Whether a vault is encrypted is decided when it is made, and for good: with `keys`
         it is, and it can be read with these keys alone; **without, the default, it is

@@ -10,6 +10,9 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
+USUAL = 3
+"""The level at which mail is packed unless another one is chosen."""
+
 LARGEST = 2 << 30
 """Bytes of the largest message that a vault takes, and that a reader will unpack."""
 

@@ -91,7 +91,7 @@ class ObjectVault(Sink):
         prefix: str = "",
         locked: bool = False,
         read_back: bool = True,
-        compression_level: int = 3,
+        compression_level: int = _zstd.USUAL,
         pack_size: int = 64 << 20,
         durability: Durability = Durability.MEDIA,
         clock: Callable[[], datetime] = _now,

@@ -26,7 +26,7 @@ from mailarchive import (
     UserId,
 )
 from mailarchive.errors import SinkCorrupt, SinkError, SinkNotWritable
-from mailarchive.vault import Vault
+from mailarchive.vault import Vault, _zstd
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,6 +71,18 @@ def test_a_large_message_comes_back(vault: Vault) -> None:
     (receipt,) = receipts([vault.put(entry(noise))])
 
     assert vault.read(receipt) == noise
+
+
+@pytest.mark.parametrize(("chosen", "size", "level"), [(3, 100, 3), (3, 200, 1), (5, 200, 5)])
+def test_a_large_message_is_packed_faster_unless_a_level_is_chosen(
+    open_vault: OpenVault, folder: Path, chosen: int, size: int, level: int
+) -> None:
+    """What is stored is the frame of that level, to the byte; sizes are in thousands of bytes."""
+    raw = mail(body=b"".join(b"line %d\r\n" % (n * n) for n in range(size * 80)))[: size * 1000]
+    open_vault(compression_level=chosen).put(entry(raw))
+
+    (pack,) = folder.rglob("*.tar")
+    assert _zstd.compress(raw, level) in pack.read_bytes()
 
 
 @given(st.lists(st.binary(max_size=300), max_size=8))
