@@ -7,6 +7,7 @@ command that prints it, and read when the source connects.
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
@@ -177,8 +178,7 @@ def _archive(top: Table, here: Path) -> tuple[Path, KeyProvider | None, Callable
     """Return the folder for state and quarantine, the keys, and what makes the archive."""
     vault_table = top.table("vault")
     if "sink" not in top:
-        vault, keys = _vault(vault_table, here)
-        return vault, keys, lambda: Vault(vault, keys=keys)
+        return _vault(vault_table, here)
     table = top.table("sink")
     other = _sinks.sink(table, here)
     if "vault" not in top:
@@ -188,12 +188,12 @@ def _archive(top: Table, here: Path) -> tuple[Path, KeyProvider | None, Callable
     if "state" in table:
         raise table.wrong("state is kept in the vault", "remove it")
     table.done()
-    vault, keys = _vault(vault_table, here)
-    return vault, keys, lambda: Tee(vault=Vault(vault, keys=keys), sink=other())
+    path, keys, vault = _vault(vault_table, here)
+    return path, keys, lambda: Tee(vault=vault(), sink=other())
 
 
-def _vault(table: Table, here: Path) -> tuple[Path, KeyProvider | None]:
-    """Return the vault's folder, and the keys that it is made with."""
+def _vault(table: Table, here: Path) -> tuple[Path, KeyProvider | None, Callable[[], Vault]]:
+    """Return the vault's folder, the keys that it is made with, and what opens it."""
     vault = here / table.need("path", str)
     chosen = table.raw("encryption")
     keys = None
@@ -208,8 +208,12 @@ def _vault(table: Table, here: Path) -> tuple[Path, KeyProvider | None]:
             'encryption must be "none" or a table',
             'write encryption = "none", or encryption = { key_file = "..." }',
         )
+    volume_size = table.get("volume_size", int)
+    if volume_size is not None and volume_size < 1:
+        raise table.wrong("volume_size must be at least 1", "say how many bytes a volume may have")
     table.done()
-    return vault, keys
+    opened = partial(Vault, vault, keys=keys)
+    return vault, keys, opened if volume_size is None else partial(opened, volume_size=volume_size)
 
 
 def _new_vault(top: Table, keys: KeyProvider | None) -> str | None:

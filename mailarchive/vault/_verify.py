@@ -193,7 +193,9 @@ class Verification:
     def _pack(self, name: str, size: int | None, row: PackRow | None) -> None:
         if size is None:
             if row is None or row.upto:
-                self._find("missing-pack", name, None, "the pack is not there, or is no file")
+                words = "the pack is not there, or is no file"
+                words += f": it was in volume {row.volume}" if row is not None else ""
+                self._find("missing-pack", name, None, words)
             return
         volumes = self._packs.volumes().all_of(name)
         if len(volumes) > 1:

@@ -34,8 +34,9 @@ def is_volume(name: str) -> bool:
 
 
 def following(name: str) -> str:
-    """Return the name of the volume after this one."""
-    return f"{int(name) + 1:04}"
+    """Return the name of the volume after this one; the last there can be goes on for ever."""
+    after = f"{int(name) + 1:04}"
+    return after if is_volume(after) else name
 
 
 class Volumes:

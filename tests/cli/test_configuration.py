@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from support.vaults import entries
 
 from mailarchive import UserId
 from mailarchive._cli import _secret, _toml, config, main
@@ -252,3 +253,26 @@ def test_a_misspelt_word_is_suggested(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         job(JOB.replace("maildir", "mailder"), tmp_path)
     assert caught.value.suggestions == ("did you mean maildir?",)
+
+
+def test_a_job_says_how_large_a_volume_may_be(tmp_path: Path) -> None:
+    """Two writers have a pack each, and here the second one is in a volume of its own."""
+    (tmp_path / "journal").mkdir()
+    (tmp_path / "users.csv").write_text("address,user\nbob@example.com,bob\n")
+    made = job(JOB + "volume_size = 1\n", tmp_path)
+
+    with made.archive() as one, made.archive() as two:
+        one.put(entries(1)[0])
+        two.put(entries(1, start=9)[0])
+
+    packs = (tmp_path / "acme.vault" / "volumes").glob("*/packs/*.tar")
+    assert sorted(pack.parts[-3] for pack in packs) == ["0001", "0002"]
+
+
+@pytest.mark.parametrize("value", ["0", "-1", '"1 TB"', "1.5"])
+def test_a_volume_of_no_size_is_refused(value: str, tmp_path: Path) -> None:
+    """It is a number of bytes, and what else is written there is named before anything is made."""
+    with pytest.raises(ConfigurationError, match="volume_size"):
+        job(JOB + f"volume_size = {value}\n", tmp_path)
+
+    assert not (tmp_path / "acme.vault").exists()

@@ -14,6 +14,7 @@ from support.vaults import Clock, entries, receipts
 from mailarchive import Stored, UserId
 from mailarchive.errors import SinkCorrupt, Unsupported
 from mailarchive.vault import FileKeys, Vault, _mounts, _schema
+from mailarchive.vault._volumes import following, is_volume
 from mailarchive.vault.signing import FileSigner
 
 if TYPE_CHECKING:
@@ -133,7 +134,9 @@ def test_a_volume_that_is_gone_is_named_and_restored(filled: Path, tmp_path: Pat
         found = vault.verify("stored").findings
         assert {each.kind for each in found} >= {"missing-pack"}
         gone = {pack.stem for pack in (tmp_path / "replica/volumes/0002/packs").iterdir()}
-        assert {each.pack for each in found if each.kind == "missing-pack"} == gone
+        missing = [each for each in found if each.kind == "missing-pack"]
+        assert {each.pack for each in missing} == gone
+        assert all("volume 0002" in each.words for each in missing)
         with Vault(tmp_path / "replica", read_only=True) as replica:
             plan = vault.plan_repair(replica)
             vault.repair(plan, replica, actor="Ada", reason="a disk less")
@@ -171,6 +174,16 @@ def test_a_pack_that_is_there_twice_is_named(filled: Path) -> None:
     assert _kinds(filled) == {"misplaced"}
     with Vault(filled) as vault:
         assert len(list(vault.view(UserId("bob")).messages())) == 12
+
+
+@pytest.mark.parametrize(
+    ("name", "after"),
+    [("0001", "0002"), ("9999", "10000"), ("00000009", "0010"), ("99999999", "99999999")],
+)
+def test_what_comes_after_a_volume_is_one(name: str, after: str) -> None:
+    """The last name there can be has none after it, and no pack goes where none is found."""
+    assert following(name) == after
+    assert is_volume(after)
 
 
 @pytest.mark.parametrize("name", ["backup", "0000", "2", "lost+found", "123456789"])
