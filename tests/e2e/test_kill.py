@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support import job, journal
 from support.inbox import contents
+from support.powerloss import unmeasured
 
 from mailarchive import UserId, Vault
 from mailarchive._cli import _vaults
@@ -33,7 +34,9 @@ def run(file: Path, *strace: str) -> int:
     """Run the real command, under strace where it is told to; return the exit status."""
     tracer = ["strace", "-f", "-qq", "-e", f"trace={CALLS}", *strace] if strace else []
     command = [*tracer, sys.executable, "-m", "mailarchive", "run", str(file), "--quiet"]
-    return subprocess.run(command, capture_output=True, check=False, timeout=120).returncode
+    return subprocess.run(
+        command, capture_output=True, check=False, timeout=120, env=unmeasured()
+    ).returncode
 
 
 def scene(folder: Path, server: Dovecot) -> tuple[Path, str]:
