@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from mailarchive._cli import OK, _vaults
-from mailarchive._cli._text import columns, safe, size
+from mailarchive._cli import FAILED, OK, _vaults
+from mailarchive._cli._text import columns, counted, safe, size
 from mailarchive._model import UserId
 from mailarchive.archiver import release
 from mailarchive.errors import StateError
@@ -39,8 +39,13 @@ def quarantine(
         (each.id[:SHORT], f"{each.held_at:%Y-%m-%d %H:%M}", size(each.size), safe(each.reason))
         for each in folder.list()
     ]
-    print(columns(rows) if rows else "Nothing is quarantined.")
-    return OK
+    faults = folder.verify()
+    if rows or not faults:
+        print(columns(rows) if rows else "Nothing is quarantined.")
+    if faults:
+        broken = counted(len(faults), "message")
+        print(f"{broken} not as held: see mailarchive verify {safe(str(path))}")
+    return FAILED if faults else OK
 
 
 def _full(folder: QuarantineFolder, beginning: str) -> str:

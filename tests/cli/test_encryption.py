@@ -80,6 +80,8 @@ def test_what_is_quarantined_is_encrypted_and_verified_too(
 
     assert main(verify) == 1
     assert "missing" in capsys.readouterr().out
+    assert main(["--key-file", "acme.key", "quarantine", "acme.vault"]) == 1
+    assert capsys.readouterr().out.startswith("1 message not as held: see mailarchive verify")
     assert main([*verify, "--json"]) == 1
     tree = json.loads(capsys.readouterr().out)
     assert tree["ok"] is False
