@@ -19,7 +19,7 @@ from attrs import frozen
 from mailarchive.errors import SinkCorrupt, SinkError, SinkNotWritable, Unsupported
 from mailarchive.vault import _disk, _mounts
 from mailarchive.vault._errors import closed, linked
-from mailarchive.vault._volumes import FIRST, PACKS, Volumes
+from mailarchive.vault._volumes import FIRST, PACKS, Volumes, open_kept
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -60,7 +60,6 @@ class _Handles:
 
     root: int
     volume: int
-    packs: int
     volumes: Volumes
 
 
@@ -162,7 +161,7 @@ class Place:
             self._identity = self._identify(root, now)
             folder, volume, packs = self._enter_parts(stack, root)
             volumes = Volumes(self._path / "volumes", folder, self._disk)
-            self._handles = _Handles(root, volume, packs, volumes)
+            self._handles = _Handles(root, volume, volumes)
             self._refuse_links(volume)
             if not self.read_only and not _writable(packs):
                 raise SinkNotWritable(
@@ -242,17 +241,13 @@ class Place:
         for name in _PARTS:
             within = handles[-1]
             try:
-                handle = _disk.open_folder(name, within)
+                handle = open_kept(name, within)
             except FileNotFoundError:
                 if self.read_only:
                     raise _incomplete(name) from None
                 self._disk.make_folder(name, within)
                 self._disk.sync_folder(within)
-                handle = _disk.open_folder(name, within)
-            except OSError as error:
-                if error.errno in {errno.ELOOP, errno.ENOTDIR}:
-                    raise linked(name) from error
-                raise
+                handle = open_kept(name, within)
             handles.append(_kept(stack, handle))
         return handles[1:]
 

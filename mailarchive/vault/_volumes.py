@@ -65,7 +65,7 @@ class Volumes:
 
         Raises `Unsupported` where it is on a network file system.
         """
-        handle = _open(volume, self._folder)
+        handle = open_kept(volume, self._folder)
         try:
             if volume not in self._local:
                 _mounts.refuse_network(self._path / volume)
@@ -78,7 +78,7 @@ class Volumes:
     def packs(self, volume: str) -> Iterator[int]:
         """Open the folder of a volume's packs; raises as `opened`."""
         with self.opened(volume) as within:
-            handle = _open(PACKS, within)
+            handle = open_kept(PACKS, within)
         try:
             yield handle
         finally:
@@ -143,7 +143,8 @@ class Volumes:
         return True
 
 
-def _open(name: str, within: int) -> int:
+def open_kept(name: str, within: int) -> int:
+    """Open a folder inside another one; raises `SinkCorrupt` for a link or a file."""
     try:
         return _disk.open_folder(name, within)
     except OSError as error:
