@@ -45,6 +45,10 @@ class Oversized(Broken):
         self.uid = uid
 
 
+class Overtaken(Broken):
+    """The next answer begins before this one is whole: what is missing does not come."""
+
+
 @frozen
 class Body:
     """One message as the server handed it over; `raw` is `None` where it sent no body."""
@@ -60,9 +64,11 @@ class Body:
 class _Reader:
     """Decides about each literal of one FETCH while it comes."""
 
-    def __init__(self, session: Session, uids: Sequence[int], limits: ImapLimits) -> None:
-        self._session, self._limits = session, limits
-        self.due = set(uids)
+    def __init__(
+        self, session: Session, uids: Sequence[int], limits: ImapLimits, *, more: bool
+    ) -> None:
+        self._session, self._limits, self._more = session, limits, more
+        self._asked, self.due = frozenset(uids), set(uids)
         self._left = len(self.due)
 
     def keep(self, untagged: Untagged, size: int) -> bool:
@@ -71,6 +77,8 @@ class _Reader:
         if untagged.kind != b"FETCH" or not _BODY_FOLLOWS.search(head):
             return True
         uid = _UID.search(b"".join(untagged.segments[::2]))
+        if self._more and uid is not None and int(uid[1]) not in self._asked:
+            raise Overtaken("the next answer began in the middle of this one")
         if (uid is not None and int(uid[1]) not in self.due) or len(untagged.segments) > 1:
             return False
         # The UID is what the text so far looks like; the grammar has its say later.
@@ -91,29 +99,38 @@ class Part:
     octets: int
 
 
+def wanted(text: bytes, part: Part | None = None) -> tuple[bytes, bytes, bytes]:
+    """Return the command that fetches a set of messages, or that part of each."""
+    some = b"" if part is None else b"<%d.%d>" % (part.start, part.octets)
+    return b"UID FETCH", text, b"(UID FLAGS INTERNALDATE BODY.PEEK[]%b)" % some
+
+
 def bodies(
     session: Session,
-    text: bytes,
+    tag: bytes,
     uids: Sequence[int],
     limits: ImapLimits,
     part: Part | None = None,
+    *,
+    more: bool = False,
 ) -> Iterator[Body]:
-    """Fetch a set of messages and yield each as soon as it is there, at most once.
+    """Yield each message as soon as it is there, at most once; `tag` is of what was asked.
 
     With `part` it is only so much of each, in a `Body` that may be the whole all the same
-    where a server knows no parts.
+    where a server knows no parts.  With `more` another answer follows: then this one ends
+    with its last message, and raises `Overtaken` where the other one begins before.
     """
-    reader = _Reader(session, uids, limits)
+    reader = _Reader(session, uids, limits, more=more)
     octets = SLACK + LINE_OF_A_MESSAGE * len(uids)
-    wanted = b"" if part is None else b"<%d.%d>" % (part.start, part.octets)
-    items = b"(UID FLAGS INTERNALDATE BODY.PEEK[]%b)" % wanted
-    for untagged in session.stream(b"UID FETCH", text, items, octets=octets, keep=reader.keep):
+    for untagged in session.answer(tag, octets=octets, keep=reader.keep):
         if untagged.kind != b"FETCH" or untagged.partial:
             continue
         body = _body(attributes(untagged), part)
         if body is not None and body.uid in reader.due:
             reader.due.discard(body.uid)
             yield body
+        if more and not reader.due:
+            return
 
 
 def _body(told: Mapping[bytes, Value], part: Part | None) -> Body | None:

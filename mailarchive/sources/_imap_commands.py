@@ -171,20 +171,32 @@ class Seen:
 _SIZED = re.compile(rb"\(UID (\d{1,10}) RFC822\.SIZE (\d{1,10})\)\r\n\Z")
 
 
-def look(session: Session, uid_set: bytes, count: int, *, closely: bool) -> dict[int, Seen]:
-    """Return the size of each message in the set; `closely` its date and flags as well."""
+def look(
+    session: Session, uid_set: bytes, uids: Sequence[int], *, closely: bool
+) -> dict[int, Seen]:
+    """Return the size of each of these messages; `closely` its date and flags as well."""
     found: dict[int, Seen] = {}
+    asked = frozenset(uids)
     items = b"(UID RFC822.SIZE FLAGS INTERNALDATE)" if closely else b"(UID RFC822.SIZE)"
-    octets = SLACK + LINE_OF_A_MESSAGE * count
+    octets = SLACK + LINE_OF_A_MESSAGE * len(asked)
     for untagged in session.stream(b"UID FETCH", uid_set, items, octets=octets):
-        if untagged.kind != b"FETCH":
-            continue
-        if sized := _SIZED.match(untagged.segments[0]):
-            found[int(sized[1])] = Seen(int(sized[2]))
-        elif b"UID" in (told := attributes(untagged)):
-            with grammar():
-                found[number(told[b"UID"])] = _seen(told)
+        uid, seen = _look_of(untagged)
+        if uid in asked and seen is not None:
+            found[uid] = seen
     return found
+
+
+def _look_of(untagged: Untagged) -> tuple[int, Seen | None]:
+    """Return what a FETCH response says of which UID, and nothing of anything else."""
+    if untagged.kind != b"FETCH":
+        return 0, None
+    if sized := _SIZED.match(untagged.segments[0]):
+        return int(sized[1]), Seen(int(sized[2]))
+    told = attributes(untagged)
+    if b"UID" not in told:
+        return 0, None
+    with grammar():
+        return number(told[b"UID"]), _seen(told)
 
 
 def changed_since(

@@ -6,14 +6,23 @@ message is read in pieces, so that a connection that breaks costs a piece.
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from mailarchive._model import MessageRef, SourceMessage, Unavailable
+from mailarchive._model import SourceMessage, Unavailable
 from mailarchive.errors import SourceUnavailable, Throttled
-from mailarchive.sources._imap_body import Body, Oversized, Part, bodies, is_placeholder
+from mailarchive.sources._imap_body import (
+    Body,
+    Oversized,
+    Overtaken,
+    Part,
+    bodies,
+    is_placeholder,
+    wanted,
+)
 from mailarchive.sources._imap_commands import (
     LINE_OF_A_MESSAGE,
     SLACK,
@@ -27,16 +36,15 @@ from mailarchive.sources._imap_errors import (
     is_worth_waiting,
 )
 from mailarchive.sources._imap_session import Refused, grammar
-from mailarchive.sources._imap_syntax import number, uid_set, uid_sets
+from mailarchive.sources._imap_syntax import number, uid_set
 from mailarchive.sources._imap_wire import Broken, Garbled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mailarchive.sources._imap_ahead import Ahead, Asked, Some
     from mailarchive.sources._imap_line import Line
     from mailarchive.sources._imap_session import Session
-
-_MOST_UIDS = 1_000
 
 _POISONOUS = 3
 """Connections that break off at one message, the last time when it is asked for alone."""
@@ -53,29 +61,16 @@ class Fetching:
     the one message that the server cannot hand over.
     """
 
-    def __init__(
-        self,
-        line: Line,
-        folder: str,
-        epoch: int,
-        refs: dict[int, MessageRef],
-        *,
-        just_listed: bool = False,
-    ) -> None:
-        """Take what to read, by UID, and whether a scan of this connection listed it."""
+    def __init__(self, line: Line, some: Some, ahead: Ahead, *, just_listed: bool = False) -> None:
+        """Take what to read, and whether a scan of this connection listed it."""
         self._line, self._limits, self._just_listed = line, line.limits, just_listed
-        self._folder, self._epoch, self._refs = folder, epoch, refs
-        self._due = set(refs)
+        self._some, self._refs, self._ahead = some, some.refs, ahead
+        self._due = set(some.refs)
         self._patience = line.patience()
         self._breaks: dict[int, int] = {}
-        self._pieces: dict[int, list[bytes]] = {
-            uid: [] for uid, ref in refs.items() if (ref.size or 0) > self._limits.partial_octets
-        }
-        small = [uid for uid in refs if uid not in self._pieces]
-        self._work = deque(
-            uids for _, uids in uid_sets(small, self._limits.command_octets, _MOST_UIDS)
-        )
-        self._work.extend([uid] for uid in sorted(self._pieces))
+        batches, large = some.batches(self._limits)
+        self._pieces: dict[int, list[bytes]] = {uid: [] for uid in large}
+        self._work = deque([*batches, *([uid] for uid in large)])
 
     def __iter__(self) -> Iterator[SourceMessage | Unavailable]:
         """Yield each message, or why it cannot be had; what is gone is left out."""
@@ -84,10 +79,11 @@ class Fetching:
             if not batch:
                 continue
             try:
-                session = self._opened()
+                asked = self._ahead.take(self._some, batch)
+                session = self._opened() if asked is None else asked.session
                 if session is None:
                     return
-                yield from self._read(session, batch)
+                yield from self._read(session, batch, asked)
             except Refused as error:
                 yield from self._after_refusal(batch, error)
             except Oversized as error:
@@ -105,21 +101,38 @@ class Fetching:
         was listed must not count as gone.
         """
         session = self._line.session()
-        if opened(session, self._line.place, self._folder).uidvalidity == self._epoch:
+        some = self._some
+        if opened(session, self._line.place, some.folder).uidvalidity == some.epoch:
             return session
         if self._just_listed:
             raise invalid_token(self._line.place, RENUMBERED)
         return None
 
-    def _read(self, session: Session, batch: list[int]) -> Iterator[SourceMessage | Unavailable]:
+    def _read(
+        self, session: Session, batch: list[int], asked: Asked | None
+    ) -> Iterator[SourceMessage | Unavailable]:
         if batch[0] in self._pieces:
             yield from self._read_pieces(session, batch[0])
             if batch[0] not in self._pieces:
                 return
         else:
-            for body in bodies(session, uid_set(batch), batch, self._limits):
-                yield from self._hand_over(body)
-        if withheld := self._still_there(session, [uid for uid in batch if uid in self._due]):
+            tag = session.ask(*wanted(uid_set(batch))) if asked is None else asked.tag
+            more = not self._work and self._ahead.ask(session, self._some)
+            with contextlib.suppress(Overtaken):
+                for body in bodies(session, tag, batch, self._limits, more=more):
+                    yield from self._hand_over(body)
+        missing = [uid for uid in batch if uid in self._due]
+        if missing and asked is not None:
+            self._work.appendleft(missing)  # in the ordinary way before anything is made of it
+        elif missing:
+            yield from self._explain(missing)
+
+    def _explain(self, missing: list[int]) -> Iterator[Unavailable]:
+        """Find out what became of messages that did not come: gone, or withheld."""
+        session = self._opened()  # a new one where the next page's answer stands in between
+        if session is None:
+            return
+        if withheld := self._still_there(session, missing):
             yield from self._halve(withheld, "the server answers OK and sends no message")
 
     def _hand_over(self, body: Body) -> Iterator[SourceMessage | Unavailable]:
@@ -151,11 +164,15 @@ class Fetching:
 
     def _piece(self, session: Session, uid: int) -> Body | None:
         part = Part(sum(map(len, self._pieces[uid])), self._limits.piece_octets)
-        found = list(bodies(session, b"%d" % uid, [uid], self._limits, part))
+        found = self._part(session, uid, part)
         body = found[0] if found else None
         if body is not None and body.start is not None and len(body.raw or b"") > part.octets:
             raise Garbled("the server sent more of a message than was asked for")
         return body
+
+    def _part(self, session: Session, uid: int, part: Part) -> list[Body]:
+        tag = session.ask(*wanted(b"%d" % uid, part))
+        return list(bodies(session, tag, [uid], self._limits, part))
 
     def _join(
         self, session: Session, uid: int, last: Body
@@ -165,7 +182,7 @@ class Fetching:
         A server that makes a message anew on each request would give pieces of several.
         """
         raw = b"".join(self._pieces.pop(uid))
-        start = list(bodies(session, b"%d" % uid, [uid], self._limits, Part(0, _COMPARED)))
+        start = self._part(session, uid, Part(0, _COMPARED))
         if start and start[0].raw == raw[:_COMPARED]:
             yield from self._hand_over(evolve(last, raw=raw))
         else:
@@ -179,14 +196,11 @@ class Fetching:
     def _still_there(self, session: Session, uids: list[int]) -> list[int]:
         """Return which of these the folder holds; the others are gone, and left out."""
         there: set[int] = set()
-        if uids:
-            octets = SLACK + LINE_OF_A_MESSAGE * len(uids)
-            for untagged in session.stream(
-                b"UID FETCH", uid_set(uids), b"(UID FLAGS)", octets=octets
-            ):
-                if untagged.kind == b"FETCH" and b"UID" in (told := attributes(untagged)):
-                    with grammar():
-                        there.add(number(told[b"UID"]))
+        octets = SLACK + LINE_OF_A_MESSAGE * len(uids)
+        for untagged in session.stream(b"UID FETCH", uid_set(uids), b"(UID FLAGS)", octets=octets):
+            if untagged.kind == b"FETCH" and b"UID" in (told := attributes(untagged)):
+                with grammar():
+                    there.add(number(told[b"UID"]))
         self._due -= set(uids) - there
         return [uid for uid in uids if uid in there]
 

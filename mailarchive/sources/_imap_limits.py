@@ -18,6 +18,10 @@ class ImapLimits:
     page: int = field(default=500, validator=and_(ge(1), le(10_000)))
     """Messages in a page: what one checkpoint covers and one FETCH asks for."""
 
+    in_flight: int = field(default=2, validator=and_(ge(1), le(2)))
+    """Commands that a server has at a time: with 2 the next page is asked for while one is
+    read.  One that cannot is given 1; Exchange always is."""
+
     command_octets: int = field(default=8_000, validator=and_(ge(100), le(60_000)))
     """Octets in a set of UIDs.  RFC 7162 advises 8,192 for a whole line; Exchange Online
     refuses 40,000 and Dovecot 65,536."""

@@ -15,6 +15,7 @@ from attrs import frozen
 
 from mailarchive._model import Digest, Kept, Removed, Unavailable, Vanished
 from mailarchive.errors import MailboxNotFound
+from mailarchive.sources._imap_ahead import Ahead, Some
 from mailarchive.sources._imap_commands import (
     LINE_OF_A_MESSAGE,
     SLACK,
@@ -96,8 +97,10 @@ class Removing:
     def _compare_bytes(self) -> None:
         """Read each message once more; only what has the bytes of its receipt goes on."""
         refs = {uid: each.ref for uid, each in self._archived.items()}
-        for item in Fetching(self._line, self._folder, self._epoch, refs):
-            uid = next(uid for uid in refs if refs[uid] == item.ref)
+        uids = {ref: uid for uid, ref in refs.items()}
+        some = Some(self._folder, self._epoch, refs)
+        for item in Fetching(self._line, some, Ahead(self._line.limits)):
+            uid = uids[item.ref]
             if isinstance(item, Unavailable):
                 self._keep([uid], "it cannot be read again to be compared")
             elif Digest.of(item.raw) == self._archived[uid].receipt.stored_digest:

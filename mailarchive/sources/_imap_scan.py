@@ -20,6 +20,7 @@ from typing_extensions import override
 
 from mailarchive._model import MessageRef, Page
 from mailarchive.errors import SourceError
+from mailarchive.sources._imap_ahead import Some
 from mailarchive.sources._imap_commands import (
     Seen,
     Status,
@@ -38,13 +39,14 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from mailarchive._model import Folder
+    from mailarchive.sources._imap_ahead import Ahead
     from mailarchive.sources._imap_line import Line
     from mailarchive.sources._imap_session import Selected, Session
 
 _T = TypeVar("_T")
 
-LISTED_AT_ONCE = 2_000
-"""Messages in one look at their sizes."""
+LISTED_AT_ONCE = 8_000
+"""Messages in one look at their sizes; a quarter of it at first, so that reading can begin."""
 
 _TOKEN_OCTETS = 1 << 20
 _MOST_WAITING = 1_000_000
@@ -158,16 +160,15 @@ class Scanning:
         self,
         line: Line,
         folder: Folder,
-        *,
-        ripe: Ripe | None,
-        clock: Callable[[], datetime],
-        epochs: dict[str, int],
+        ripe: tuple[Ripe | None, Callable[[], datetime]],
+        noted: tuple[dict[str, int], Ahead],
     ) -> None:
-        """Take what to list, and when a message is ready; the folder's epoch is noted."""
-        self._line, self._folder, self._ripe, self._clock = line, folder, ripe, clock
-        self._epochs = epochs
+        """Take what to list, when a message is ready, and where to note what comes next."""
+        self._line, self._folder = line, folder
+        self._ripe, self._clock = ripe
+        self._epochs, self._ahead = noted
         self._limits = line.limits
-        self._condition = None if ripe is None else ripe.condition
+        self._condition = None if self._ripe is None else self._ripe.condition
         self._modseq: int | None = None
 
     def pages(self, after: str | None) -> Iterator[Page]:
@@ -183,24 +184,43 @@ class Scanning:
         start = token or Token(epoch, 0)
         due = self._run(partial(self._to_look_at, start)) if start.waiting else ()
         state = _Progress(start, due, Token(epoch, 0, (), self._modseq, self._condition))
+        left = len(due) + len(new)
         for uids in chain(_blocks(due), _blocks(new)):
-            seen = self._run(partial(self._look, epoch, uids))
-            now = self._clock()
-            for uid in uids:
-                if self._ripe is not None and not self._ripe.holds(seen.get(uid), now):
-                    state.wait(uid)
-                    continue
-                state.take(uid, self._ref(epoch, uid, seen.get(uid)))
-                if len(state.refs) == self._limits.page:
-                    yield self._page(state)
+            ripe = self._ripe_ones(epoch, uids)
+            left -= len(uids)
+            yield from self._of_block(state, uids, ripe, last=not left)
         if state.refs:
-            yield self._page(state)
+            yield self._page(state, {})
+
+    def _ripe_ones(self, epoch: int, uids: Sequence[int]) -> dict[int, MessageRef]:
+        seen = self._run(partial(self._look, epoch, uids))
+        if self._ripe is not None:
+            now = self._clock()
+            uids = [uid for uid in uids if self._ripe.holds(seen.get(uid), now)]
+        return {uid: self._ref(epoch, uid, seen.get(uid)) for uid in uids}
+
+    def _of_block(
+        self, state: _Progress, uids: Sequence[int], ripe: dict[int, MessageRef], *, last: bool
+    ) -> Iterator[Page]:
+        """Yield the pages that are full; the page behind each is known while the block lasts."""
+        size, coming = self._limits.page, list(ripe)
+        behind = size - len(state.refs)
+        for uid in uids:
+            if uid not in ripe:
+                state.wait(uid)
+                continue
+            state.take(uid, ripe[uid])
+            if len(state.refs) == size:
+                following = coming[behind : behind + size]
+                behind += size
+                whole = last or len(following) == size
+                yield self._page(state, {each: ripe[each] for each in following if whole})
 
     def _ref(self, epoch: int, uid: int, seen: Seen | None) -> MessageRef:
         size = seen.size if seen is not None else None
         return MessageRef(self._line.place.name, self._folder.key, f"{epoch}.{uid}", size)
 
-    def _page(self, state: _Progress) -> Page:
+    def _page(self, state: _Progress, following: dict[int, MessageRef]) -> Page:
         token = state.token()
         text = str(token)
         if len(text) > _TOKEN_OCTETS or len(token.waiting) > _MOST_WAITING:
@@ -208,7 +228,8 @@ class Scanning:
                 f"{self._line.place}: too many messages of a folder wait for being ripe",
                 suggestions=["let fewer messages wait, by age rather than by flags"],
             )
-        refs, state.refs = tuple(state.refs), []
+        refs, uids, state.refs, state.uids = tuple(state.refs), state.uids, [], []
+        self._ahead.expect(uids, Some(self._folder.key, token.epoch, following))
         return Page(self._folder, refs, text)
 
     def _run(self, step: Callable[[Session], _T]) -> _T:
@@ -283,7 +304,7 @@ class Scanning:
         self._opened(epoch, session)
         found: dict[int, Seen] = {}
         for text, some in uid_sets(uids, self._limits.command_octets, LISTED_AT_ONCE):
-            found |= look(session, text, len(some), closely=self._ripe is not None)
+            found |= look(session, text, some, closely=self._ripe is not None)
         return found
 
 
@@ -295,12 +316,14 @@ class _Progress:
         self._start, self._looked = start, looked
         self._last = start.last
         self._waiting, self._due = set(start.waiting), set(due)
+        self.uids: list[int] = []
         self.refs: list[MessageRef] = []
 
     def take(self, uid: int, ref: MessageRef) -> None:
         self._due.discard(uid)
         self._waiting.discard(uid)
         self._last = max(self._last, uid)
+        self.uids.append(uid)
         self.refs.append(ref)
 
     def wait(self, uid: int) -> None:
@@ -318,5 +341,7 @@ class _Progress:
 
 
 def _blocks(uids: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(uids), LISTED_AT_ONCE):
-        yield uids[start : start + LISTED_AT_ONCE]
+    start, size = 0, LISTED_AT_ONCE // 4
+    while start < len(uids):
+        yield uids[start : start + size]
+        start, size = start + size, LISTED_AT_ONCE

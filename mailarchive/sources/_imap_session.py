@@ -1,4 +1,4 @@
-"""One logged-in connection: commands out, responses in, one at a time.
+"""One logged-in connection: commands out, and their answers in the same order.
 
 imapclient opens the connection (`_imap_connect`); everything that is said over it
 afterwards is read here, because imaplib keeps every untagged response for ever and reads a
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeAlias
@@ -121,9 +122,8 @@ def _code(text: bytes) -> tuple[str, bytes]:
 class Session:
     """A connection that speaks IMAP.
 
-    `busy` says that an answer has not been read to its end, `ended` is the response code
-    that the last command ended with, `commands` counts the round trips, `exchange` says that
-    the greeting was Microsoft Exchange's.
+    `ended` is the response code that the last command ended with, `commands` counts those
+    sent, `exchange` says that the greeting was Microsoft Exchange's.
     """
 
     def __init__(
@@ -133,17 +133,26 @@ class Session:
         self.wire = wire
         self.capabilities = capabilities
         self.selected: Selected | None = None
-        self.busy = False
         self.commands = 0
         self.ended = ""
         self.exchange = False
         self.preauthenticated = False
         self._close = close
-        self._leaving = False
+        self._leaving = self._gone = False
+        self._sent: deque[bytes] = deque()
+
+    @property
+    def busy(self) -> bool:
+        """Whether it can take no command: an answer has not been read, or it is gone."""
+        return self._gone or bool(self._sent)
+
+    def owes(self, tag: bytes) -> bool:
+        """Whether the answer to this command has yet to be read."""
+        return not self._gone and tag in self._sent
 
     def drop(self) -> None:
         """Let go of the connection without a word."""
-        self.busy = True
+        self._gone = True
         self._close()
 
     def log_out(self) -> None:
@@ -176,6 +185,26 @@ class Session:
         """
         tag = self._begin(octets)
         self._send(tag, parts)
+        yield from self._until(tag, keep)
+
+    def ask(self, *parts: bytes) -> bytes:
+        """Send a command and return its tag; its answer is read later, in its turn.
+
+        A server begins its answers one after the other, and may say of several at once that
+        they have ended (RFC 3501, 5.5; Dovecot does).
+        """
+        tag = self._next_tag()
+        self._send(tag, parts)
+        return tag
+
+    def answer(self, tag: bytes, *, octets: int, keep: Keep | None = None) -> Iterator[Untagged]:
+        """Yield the answer to what was asked as it comes, as `stream` does.
+
+        Whoever leaves it before its end, because all of it has come, can read on with the next.
+        """
+        if not self.owes(tag):
+            raise Broken("the connection is in the middle of another answer")
+        self.wire.begin(octets)
         yield from self._until(tag, keep)
 
     def numbers(self, word: bytes, *parts: bytes | Literal, octets: int) -> Iterator[int]:
@@ -226,10 +255,13 @@ class Session:
     def _begin(self, octets: int) -> bytes:
         if self.busy:
             raise Broken("the connection is in the middle of another answer")
-        self.busy = True
-        self.commands += 1
         self.wire.begin(octets)
-        return b"M%d" % self.commands
+        return self._next_tag()
+
+    def _next_tag(self) -> bytes:
+        self.commands += 1
+        self._sent.append(b"M%d" % self.commands)
+        return self._sent[-1]
 
     def _send(self, tag: bytes, parts: Sequence[bytes | Literal]) -> None:
         out = bytearray(tag)
@@ -261,9 +293,19 @@ class Session:
 
     def _until(self, tag: bytes, keep: Keep | None) -> Iterator[Untagged]:
         while not self._finished(tag, line := self.wire.line()):
+            if self._is_late(tag, line):
+                continue
             untagged = self._untagged(line, keep)
             self._notice(untagged)
             yield untagged
+
+    def _is_late(self, tag: bytes, line: bytes) -> bool:
+        """Whether a line ends an answer that was read before, whose status is of no interest."""
+        earlier = self._sent[0]
+        try:
+            return earlier != tag and self._finished(earlier, line)
+        except Refused:
+            return True
 
     def _finished(self, tag: bytes, line: bytes) -> bool:
         if line[:2] == b"* " or not line.startswith(tag + b" "):
@@ -271,7 +313,7 @@ class Session:
         found = _TAGGED.match(line, len(tag) + 1)
         if found is None:
             raise Garbled("the server ended a command with an unknown word")
-        self.busy = False
+        self._sent.remove(tag)
         status, text = found[1].decode("ascii").upper(), found[2] or b""
         self.ended, argument = _code(text)
         self._learn(self.ended, argument)

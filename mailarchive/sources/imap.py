@@ -33,6 +33,7 @@ from mailarchive.abc import Source
 from mailarchive.auth import checked_name
 from mailarchive.errors import ConfigurationError, MailboxNotFound
 from mailarchive.sources._folder_choice import FolderChoice, missing
+from mailarchive.sources._imap_ahead import Ahead, Some
 from mailarchive.sources._imap_connect import connect
 from mailarchive.sources._imap_errors import (
     PORTS,
@@ -120,10 +121,12 @@ class ImapSource(Source):
         self._limits = limits or ImapLimits()
         self._known: list[Folder] | None = None
         self._epochs: dict[str, int] = {}
+        self._ahead = Ahead(self._limits)
         self._line = Line(self._place, self._limits, self._connect, sleep)
 
     @override
     def _open(self) -> None:
+        self._ahead = Ahead(self._limits)
         session = self._line.session()
         can = session.capabilities
         fidelity = Fidelity.RENDERED if session.exchange else Fidelity.WIRE
@@ -154,7 +157,7 @@ class ImapSource(Source):
     @override
     def _scan(self, folder: Folder, after: str | None) -> Iterator[Page]:
         scanning = Scanning(
-            self._line, folder, ripe=self._ripe, clock=self._clock, epochs=self._epochs
+            self._line, folder, (self._ripe, self._clock), (self._epochs, self._ahead)
         )
         return scanning.pages(after)
 
@@ -168,10 +171,12 @@ class ImapSource(Source):
                 grouped.setdefault((ref.folder, key[0]), {})[key[1]] = ref
         for (folder, epoch), group in grouped.items():
             just_listed = self._epochs.get(folder) == epoch
-            yield from Fetching(self._line, folder, epoch, group, just_listed=just_listed)
+            some = Some(folder, epoch, group)
+            yield from Fetching(self._line, some, self._ahead, just_listed=just_listed)
 
     @override
     def _remove(self, archived: Sequence[Archived]) -> Iterator[RemovalResult]:
+        self._ahead.stop()
         recheck = self._recheck or _recheck_for(self.capabilities)
         target = self._target() if self._remove_to is not None else None
         grouped: dict[tuple[str, int], dict[int, Archived]] = {}

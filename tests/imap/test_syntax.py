@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailarchive.sources._imap_body import Body, bodies
+from mailarchive.sources._imap_body import Body, bodies, wanted
 from mailarchive.sources._imap_limits import ImapLimits
 from mailarchive.sources._imap_session import Refused, Session
 from mailarchive.sources._imap_syntax import (
@@ -216,7 +216,7 @@ def test_whatever_a_server_sends_is_a_body_or_a_broken_connection(parts: list[by
         session = Session(Wire(near, limits), frozenset(), near.close)
         found: list[Body] = []
         with suppress(Broken, Refused):
-            found.extend(bodies(session, b"1", [1], limits))
+            found.extend(bodies(session, session.ask(*wanted(b"1")), [1], limits))
 
     assert [body.uid for body in found] in ([], [1])
 
