@@ -14,21 +14,21 @@ final.  They let only errors of this library out, and they check what comes back
 `Directory`        strategy  the users there are
 `CheckpointStore`  strategy  how far each folder is done
 `Quarantine`       strategy  where a message goes that cannot be archived
+`KeyProvider`      strategy  the keys of an encrypted archive
 `Observer`         strategy  who is told of progress
 =================  ========  ====================================================
 """
 
 from __future__ import annotations
 
-import errno
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import Counter
-from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol, final
 
 from attrs import evolve
 from typing_extensions import override
 
+from mailarchive._guarding import Opened, sink_errors, source_errors
 from mailarchive._model import (
     Fidelity,
     Folder,
@@ -47,18 +47,13 @@ from mailarchive._model import (
 from mailarchive.errors import (
     MailArchiveError,
     ReceiptMismatch,
-    SinkError,
-    SinkFull,
-    SinkNotWritable,
     SourceError,
-    SourceUnavailable,
     Unsupported,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
-    from typing import Self
 
     from mailarchive._model import (
         Address,
@@ -82,6 +77,7 @@ __all__ = [
     "Decoder",
     "Directory",
     "Intake",
+    "KeyProvider",
     "Observer",
     "Quarantine",
     "Sink",
@@ -163,56 +159,6 @@ class Observer(Protocol):
         ...
 
 
-@contextmanager
-def _source_errors(name: str, doing: str) -> Iterator[None]:
-    """Let our errors through and give every foreign one a type, and none of its text."""
-    try:
-        yield
-    except MailArchiveError:
-        raise
-    except OSError as error:
-        msg = f"source {name}: connection or file trouble while {doing}: {_kind(error)}"
-        raise SourceUnavailable(
-            msg, suggestions=["check that the source is reachable, and run again"]
-        ) from error
-    except Exception as error:
-        msg = f"source {name}: {type(error).__name__} while {doing}"
-        raise SourceError(
-            msg, suggestions=["this is a defect of the source adapter: report it"]
-        ) from error
-
-
-@contextmanager
-def _sink_errors(name: str, doing: str) -> Iterator[None]:
-    """The same for a sink; a full disk and a read-only place have classes of their own."""
-    try:
-        yield
-    except MailArchiveError:
-        raise
-    except OSError as error:
-        raise _sink_os_error(name, doing, error) from error
-    except Exception as error:
-        msg = f"sink {name}: {type(error).__name__} while {doing}"
-        raise SinkError(msg, suggestions=["this is a defect of the sink: report it"]) from error
-
-
-def _kind(error: OSError) -> str:
-    """The class of an OS error and its symbolic number: its text may hold a path."""
-    symbol = errno.errorcode.get(error.errno or 0, "")
-    return f"{type(error).__name__} {symbol}".rstrip()
-
-
-def _sink_os_error(name: str, doing: str, error: OSError) -> SinkError:
-    where = f"sink {name}: {_kind(error)} while {doing}"
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return SinkFull(f"{where}: no room left", suggestions=["make room, then run again"])
-    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-        return SinkNotWritable(
-            where, suggestions=["give this user the right to write there, or choose another place"]
-        )
-    return SinkError(where, suggestions=["check the disk and the system's log, then run again"])
-
-
 def _repeated(answer: Receipt | Rejected | None, again: bool) -> Receipt | Rejected | None:
     """The answer to an entry, or to one with the same id that came before it in the batch."""
     return (
@@ -220,45 +166,7 @@ def _repeated(answer: Receipt | Rejected | None, again: bool) -> Receipt | Rejec
     )
 
 
-class _Opened(ABC):
-    """Something with a name that is opened, used and closed: the half that both classes share."""
-
-    name: str
-
-    def _open(self) -> None:
-        """Get ready; after it `capabilities` are right.  Called once."""
-
-    def _close(self) -> None:
-        """Let go of everything; called once, also after an error."""
-
-    @abstractmethod
-    def _guard(self, doing: str) -> AbstractContextManager[None]:
-        """Give every foreign error a type while something is being done."""
-
-    @final
-    def __enter__(self) -> Self:
-        """Get ready; whatever fails is closed again."""
-        try:
-            with self._guard("opening"):
-                self._open()
-        except BaseException:
-            with suppress(Exception):  # the first error is the one to tell
-                self._close()
-            raise
-        return self
-
-    @final
-    def __exit__(self, *exc: object) -> None:
-        """Close; an error while closing never hides the one that led here."""
-        try:
-            with self._guard("closing"):
-                self._close()
-        except MailArchiveError:
-            if exc[0] is None:
-                raise
-
-
-class Source(_Opened):
+class Source(Opened):
     """Where mail comes from: folders, listed a page at a time, read, and perhaps removed.
 
     A context manager.  Every call comes from one thread, the same from open to close.
@@ -277,7 +185,7 @@ class Source(_Opened):
 
     @override
     def _guard(self, doing: str) -> AbstractContextManager[None]:
-        return _source_errors(self.name, doing)
+        return source_errors(self.name, doing)
 
     @abstractmethod
     def _folders(self) -> Iterable[Folder]:
@@ -405,7 +313,7 @@ class Arrival(Protocol):
         ...
 
 
-class Intake(_Opened):
+class Intake(Opened):
     """Where mail arrives by itself: each message waits until it is answered.
 
     A context manager.  Closing it answers nobody any more: who waits then tries again.
@@ -418,7 +326,7 @@ class Intake(_Opened):
 
     @override
     def _guard(self, doing: str) -> AbstractContextManager[None]:
-        return _source_errors(self.name, doing)
+        return source_errors(self.name, doing)
 
     @abstractmethod
     def _batches(self, messages: int, octets: int) -> Iterable[Sequence[Arrival]]:
@@ -444,7 +352,7 @@ class Intake(_Opened):
             self._stop()
 
 
-class Sink(_Opened):
+class Sink(Opened):
     """Where mail goes to: each entry put whole, once, and answered with a receipt.
 
     A context manager.  Calls come from one thread, unless `capabilities.concurrent_puts`.
@@ -454,7 +362,7 @@ class Sink(_Opened):
 
     @override
     def _guard(self, doing: str) -> AbstractContextManager[None]:
-        return _sink_errors(self.name, doing)
+        return sink_errors(self.name, doing)
 
     @abstractmethod
     def _put(self, entry: ArchiveEntry) -> Receipt | Rejected:

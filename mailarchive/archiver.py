@@ -32,16 +32,13 @@ from attrs import evolve, field, frozen
 from mailarchive import _asking, decoding
 from mailarchive import attribution as attribution_
 from mailarchive._digesting import Digesting
+from mailarchive._leftovers import give_up, release
 from mailarchive._model import (
     Archived,
     Checkpoint,
     Digest,
     Failed,
-    Fidelity,
     Folder,
-    Owner,
-    Ownership,
-    Rejected,
     Retry,
     SourceMessage,
     Stored,
@@ -50,15 +47,13 @@ from mailarchive._pages import batches, one_ahead
 from mailarchive._policy import Batching, Removal, RetryPlan
 from mailarchive._reading import PageBegins, PageEnds, Worker, read_folder, size_of
 from mailarchive._report import FolderFailure, RunReport, Settled, Tally
-from mailarchive._storing import Begun, Storing, make_entry
+from mailarchive._storing import Begun, Storing
 from mailarchive.errors import (
     AuthenticationFailed,
     CheckpointInvalid,
-    DecodeError,
     ReceiptMismatch,
     SourceError,
     SourceUnavailable,
-    StateError,
     Unsupported,
 )
 from mailarchive.events import (
@@ -74,17 +69,15 @@ from mailarchive.events import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
     from types import TracebackType
     from typing import Self
 
     from mailarchive._model import (
-        Decoded,
         MessageRef,
         Outcome,
         Receipt,
         RemovalResult,
-        UserId,
     )
     from mailarchive._pages import PageUnderWay
     from mailarchive._reading import Read
@@ -184,46 +177,6 @@ class Archiver:
     def outcomes(self) -> Run:
         """Return the run as an iterator of outcomes; it begins with the first one."""
         return Run(self)
-
-
-def give_up(state: CheckpointStore, ref: MessageRef) -> Retry:
-    """Take a message off its folder's retry list for good and return what waited there.
-
-    Raises `StateError` where it does not wait.  No run of the same job may be under way.
-    """
-    checkpoint = _asking.load(state, ref.source, ref.folder)
-    for retry in checkpoint.retry if checkpoint is not None else ():
-        if checkpoint is not None and retry.ref == ref:
-            left = tuple(each for each in checkpoint.retry if each is not retry)
-            _asking.save(state, evolve(checkpoint, retry=left))
-            return retry
-    raise StateError("no such message waits on a retry list")
-
-
-def release(message: SourceMessage, sink: Sink, owners: Collection[UserId] = ()) -> Receipt:
-    """Archive a quarantined message as it is, for these owners only, and return the receipt.
-
-    Nothing in it makes an owner, because it could not be trusted; without owners only an
-    auditor sees it.  Of a journal report that can be read, the owners see the message in it,
-    as any recipient would; one that cannot be read they see whole.  Raises `SinkError`,
-    `Unsupported` where the sink refuses the message.
-    """
-    decoded = _readable(message.raw)
-    ownership = Ownership(tuple(Owner(user) for user in frozenset(owners)))
-    folder = Folder(message.ref.folder, ("released",))
-    entry = make_entry(message, decoded, ownership, folder=folder, fidelity=Fidelity.WIRE)
-    answer = sink.put(entry)
-    if isinstance(answer, Rejected):
-        raise Unsupported(f"the archive refused it: {answer.reason}")
-    return answer
-
-
-def _readable(raw: bytes) -> Decoded:
-    try:
-        decoded = decoding.JournalMailbox()(raw)
-    except DecodeError:
-        decoded = decoding.ordinary(raw)
-    return evolve(decoded, defects=(*decoded.defects, "released"))
 
 
 @final

@@ -7,13 +7,13 @@
 from __future__ import annotations
 
 from mailarchive.vault._audit import AuditedEntry, Auditor, AuditReading
+from mailarchive.vault._findings import Finding, Level, VerifyReport
 from mailarchive.vault._keeper import Erasure, Keeper, Status
 from mailarchive.vault._keeping import Hold, Retention, Selection
 from mailarchive.vault._record import PRIVATE_HEADERS
 from mailarchive.vault._repair import PackRepair, RepairPlan, Unrepairable
 from mailarchive.vault._seal import Anchored, Seal
 from mailarchive.vault._vault import Vault
-from mailarchive.vault._verify import Finding, Level, VerifyReport
 from mailarchive.vault._views import Filters, View, ViewedMessage
 from mailarchive.vault.keys import FileKeys, KeyProvider
 from mailarchive.vault.proofs import ConsistencyProof, InclusionProof, LogCheckpoint, VerifierKey

@@ -200,12 +200,6 @@ class Pack:
         if at != manifest.offset:
             raise self.damage(at, "misplaced", "a member that no manifest names")
 
-    def check_stored(self, manifest: Manifest) -> None:
-        """Compare every stored byte of a batch with its name; raises the first `Damage`."""
-        for stored in manifest.objects:
-            self.check(stored.offset, stored.name, stored.stored_size)
-        self.check(manifest.offset, _tar.MANIFEST.format(manifest.digest.hex), len(manifest.data))
-
     def manifests(self, start: int = 0) -> Iterator[Manifest | Damage]:
         """Yield the manifests from `start` on; a damage is followed by whatever comes after."""
         for each in self.batches(start):

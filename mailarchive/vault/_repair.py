@@ -8,17 +8,13 @@ restored pack is a new file; the damaged one is kept, under another name, for ev
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import secrets
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
 from mailarchive._model import Digest
-from mailarchive.errors import SinkError
-from mailarchive.vault import _disk, _tar
+from mailarchive.vault import _tar
 from mailarchive.vault._errors import Damage
 from mailarchive.vault._manifest import Fact
 from mailarchive.vault._recovery import in_order, survey, that_count
@@ -28,20 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
 
-    from mailarchive.vault._disk import Disk
     from mailarchive.vault._index import Index
     from mailarchive.vault._manifest import Manifest
     from mailarchive.vault._packs import Pack, Packs
-    from mailarchive.vault._place import Place
     from mailarchive.vault._recovery import Where
 
 REPAIR = "repair"
 """A fact: a pack was restored, by whom and why; `damaged` tells what it was before."""
-DAMAGED = "damaged"
-"""The folder of a volume in which damaged packs are kept."""
-
-_INTENT = "repair.json"
-_LARGEST_INTENT = 64 << 20
 _PIECE = 1 << 20
 
 
@@ -180,7 +169,7 @@ class _Planning:
             size = max(size, where.end)
         if not members:
             return None
-        return PackRepair(name, size, _digest(self._ours.packs, name), tuple(members), volume)
+        return PackRepair(name, size, digest_of(self._ours.packs, name), tuple(members), volume)
 
     def _brought(self, name: str, members: Iterable[Member]) -> Iterator[Member]:
         """Those of the members that we lack and the replica has."""
@@ -219,7 +208,7 @@ def _members(manifest: Manifest) -> Iterator[Member]:
 def _has(packs: Packs, name: str, member: Member) -> bool:
     try:
         with packs.open(name) as pack:
-            _check(pack, member)
+            check(pack, member)
     except Damage:
         return False
     return True
@@ -235,7 +224,7 @@ def _is_emptied(packs: Packs, name: str, member: Member) -> bool:
         return False
 
 
-def _check(pack: Pack, member: Member) -> None:
+def check(pack: Pack, member: Member) -> None:
     """Compare a member with what it must be; of what was erased only the header."""
     if member.erased:
         pack.expect(member.offset, member.name, member.size)
@@ -243,7 +232,7 @@ def _check(pack: Pack, member: Member) -> None:
         pack.check(member.offset, member.name, member.size)
 
 
-def _digest(packs: Packs, name: str) -> Digest | None:
+def digest_of(packs: Packs, name: str) -> Digest | None:
     if packs.size(name) is None:
         return None
     with packs.open(name) as pack:
@@ -252,12 +241,12 @@ def _digest(packs: Packs, name: str) -> Digest | None:
 
 def _hashed(pack: Pack) -> bytes:
     found = hashlib.sha256()
-    for _, piece in _pieces(pack):
+    for _, piece in pieces_of(pack):
         found.update(piece)
     return found.digest()
 
 
-def _pieces(pack: Pack) -> Iterator[tuple[int, bytes]]:
+def pieces_of(pack: Pack) -> Iterator[tuple[int, bytes]]:
     """What can be read of a pack, and where it stands: large pieces, small ones where need be."""
     for start in range(0, pack.size, _PIECE):
         end = min(start + _PIECE, pack.size)
@@ -288,9 +277,6 @@ def bring(replica: Copy, name: str, member: Member) -> bytes | None:
     return None
 
 
-# -- the work -----------------------------------------------------------------------------
-
-
 def facts(plan: RepairPlan, actor: str, reason: str, at: datetime) -> tuple[Fact, ...]:
     """Return the facts of a repair, one a pack."""
     return tuple(
@@ -307,146 +293,3 @@ def facts(plan: RepairPlan, actor: str, reason: str, at: datetime) -> tuple[Fact
         )
         for each in plan.packs
     )
-
-
-class Restoring:
-    """Restores packs, one after the other; the vault's lock must be held."""
-
-    def __init__(self, place: Place, ours: Copy, replica: Copy | None, disk: Disk) -> None:
-        """Write into the vault at `place` what `replica` has.
-
-        Without a replica only what a repair that broke off has done can be told.
-        """
-        self._place = place
-        self._ours = ours
-        self._replica = replica
-        self._disk = disk
-
-    # What a repair is about to do is durable before it is done.  It becomes a fact of the
-    # archive afterwards: before, its batch could take the number of one that is restored.
-
-    def intend(self, intended: Iterable[Fact]) -> None:
-        """Take down, durably, the facts of what is about to be done."""
-        tree = [each.dump() for each in intended]
-        with self._kept() as folder:
-            beside = f".{_INTENT}.{secrets.token_hex(6)}"
-            handle = self._disk.create(beside, folder)
-            try:
-                self._disk.write(handle, json.dumps(tree).encode("ascii"), 0)
-                self._disk.sync(handle)
-            finally:
-                _disk.close(handle)
-            self._disk.rename(beside, _INTENT, folder)
-            self._disk.sync_folder(folder)
-
-    def done(self) -> tuple[Fact, ...]:
-        """Return the facts of what was intended and has happened since."""
-        found = []
-        for tree in _intended(self._place.volume()):
-            fact = Fact(str(tree.pop("kind")), tree)
-            now = _digest(self._ours.packs, str(tree["pack"]))
-            if now is not None and now.hex != tree["damaged"]:
-                found.append(fact)
-        return tuple(found)
-
-    def forget(self) -> None:
-        """Let go of what was intended: it is a fact, or did not happen."""
-        with self._kept() as folder:
-            self._disk.remove(_INTENT, folder)
-            self._disk.sync_folder(folder)
-
-    @contextmanager
-    def _kept(self, volume: str = FIRST) -> Iterator[int]:
-        """The folder for damaged packs of a volume, open; on the disk that they are on."""
-        with self._place.volumes().opened(volume) as within:
-            self._disk.make_folder(DAMAGED, within)
-            self._disk.sync_folder(within)
-            folder = _disk.open_folder(DAMAGED, within)
-        try:
-            yield folder
-        finally:
-            _disk.close(folder)
-
-    def restore(self, each: PackRepair) -> None:
-        """Put a whole pack into the place of a damaged or missing one.
-
-        Raises `SinkError` where something is not any more as the plan says, `OSError`.
-        """
-        row = self._ours.index.pack(each.pack)
-        if _digest(self._ours.packs, each.pack) != each.damaged or (row and row.upto > each.size):
-            raise SinkError(
-                f"pack {each.pack} is not any more as it was when the repair was planned",
-                suggestions=["plan the repair again"],
-            )
-        volumes = self._place.volumes()
-        volume = volumes.of(each.pack) or each.volume
-        volumes.make(volume)
-        with volumes.packs(volume) as packs:
-            beside = self._written(each, packs)
-            if each.damaged is not None:
-                kept = f"{each.pack}-{each.damaged.hex[:16]}.tar"
-                self._set_aside(f"{each.pack}.tar", packs, kept, volume)
-            self._disk.rename(beside, f"{each.pack}.tar", packs)
-            self._disk.sync_folder(packs)
-
-    def _written(self, each: PackRepair, packs: int) -> str:
-        """Write a whole pack beside the damaged one, durably, and return its name there."""
-        beside = f".{each.pack}.{secrets.token_hex(6)}"
-        handle = self._disk.create(beside, packs)
-        try:
-            self._fill(handle, each)
-            self._disk.sync(handle)
-        finally:
-            _disk.close(handle)
-        return beside
-
-    def _fill(self, handle: int, each: PackRepair) -> None:
-        """Write what is left of the pack, then each member in its place, then the end."""
-        if each.damaged is not None:
-            with self._ours.packs.open(each.pack, each.size) as pack:
-                for start, piece in _pieces(pack):
-                    self._disk.write(handle, piece, start)
-        for member in each.members:
-            data = None if self._replica is None else bring(self._replica, each.pack, member)
-            if data is None:
-                raise SinkError(
-                    "the replica does not have any more what it had",
-                    suggestions=["plan the repair again"],
-                )
-            self._disk.write(handle, b"".join(_tar.member(member.name, data)), member.offset)
-        # A whole pack with an end: nobody goes on writing to it, or to what it replaces.
-        self._disk.write(handle, _tar.TRAILER, each.size)
-        with self._ours.packs.reading(each.pack, os.dup(handle)) as pack:
-            for member in each.members:
-                _check(pack, member)
-
-    def _set_aside(self, name: str, packs: int, kept: str, volume: str) -> None:
-        """Keep the damaged file under another name too, before its own goes to another."""
-        with self._kept(volume) as folder:
-            self._disk.link(name, packs, kept, folder)
-            self._disk.sync_folder(folder)
-
-
-def has_intent(place: Place) -> bool:
-    """Whether a repair was begun here, and its facts are not in the archive yet."""
-    return bool(_intended(place.volume()))
-
-
-def _intended(volume: int) -> list[dict[str, Any]]:
-    try:
-        folder = _disk.open_folder(DAMAGED, volume)
-    except OSError:
-        return []
-    try:
-        handle = _disk.open_file(_INTENT, folder)
-    except OSError:
-        return []
-    finally:
-        _disk.close(folder)
-    try:
-        tree: list[dict[str, Any]] = json.loads(_disk.read(handle, _LARGEST_INTENT, 0))
-    except ValueError:
-        return []
-    finally:
-        _disk.close(handle)
-    return tree

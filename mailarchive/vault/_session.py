@@ -13,6 +13,7 @@ from mailarchive.vault._disk import Disk
 from mailarchive.vault._encrypting import Encryption
 from mailarchive.vault._erasing import confirm, is_erased, overwrite, pending, reclaimed
 from mailarchive.vault._errors import no_keys, read_only
+from mailarchive.vault._findings import Finding, Level
 from mailarchive.vault._fulltext import FullText
 from mailarchive.vault._index import Index
 from mailarchive.vault._keyring import Keyring
@@ -25,9 +26,10 @@ from mailarchive.vault._place import Place
 from mailarchive.vault._prove import Proving
 from mailarchive.vault._reading import Reading
 from mailarchive.vault._recovery import Recovery, apply, survey, that_count
-from mailarchive.vault._repair import Copy, Restoring, has_intent
+from mailarchive.vault._repair import Copy
+from mailarchive.vault._restoring import Restoring, has_intent
 from mailarchive.vault._seal import Sealing
-from mailarchive.vault._verify import Finding, Level, Verification
+from mailarchive.vault._verify import Verification
 from mailarchive.vault._verify_log import LogCheck
 from mailarchive.vault._writer import Draft, Writer
 
@@ -38,13 +40,13 @@ if TYPE_CHECKING:
 
     from mailarchive._model import Digest
     from mailarchive.vault._erasing import Gone
+    from mailarchive.vault._findings import Looking, VerifyReport
     from mailarchive.vault._index import Found
     from mailarchive.vault._manifest import Fact
     from mailarchive.vault._note import LogCheckpoint, VerifierKey
     from mailarchive.vault._packing import Prepared
     from mailarchive.vault._repair import RepairPlan
     from mailarchive.vault._seal import Seal
-    from mailarchive.vault._verify import Looking, VerifyReport
     from mailarchive.vault._writer import Packed
     from mailarchive.vault.anchors import Anchor
     from mailarchive.vault.keys import KeyProvider

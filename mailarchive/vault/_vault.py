@@ -30,13 +30,13 @@ from mailarchive.vault import _zstd
 from mailarchive.vault._audit import Auditor, reading_fact
 from mailarchive.vault._disk import Disk
 from mailarchive.vault._errors import closed, erased, os_errors
+from mailarchive.vault._findings import Level, Looking, VerifyReport
 from mailarchive.vault._grants import grants
 from mailarchive.vault._keeper import Keeper
 from mailarchive.vault._packing import Prepared
 from mailarchive.vault._reading import location
 from mailarchive.vault._session import Session, Settings
 from mailarchive.vault._turn import Turn
-from mailarchive.vault._verify import Level, Looking, VerifyReport
 from mailarchive.vault._views import View
 from mailarchive.vault.signing import FileSigner
 

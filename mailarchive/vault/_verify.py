@@ -7,122 +7,33 @@ behind, a torn tail that was never acknowledged, is counted and not accused.
 from __future__ import annotations
 
 from contextlib import suppress
-from enum import StrEnum
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from attrs import asdict, evolve, field, frozen
+from attrs import evolve
 
 from mailarchive._model import Span
 from mailarchive.errors import Erased, KeyUnavailable, SinkCorrupt
 from mailarchive.vault import _tar
 from mailarchive.vault._disk import Disk
 from mailarchive.vault._errors import Damage
+from mailarchive.vault._findings import Finding, Level, Looking, VerifyReport
 from mailarchive.vault._index import Index
 from mailarchive.vault._manifest import BAD_JSON, Fact
 from mailarchive.vault._recovery import Tail, Where, in_order, loaded, survey, that_count
 from mailarchive.vault._verify_index import IndexCheck, missing_objects
-from mailarchive.vault._verify_log import LogCheck, unindexed
+from mailarchive.vault._verify_log import unindexed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from mailarchive.vault._index import PackRow
     from mailarchive.vault._manifest import Manifest, StoredObject
-    from mailarchive.vault._packs import Member, Opener, Pack, Packs
-    from mailarchive.vault._turn import Turn
+    from mailarchive.vault._packs import Member, Pack, Packs
 
 
 _TORN = frozenset({"cut", "header", "digest", "trailer"})
 """Kinds of damage that a write which was broken off can leave at the end of a pack."""
-
-
-class Level(StrEnum):
-    """How closely to look; `content` and `log` each include the two before them.
-
-    The first two say that the packs are what was put, as fast as they can be read; the
-    index is derived from them, and what it says of a message decides nothing.  The last
-    two derive it once more, and so name every row that was forged.
-    """
-
-    QUICK = "quick"
-    """Every header and manifest, their places and order, and which batches the index has."""
-    STORED = "stored"
-    """Every stored byte against the digest in its member's name."""
-    CONTENT = "content"
-    """Every message unpacked, and compared with the digest taken before it was put; every
-    entry read; and every row of the index against what follows from the packs."""
-    LOG = "log"
-    """Everything against the log and its checkpoints, and the index as `content` does; no
-    key is needed."""
-
-    @property
-    def derives(self) -> bool:
-        """Whether the index is derived once more, to be compared with."""
-        return self in {Level.CONTENT, Level.LOG}
-
-
-@frozen
-class Finding:
-    """Something that is not as it was put: `kind` is a stable word, `words` for a person.
-
-    `offset` counts bytes from the start of the pack; either is `None` where it is not
-    about one place.
-    """
-
-    kind: str
-    pack: str | None
-    offset: int | None
-    words: str
-
-
-@frozen
-class VerifyReport:
-    """What was looked at, and what was found.
-
-    `size` is in bytes of packs.  `torn` counts packs that end in something a crash left
-    behind, which is no damage.  At the level `log`, `leaves` counts the lines of the log,
-    and `sealed` those that a checkpoint covers which holds.  `resume` says where to go on
-    when time was up before every stored byte was looked at.
-    """
-
-    level: Level
-    packs: int = 0
-    batches: int = 0
-    entries: int = 0
-    objects: int = 0
-    size: int = 0
-    torn: int = 0
-    leaves: int = 0
-    sealed: int = 0
-    resume: str | None = None
-    findings: tuple[Finding, ...] = field(default=())
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing was found."""
-        return not self.findings
-
-    @property
-    def complete(self) -> bool:
-        """Whether, with the ones that it went on from, it has looked at everything."""
-        return self.resume is None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report as plain values, for JSON; `ok` and `complete` among them."""
-        tree = {**asdict(self), "level": self.level.value}
-        return {"ok": self.ok, "complete": self.complete, **tree}
-
-
-@frozen
-class Looking:
-    """How one verification looks: how closely, at which bytes, and at which log."""
-
-    level: Level
-    turn: Turn
-    log: LogCheck | None = None
-    opener: Opener | None = None
-    on_progress: Callable[[int, int], None] | None = None
 
 
 class Verification:

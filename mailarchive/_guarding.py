@@ -1,0 +1,110 @@
+"""The border to foreign code: it is opened once, closed once, and only our errors cross it."""
+
+from __future__ import annotations
+
+import errno
+from abc import ABC, abstractmethod
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, final
+
+from mailarchive.errors import (
+    MailArchiveError,
+    SinkError,
+    SinkFull,
+    SinkNotWritable,
+    SourceError,
+    SourceUnavailable,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+    from typing import Self
+
+
+@contextmanager
+def source_errors(name: str, doing: str) -> Iterator[None]:
+    """Let our errors through and give every foreign one a type, and none of its text."""
+    try:
+        yield
+    except MailArchiveError:
+        raise
+    except OSError as error:
+        msg = f"source {name}: connection or file trouble while {doing}: {_kind(error)}"
+        raise SourceUnavailable(
+            msg, suggestions=["check that the source is reachable, and run again"]
+        ) from error
+    except Exception as error:
+        msg = f"source {name}: {type(error).__name__} while {doing}"
+        raise SourceError(
+            msg, suggestions=["this is a defect of the source adapter: report it"]
+        ) from error
+
+
+@contextmanager
+def sink_errors(name: str, doing: str) -> Iterator[None]:
+    """The same for a sink; a full disk and a read-only place have classes of their own."""
+    try:
+        yield
+    except MailArchiveError:
+        raise
+    except OSError as error:
+        raise _sink_os_error(name, doing, error) from error
+    except Exception as error:
+        msg = f"sink {name}: {type(error).__name__} while {doing}"
+        raise SinkError(msg, suggestions=["this is a defect of the sink: report it"]) from error
+
+
+def _kind(error: OSError) -> str:
+    """The class of an OS error and its symbolic number: its text may hold a path."""
+    symbol = errno.errorcode.get(error.errno or 0, "")
+    return f"{type(error).__name__} {symbol}".rstrip()
+
+
+def _sink_os_error(name: str, doing: str, error: OSError) -> SinkError:
+    where = f"sink {name}: {_kind(error)} while {doing}"
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return SinkFull(f"{where}: no room left", suggestions=["make room, then run again"])
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return SinkNotWritable(
+            where, suggestions=["give this user the right to write there, or choose another place"]
+        )
+    return SinkError(where, suggestions=["check the disk and the system's log, then run again"])
+
+
+class Opened(ABC):
+    """Something with a name that is opened, used and closed: the half that both classes share."""
+
+    name: str
+
+    def _open(self) -> None:
+        """Get ready; after it `capabilities` are right.  Called once."""
+
+    def _close(self) -> None:
+        """Let go of everything; called once, also after an error."""
+
+    @abstractmethod
+    def _guard(self, doing: str) -> AbstractContextManager[None]:
+        """Give every foreign error a type while something is being done."""
+
+    @final
+    def __enter__(self) -> Self:
+        """Get ready; whatever fails is closed again."""
+        try:
+            with self._guard("opening"):
+                self._open()
+        except BaseException:
+            with suppress(Exception):  # the first error is the one to tell
+                self._close()
+            raise
+        return self
+
+    @final
+    def __exit__(self, *exc: object) -> None:
+        """Close; an error while closing never hides the one that led here."""
+        try:
+            with self._guard("closing"):
+                self._close()
+        except MailArchiveError:
+            if exc[0] is None:
+                raise
