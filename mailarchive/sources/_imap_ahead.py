@@ -63,6 +63,7 @@ class Ahead:
         self._page: Collection[int] = ()
         self._next: Some | None = None
         self._asked: Asked | None = None
+        self._ready = False
 
     def expect(self, page: Collection[int], following: Some | None) -> None:
         """Take note that these UIDs are a page, and what the one behind it will be."""
@@ -86,16 +87,25 @@ class Ahead:
         batches, _ = following.batches(self._limits)
         if batches:
             tag = session.ask(*wanted(uid_set(batches[0])))
-            self._asked = Asked(session, tag, *place, batches[0])
+            self._asked, self._ready = Asked(session, tag, *place, batches[0]), False
         return bool(batches)
 
+    def ready(self) -> None:
+        """Take note that the answer before was read to its end: what follows is the next."""
+        self._ready = True
+
+    def failed(self) -> None:
+        """Take note that what was asked for ahead, or beside it, did not come as it should."""
+        self._asked = None
+        self._in_vain += 1
+
     def take(self, some: Some, uids: Sequence[int]) -> Asked | None:
-        """Return the command that asked for exactly these, if there is one under way."""
+        """Return the command that asked for exactly these, if its answer comes next."""
         asked, self._asked = self._asked, None
         if asked is None:
             return None
         ours = (asked.folder, asked.epoch) == (some.folder, some.epoch) and asked.uids == uids
-        if ours and asked.session.owes(asked.tag):
+        if ours and self._ready and asked.session.owes(asked.tag):
             return asked
         self._in_vain += 1
         return None

@@ -34,6 +34,7 @@ from mailarchive.sources._imap_errors import (
     invalid_token,
     is_detached,
     is_worth_waiting,
+    pause_asked,
 )
 from mailarchive.sources._imap_session import Refused, grammar
 from mailarchive.sources._imap_syntax import number, uid_set
@@ -68,6 +69,7 @@ class Fetching:
         self._due = set(some.refs)
         self._patience = line.patience()
         self._breaks: dict[int, int] = {}
+        self._alone = True
         batches, large = some.batches(self._limits)
         self._pieces: dict[int, list[bytes]] = {uid: [] for uid in large}
         self._work = deque([*batches, *([uid] for uid in large)])
@@ -80,16 +82,13 @@ class Fetching:
                 continue
             try:
                 asked = self._ahead.take(self._some, batch)
+                self._alone = asked is None
                 session = self._opened() if asked is None else asked.session
                 if session is None:
                     return
                 yield from self._read(session, batch, asked)
-            except Refused as error:
-                yield from self._after_refusal(batch, error)
-            except Oversized as error:
-                yield from self._after_oversized(batch, error)
-            except (Broken, SourceUnavailable, Throttled) as error:
-                yield from self._after_break(batch, error)
+            except (Refused, Broken, SourceUnavailable, Throttled) as error:
+                yield from self._after(batch, error)
         for uid in sorted(self._due):
             # Not reached by any path that is known; a message is never passed over in silence.
             yield from self._give_up(uid, "the server did not hand it over")
@@ -118,14 +117,21 @@ class Fetching:
         else:
             tag = session.ask(*wanted(uid_set(batch))) if asked is None else asked.tag
             more = not self._work and self._ahead.ask(session, self._some)
+            self._alone = asked is None and not more
             with contextlib.suppress(Overtaken):
                 for body in bodies(session, tag, batch, self._limits, more=more):
                     yield from self._hand_over(body)
+                self._ahead.ready()
         missing = [uid for uid in batch if uid in self._due]
         if missing and asked is not None:
-            self._work.appendleft(missing)  # in the ordinary way before anything is made of it
+            self._ask_alone(missing)
         elif missing:
             yield from self._explain(missing)
+
+    def _ask_alone(self, batch: list[int]) -> None:
+        """Ask again with nothing before or behind, before anybody is blamed for anything."""
+        self._ahead.failed()
+        self._work.appendleft([uid for uid in batch if uid in self._due])
 
     def _explain(self, missing: list[int]) -> Iterator[Unavailable]:
         """Find out what became of messages that did not come: gone, or withheld."""
@@ -218,6 +224,20 @@ class Fetching:
             self._due.discard(uid)
             yield Unavailable(self._refs[uid], reason, permanent)
 
+    def _after(
+        self, batch: list[int], error: Refused | Broken | SourceUnavailable | Throttled
+    ) -> Iterator[Unavailable]:
+        if not self._alone and _may_be_anothers(error):
+            if isinstance(error, Broken):
+                self._line.drop()
+            self._ask_alone(batch)
+        elif isinstance(error, Refused):
+            yield from self._after_refusal(batch, error)
+        elif isinstance(error, Oversized):
+            yield from self._after_oversized(batch, error)
+        else:
+            yield from self._after_break(batch, error)
+
     def _after_refusal(self, batch: list[int], error: Refused) -> Iterator[Unavailable]:
         left = [uid for uid in batch if uid in self._due]
         if is_worth_waiting(error):
@@ -258,3 +278,12 @@ class Fetching:
         self._patience.after(error)
         alone = left[:1] if breaks >= _POISONOUS - 1 else []
         self._work.extendleft((left[len(alone) :], alone))
+
+
+def _may_be_anothers(error: Refused | Broken | SourceUnavailable | Throttled) -> bool:
+    """Whether a fault may lie in there being two commands, or in the answer to the other one."""
+    if isinstance(error, Refused):
+        return not is_worth_waiting(error)
+    if isinstance(error, Oversized):
+        return error.uid is None
+    return isinstance(error, Broken) and pause_asked(error.detail) is None

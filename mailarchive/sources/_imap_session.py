@@ -292,16 +292,21 @@ class Session:
         return True
 
     def _until(self, tag: bytes, keep: Keep | None) -> Iterator[Untagged]:
-        while not self._finished(tag, line := self.wire.line()):
+        while not self._finished(tag, line := self._line()):
             if self._is_late(tag, line):
                 continue
             untagged = self._untagged(line, keep)
             self._notice(untagged)
             yield untagged
 
+    def _line(self) -> bytes:
+        if self._gone:
+            raise Broken("the connection was let go of")
+        return self.wire.line()
+
     def _is_late(self, tag: bytes, line: bytes) -> bool:
         """Whether a line ends an answer that was read before, whose status is of no interest."""
-        earlier = self._sent[0]
+        earlier = self._sent[0] if self._sent else tag
         try:
             return earlier != tag and self._finished(earlier, line)
         except Refused:

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from mailarchive import Removed, SourceMessage
 from mailarchive.testing.imap_lies import Poison, honest_bodies, is_body_fetch, poisoned
-from mailarchive.testing.imap_server import ImapServer
+from mailarchive.testing.imap_server import Hangup, ImapServer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -298,3 +298,120 @@ def test_a_page_that_is_not_read_to_its_end_harms_nothing() -> None:
         assert isinstance(second, SourceMessage)
         assert second.raw == RAWS[3]
         assert [message.raw for message in read_all(source)] == RAWS
+
+
+class Busy:
+    """Refuses a command that comes before the one under way was answered."""
+
+    def __init__(self, word: str) -> None:
+        """Say NO or BAD, or hang up, or lose the command."""
+        self.word = word
+        self.refused = 0
+
+    def __call__(self, talk: Talk, command: Command) -> bool:
+        """Answer one, and then whatever has come meanwhile."""
+        if not is_body_fetch(command):
+            return False
+        early = self.meanwhile(talk)
+        for _, response in honest_bodies(talk, command):
+            talk.send(response)
+        talk.ok(command)
+        if early:
+            self.refused += 1
+            if self.word == "hang up":
+                raise Hangup
+            if self.word != "lose":
+                talk.send(early.split()[0] + b" %b one at a time\r\n" % self.word.encode())
+        return True
+
+    def meanwhile(self, talk: Talk) -> bytes:
+        """What has come, if anything has."""
+        talk._sock.settimeout(0.05)
+        try:
+            return talk._sock.recv(65_536)
+        except TimeoutError:
+            return b""
+        finally:
+            talk._sock.settimeout(None)
+
+
+@pytest.mark.parametrize("word", ["NO", "BAD", "hang up", "lose"])
+@pytest.mark.parametrize("page", [1, 3])
+def test_a_server_that_cannot_take_two_commands_loses_nothing(word: str, page: int) -> None:
+    """What was refused for coming early is asked for again alone, and twice is enough."""
+    limits = evolve(LIMITS, page=page, read_timeout=0.3)
+    busy = Busy(word)
+    folders = dict.fromkeys(("INBOX", "a", "b", "c"), RAWS[:4])
+    with ImapServer(folders, busy) as server, scripted(server, limits=limits) as source:
+        found = [
+            item
+            for folder in source.folders()
+            for each in source.scan(folder)
+            for item in source.fetch(each.refs)
+        ]
+
+    raws = [item.raw for item in found if isinstance(item, SourceMessage)]
+    assert sorted(raws) == sorted(RAWS[:4] * 4)
+    assert busy.refused <= 2
+
+
+def late(uid: int, raw: bytes) -> bytes:
+    """A response whose UID stands behind the body."""
+    return b"* %d FETCH (FLAGS () BODY[] {%d}\r\n%b UID %d)\r\n" % (uid, len(raw), raw, uid)
+
+
+def test_a_message_without_a_uid_is_never_blamed_for_another_ones_size() -> None:
+    """Answers that run together, one message gone, and the next page's first one too large."""
+    raws = [*RAWS[:3], b"Subject: large\r\n\r\n" + b"x" * 5000, *RAWS[4:6]]
+    waiting: list[tuple[Command, list[int]]] = []
+
+    def lie(talk: Talk, command: Command) -> bool:
+        if not is_body_fetch(command):
+            return False
+        box = talk.boxes["INBOX"]
+        waiting.append((command, [it.uid for _, it in box.chosen(command.arguments.split()[0])]))
+        if talk.number == 1 and len(waiting) == 1:
+            return True
+        if talk.number == 1:
+            box.items = [item for item in box.items if item.uid != 3]
+        for _, uids in waiting:
+            talk.send(b"".join(late(uid, raws[uid - 1]) for uid in uids if uid != 3))
+        for each, _ in waiting:
+            talk.ok(each)
+        waiting.clear()
+        return True
+
+    limits = evolve(LIMITS, message_octets=1024, partial_octets=100_000)
+    with ImapServer({"INBOX": raws}, lie) as server, scripted(server, limits=limits) as source:
+        (inbox,) = source.folders()
+        found = [item for page in source.scan(inbox) for item in source.fetch(page.refs)]
+
+    lacking = [item.ref.key for item in found if not isinstance(item, SourceMessage)]
+    assert lacking == ["1.4"]
+
+
+def test_what_is_left_of_an_abandoned_page_is_not_read_as_the_next() -> None:
+    """Neither its sizes nor its bytes: whoever wrote them would forge the next page."""
+    forged = late(4, b"Subject: forged\r\n\r\n")
+    raws = [RAWS[0], b"Subject: 2\r\n\r\n" + forged + b"x" * 5000, RAWS[2], RAWS[3]]
+
+    def lie(talk: Talk, command: Command) -> bool:
+        if not is_body_fetch(command):
+            return False
+        assert talk.selected is not None
+        for _, item in talk.selected.chosen(command.arguments.split()[0]):
+            talk.send(late(item.uid, raws[item.uid - 1]))
+        talk.ok(command)
+        return True
+
+    limits = evolve(LIMITS, message_octets=1024, partial_octets=100_000, reconnects=0)
+    with ImapServer({"INBOX": raws}, lie) as server, scripted(server, limits=limits) as source:
+        (inbox,) = source.folders()
+        pages = source.scan(inbox)
+        reading = source.fetch(next(pages).refs)
+        next(reading)
+        del reading
+        (item,) = source.fetch(next(pages).refs)
+
+    assert isinstance(item, SourceMessage)
+    assert item.raw == RAWS[3]
