@@ -1,7 +1,8 @@
-"""Appending batches: to a pack of one's own, durably, and then to the index.
+"""Appending batches: to a pack of one's own, durably, and to the index.
 
 One batch is one write and one sync.  The commit point is its manifest, complete and
-durable; what happens to the index afterwards can be made up for.
+durable.  The index works out its rows meanwhile and is committed after that; what happens
+to it can be made up for.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import errno
 import fcntl
 import os
 import secrets
+from concurrent import futures
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
@@ -21,7 +24,7 @@ from mailarchive.vault._manifest import Head, Manifest, StoredObject
 from mailarchive.vault._volumes import following
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
 
     from mailarchive._model import Digest
@@ -36,6 +39,8 @@ _SPARE = 4 << 20
 """Bytes that must stay free for the index when a batch is written."""
 _LINE = 1024
 """Bytes of a manifest's line, on an average."""
+_LITTLE = 1 << 17
+"""Bytes of a batch that is not worth a thread's waking."""
 _LARGE = 2 << 20
 """Bytes of a message that is written by itself, rather than copied beside others."""
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -96,8 +101,14 @@ class Writer:
         self._own: _Own | None = None
         self._settled = False
         self._newest: Manifest | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="mailarchive-pack")
 
     def close(self) -> None:
+        """Let go of everything."""
+        self._thread.shutdown()
+        self._let_go()
+
+    def _let_go(self) -> None:
         """Let go of the pack, as it is: whoever writes next may go on with it."""
         if self._own is not None:
             _disk.close(self._own.handle)
@@ -111,15 +122,12 @@ class Writer:
         pack, once.  Raises `SinkFull`, `SinkError`, `OSError`.
         """
         try:
-            manifest = self._write(draft, fresh=False)
+            self._newest = self._write(draft, fresh=False)
         except OSError as error:
             poisoned = self._poison()
             if error.errno in _NO_ROOM or not poisoned:
                 raise
-            manifest = self._write_again(draft)
-        with self._index.transaction():
-            self._index.apply(manifest, verified=self._read_back and _disk.CAN_EVICT)
-        self._newest = manifest
+            self._newest = self._write_again(draft)
 
     def placed(self, records: Iterable[Record]) -> dict[Digest, Found]:
         """Return where the batch that was appended last has these entries' own bytes, by id."""
@@ -152,14 +160,31 @@ class Writer:
             last=self._index.last(),
             at=self._clock(),
         )
-        pieces = list(_pieces(members, start))
+        durable = self._begin(own.handle, list(_pieces(members, start)))
+        try:
+            with self._index.transaction():
+                self._index.apply(manifest, verified=self._read_back and _disk.CAN_EVICT)
+                durable.result()
+        finally:
+            futures.wait((durable,))  # no write is under way once anybody may go on
+        return manifest
+
+    def _begin(self, handle: int, pieces: Sequence[tuple[int, bytes]]) -> Future[None]:
+        """Begin to make a batch durable; a small one is so when this returns."""
+        if sum(len(piece) for _, piece in pieces) > _LITTLE:
+            return self._thread.submit(self._make_durable, handle, pieces)
+        self._make_durable(handle, pieces)
+        done: Future[None] = Future()
+        done.set_result(None)
+        return done
+
+    def _make_durable(self, handle: int, pieces: Sequence[tuple[int, bytes]]) -> None:
         for at, piece in pieces:
-            self._disk.write(own.handle, piece, at)
-        self._disk.sync(own.handle)
+            self._disk.write(handle, piece, at)
+        self._disk.sync(handle)
         if self._read_back:
             for at, piece in pieces:
-                self._disk.read_back(own.handle, piece, at)
-        return manifest
+                self._disk.read_back(handle, piece, at)
 
     # -- which pack -----------------------------------------------------------------------
 
@@ -169,7 +194,7 @@ class Writer:
             end = self._goes_on(self._own, size)
             if end is not None:
                 return self._own, end
-            self.close()
+            self._let_go()
         if not self._settled:
             self._place.settle()
             self._settled = True
@@ -260,7 +285,7 @@ class Writer:
     def _poison(self) -> bool:
         """Never touch the own pack again; the next batch says so to whoever reads the packs."""
         own = self._own
-        self.close()
+        self._let_go()
         if own is None:
             return False
         with self._index.transaction():
