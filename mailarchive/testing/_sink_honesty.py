@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
@@ -15,6 +13,7 @@ from attrs import evolve
 from mailarchive._model import Digest, Stored, UserId
 from mailarchive.errors import MailArchiveError, Unsupported
 from mailarchive.testing._elsewhere import NotTried
+from mailarchive.testing._open_files import can_be_counted, open_files
 from mailarchive.testing._sink_kit import (
     SERIAL,
     fails_well,
@@ -189,23 +188,23 @@ def _by_method(sink: Sink, user: UserId) -> Iterable[bytes] | None:
 @law
 def an_open_and_a_close_leave_nothing_open(make: SinkMaker, *, rounds: int = 5) -> str | None:
     """No handle and no thread is left over, however often it is opened, put to and read."""
-    if not Path("/proc/self/fd").is_dir():
+    if not can_be_counted():
         return NotTried(f"open files cannot be counted on {sys.platform}")
     _round(make)  # what is loaded once may stay
-    before = _open_files(), threading.active_count()
+    before = open_files(), threading.active_count()
     for _ in range(rounds):
         _round(make)
-    after = _open_files(), threading.active_count()
+    after = open_files(), threading.active_count()
 
     assert after[0] < before[0] + rounds, "each time it is opened it leaves a file open"
     assert after[1] < before[1] + rounds, "each time it is opened it leaves a thread behind"
     with make() as sink:
         stored(sink, entry(mail(1), key=_key()))
-        before = _open_files(), threading.active_count()
+        before = open_files(), threading.active_count()
         for _ in range(rounds * 4):
             one = entry(mail(1), key=_key())
             read_back(sink, stored(sink, one), one.raw, "put many times")
-        assert _open_files() < before[0] + rounds * 4, "each put leaves a file open"
+        assert open_files() < before[0] + rounds * 4, "each put leaves a file open"
     return None
 
 
@@ -213,10 +212,6 @@ def _round(make: SinkMaker) -> None:
     one = entry(mail(1), key=_key())
     with make() as sink:
         read_back(sink, stored(sink, one), one.raw, "opened many times")
-
-
-def _open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a name each is all that is asked
 
 
 @law

@@ -40,6 +40,10 @@ class SourceContract:
         """See the law of that name."""
         laws.every_byte_is_handed_over(world)
 
+    def test_a_message_id_is_no_identity(self, world: SourceWorld) -> None:
+        """See the law of that name."""
+        laws.a_message_id_is_no_identity(world)
+
     def test_scanning_resumes_right_after_each_token(self, world: SourceWorld) -> None:
         """See the law of that name."""
         laws.scanning_resumes_right_after_each_token(world)
@@ -51,6 +55,10 @@ class SourceContract:
     def test_what_comes_later_is_found(self, world: SourceWorld) -> None:
         """See the law of that name."""
         laws.what_comes_later_is_found(world)
+
+    def test_what_comes_after_a_loss_is_found(self, world: SourceWorld) -> None:
+        """See the law of that name."""
+        laws.what_comes_after_a_loss_is_found(world)
 
     def test_an_empty_folder_is_no_error(self, world: SourceWorld) -> None:
         """See the law of that name."""
@@ -87,6 +95,10 @@ class SourceContract:
     def test_names_tell_nobody_and_last(self, world: SourceWorld) -> None:
         """See the law of that name."""
         laws.names_tell_nobody_and_last(world)
+
+    def test_opening_and_closing_leaves_nothing_behind(self, world: SourceWorld) -> None:
+        """See the law of that name."""
+        laws.opening_and_closing_leaves_nothing_behind(world)
 
     def test_removing_takes_exactly_what_has_a_receipt(self, world: SourceWorld) -> None:
         """See the law of that name."""

@@ -34,6 +34,7 @@ from mailarchive._model import (
     Vanished,
 )
 from mailarchive.errors import CheckpointInvalid, MailArchiveError, SourceError, Unsupported
+from mailarchive.testing._open_files import open_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -47,6 +48,7 @@ __all__ = [
     "SourceWorld",
     "a_flagged_message_stays",
     "a_folder_of_nothing_harms_nothing",
+    "a_message_id_is_no_identity",
     "a_ref_of_nothing_harms_nothing",
     "a_run_with_nothing_new_lists_nothing",
     "a_token_of_nothing_is_no_checkpoint",
@@ -56,15 +58,18 @@ __all__ = [
     "every_byte_is_handed_over",
     "memory_is_bounded_by_a_few_messages",
     "names_tell_nobody_and_last",
+    "opening_and_closing_leaves_nothing_behind",
     "reading_leaves_no_trace",
     "removing_again_is_harmless",
     "removing_takes_exactly_what_has_a_receipt",
     "scanning_resumes_right_after_each_token",
+    "what_comes_after_a_loss_is_found",
     "what_comes_later_is_found",
     "what_is_not_what_was_archived_stays",
 ]
 
 _MEBI = 1 << 20
+_ENOUGH_FOR_TWO_PAGES = (12, 60, 520)
 
 
 class SourceWorld(ABC):
@@ -184,6 +189,7 @@ def every_byte_is_handed_over(world: SourceWorld) -> None:
     """Each message comes once, as the very bytes that were delivered, under its own ref."""
     raws = [
         *messages(5),
+        b"Subject: a header and nothing else\r\n\r\n",
         b"Subject: 8bit \xfc\xff\r\n\r\n\x80\r\n",
         *messages(1, start=5, octets=70_000),
     ]
@@ -208,14 +214,29 @@ def every_byte_is_handed_over(world: SourceWorld) -> None:
 
 
 @law
+def a_message_id_is_no_identity(world: SourceWorld) -> None:
+    """Two mails may have one Message-ID, or be equal to the last byte: all of them come."""
+    named = b"Message-ID: <one@example.com>\r\n"
+    raws = [named + raw for raw in messages(3)] + messages(1, start=9) * 2
+    world.deliver(raws)
+    with world.source() as source:
+        found = _raws(_read(world, source))
+
+    assert len(found) >= len(raws), (
+        "one of several mails with the same Message-ID, or the same bytes, was left out"
+    )
+    assert sorted(found) == _kept(world, raws), "other bytes, or too many"
+
+
+@law
 def scanning_resumes_right_after_each_token(world: SourceWorld) -> None:
     """From any page's token a scan gives what came after that page, and nothing else.
 
-    Also in another process: the second scan is of a source that was made anew.
+    Also in another process: the second scan is of a source that was made anew.  So that
+    there is a page to resume after, more and more messages are delivered until there are
+    two pages.
     """
-    world.deliver(messages(12))
-    with world.source() as source:
-        pages = _pages(world, source)
+    pages = _two_pages(world)
     keys = [ref.key for ref in _refs(pages)]
     done = 0
     for page in pages:
@@ -223,6 +244,23 @@ def scanning_resumes_right_after_each_token(world: SourceWorld) -> None:
         with world.source() as again:
             rest = [ref.key for ref in _refs(_pages(world, again, page.token))]
         assert rest == keys[done:], "a scan left something out, or gave it twice"
+
+
+def _two_pages(world: SourceWorld) -> list[Page]:
+    """Deliver until a scan takes two pages, and return them all."""
+    there = 0
+    for count in _ENOUGH_FOR_TWO_PAGES:
+        world.deliver(messages(count - there, start=there))
+        there = count
+        with world.source() as source:
+            pages = _pages(world, source)
+        assert len(_refs(pages)) == there, "a scan does not list everything"
+        if len([page for page in pages if page.refs]) > 1:
+            return pages
+    raise AssertionError(
+        f"{there} messages make one page: give the source of the world small pages, or no law"
+        " ever sees where one ends"
+    )
 
 
 @law
@@ -251,6 +289,31 @@ def what_comes_later_is_found(world: SourceWorld) -> None:
         ]
 
     assert sorted(_raws(items)) == _kept(world, later), "what came later is not what was found"
+
+
+@law
+def what_comes_after_a_loss_is_found(world: SourceWorld) -> None:
+    """What is delivered after others were taken away is listed: a place in a list is no token.
+
+    A token that means nothing any more may be refused by `CheckpointInvalid`; then the whole
+    folder is listed.
+    """
+    world.deliver(messages(4))
+    later = messages(1, start=4)
+    with world.source() as source:
+        pages = _pages(world, source)
+    for ref in _refs(pages)[1:3]:
+        world.lose(ref)
+    world.deliver(later)
+    with world.source() as source:
+        try:
+            new = _pages(world, source, pages[-1].token)
+        except CheckpointInvalid as error:
+            _is_honest(error)
+            new = _pages(world, source)
+        found = _raws([item for page in new for item in source.fetch(page.refs)])
+
+    assert world.stored(later[0]) in found, "what came after others were taken away was not found"
 
 
 @law
@@ -397,6 +460,24 @@ def names_tell_nobody_and_last(world: SourceWorld) -> None:
         assert first.name == second.name, "opening changed the name"
 
 
+@law
+def opening_and_closing_leaves_nothing_behind(world: SourceWorld) -> None:
+    """A source that is closed holds no file and no connection.  Counted where there is /proc."""
+    world.deliver(messages(2))
+    _open_and_close(world)
+    before = open_files()
+    rounds = 8
+    for _ in range(rounds):
+        _open_and_close(world)
+
+    assert open_files() < before + rounds, "each opening leaves a file or a connection open"
+
+
+def _open_and_close(world: SourceWorld) -> None:
+    with world.source() as source:
+        _pages(world, source)
+
+
 def _removable(world: SourceWorld, source: Source, count: int) -> list[Archived] | None:
     """Deliver and read messages; `None` where the source cannot remove, and says so."""
     world.deliver(messages(count))
@@ -492,9 +573,11 @@ def _of(results: Sequence[RemovalResult], archived: Archived) -> type[RemovalRes
 
 LAWS = (
     every_byte_is_handed_over,
+    a_message_id_is_no_identity,
     scanning_resumes_right_after_each_token,
     a_run_with_nothing_new_lists_nothing,
     what_comes_later_is_found,
+    what_comes_after_a_loss_is_found,
     an_empty_folder_is_no_error,
     a_token_of_nothing_is_no_checkpoint,
     reading_leaves_no_trace,
@@ -504,6 +587,7 @@ LAWS = (
     an_abandoned_fetch_harms_nothing,
     memory_is_bounded_by_a_few_messages,
     names_tell_nobody_and_last,
+    opening_and_closing_leaves_nothing_behind,
     removing_takes_exactly_what_has_a_receipt,
     removing_again_is_harmless,
     a_flagged_message_stays,

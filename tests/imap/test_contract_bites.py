@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from attrs import evolve, frozen
-from support.imap import QUICK
+from support.imap import QUICK, scripted
 from support.imap_worlds import OnAScript
 from typing_extensions import override
 
-from mailarchive import Archived, Folder, MessageRef, Removed, SourceMessage, Unavailable, Vanished
+from mailarchive import (
+    Archived,
+    Folder,
+    MessageRef,
+    Page,
+    Removed,
+    SourceMessage,
+    Unavailable,
+    Vanished,
+)
 from mailarchive.auth import Password
 from mailarchive.errors import CheckpointInvalid
 from mailarchive.sources.imap import FolderChoice, ImapSource, Recheck
@@ -22,7 +33,7 @@ from mailarchive.testing.source_contract import SourceContract
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mailarchive import Page, RemovalResult
+    from mailarchive import RemovalResult
     from mailarchive.abc import Source
     from mailarchive.testing.source_laws import Law
 
@@ -35,6 +46,70 @@ class LosesOne(ImapSource):
     @override
     def _fetch(self, refs: Sequence[MessageRef]) -> Iterator[SourceMessage | Unavailable]:
         yield from super()._fetch(refs[1:])
+
+
+class KeysOnMessageId(ImapSource):
+    """Takes two mails with one Message-ID for one."""
+
+    @override
+    def _fetch(self, refs: Sequence[MessageRef]) -> Iterator[SourceMessage | Unavailable]:
+        seen: set[bytes] = set()
+        for item in super()._fetch(refs):
+            name = item.raw.partition(b"\r\n")[0] if isinstance(item, SourceMessage) else b""
+            if not name.startswith(b"Message-ID") or name not in seen:
+                yield item
+            seen.add(name)
+
+
+class SwallowsTwins(ImapSource):
+    """Takes two mails with the same bytes for one."""
+
+    @override
+    def _fetch(self, refs: Sequence[MessageRef]) -> Iterator[SourceMessage | Unavailable]:
+        seen: set[bytes] = set()
+        for item in super()._fetch(refs):
+            if isinstance(item, SourceMessage) and item.raw not in seen:
+                seen.add(item.raw)
+                yield item
+
+
+class RunsAhead(ImapSource):
+    """Gives every page the token that belongs behind the last one."""
+
+    @override
+    def _scan(self, folder: Folder, after: str | None) -> Iterator[Page]:
+        pages = list(super()._scan(folder, after))
+        yield from (evolve(page, token=pages[-1].token) for page in pages)
+
+
+class ListsOnePage(ImapSource):
+    """Has no more once a page was full."""
+
+    @override
+    def _scan(self, folder: Folder, after: str | None) -> Iterator[Page]:
+        yield next(iter(super()._scan(folder, after)))
+
+
+class CountsPlaces(ImapSource):
+    """Takes the number of messages that it has listed for a place to go on from."""
+
+    @override
+    def _scan(self, folder: Folder, after: str | None) -> Iterator[Page]:
+        known = int(after or 0)
+        refs = [ref for page in super()._scan(folder, None) for ref in page.refs]
+        if refs[known:]:
+            yield Page(folder, tuple(refs[known:]), str(len(refs)))
+
+
+class PilesUp(ImapSource):
+    """Opens a file each time, and keeps it."""
+
+    kept: ClassVar[list[object]] = []
+
+    @override
+    def _open(self) -> None:
+        super()._open()
+        self.kept.append(Path(os.devnull).open("rb"))  # noqa: SIM115 - that is what is wrong with it
 
 
 class Rewrites(ImapSource):
@@ -269,6 +344,12 @@ BROKEN: list[tuple[type[ImapSource], Law, str]] = [
     (LosesOne, laws.every_byte_is_handed_over, "too few"),
     (Rewrites, laws.every_byte_is_handed_over, "other bytes"),
     (ForgetsTheZone, laws.every_byte_is_handed_over, "without a zone"),
+    (KeysOnMessageId, laws.a_message_id_is_no_identity, "same Message-ID"),
+    (SwallowsTwins, laws.a_message_id_is_no_identity, "the same bytes"),
+    (RunsAhead, laws.scanning_resumes_right_after_each_token, "left something out"),
+    (ListsOnePage, laws.scanning_resumes_right_after_each_token, "does not list everything"),
+    (CountsPlaces, laws.what_comes_after_a_loss_is_found, "after others were taken away"),
+    (PilesUp, laws.opening_and_closing_leaves_nothing_behind, "leaves a file"),
     (ListsTwice, laws.scanning_resumes_right_after_each_token, "gave it twice"),
     (Skips, laws.scanning_resumes_right_after_each_token, "left something out"),
     (ListsTwice, laws.a_run_with_nothing_new_lists_nothing, "listed as new"),
@@ -298,6 +379,18 @@ def test_a_source_that_breaks_a_law_fails_it(kind: type[ImapSource], law: Law, s
     """The law names the fault; no other source is needed to see that it can fail."""
     with ImapServer({"INBOX": []}) as server, pytest.raises(AssertionError, match=said):
         law(Broken(server, kind))
+
+
+def test_a_world_without_a_second_page_is_told_so() -> None:
+    """Where nobody sees the end of a page, nobody sees what is wrong with it."""
+
+    class Large(OnAScript):
+        @override
+        def source(self) -> Source:
+            return scripted(self.server, limits=evolve(QUICK, page=10_000))
+
+    with ImapServer({"INBOX": []}) as server, pytest.raises(AssertionError, match="small pages"):
+        laws.scanning_resumes_right_after_each_token(Large(server))
 
 
 def test_every_law_has_somebody_who_breaks_it() -> None:
