@@ -68,6 +68,7 @@ def types(session: nox.Session) -> None:
     """Every type: ours strictly, and what a user sees of them."""
     session.install("-e", EVERYTHING, *group("types"), "nox")
     session.run("mypy")
+    session.run("python", "tests/support/howto_code.py")
     session.run("pyright")
     session.run("pyright", "--ignoreexternal", "--verifytypes", "mailarchive")
 

@@ -41,8 +41,12 @@ if TYPE_CHECKING:
 # and some of these are asked for each message.
 
 
+class DecoderBroke(DecodeError):
+    """The decoder itself broke at a message: the fault may be its own and not the message's."""
+
+
 def decode(decoder: Decoder, raw: bytes) -> Decoded:
-    """Return what the decoder says; raises `DecodeError`, also for a decoder that breaks.
+    """Return what the decoder says; raises `DecodeError`, and `DecoderBroke` where it breaks.
 
     One that breaks poisons one message, not the run.
     """
@@ -52,9 +56,9 @@ def decode(decoder: Decoder, raw: bytes) -> Decoded:
     except MailArchiveError:
         raise
     except Exception as error:
-        raise DecodeError(f"the decoder broke: {_kind(error)}") from error
+        raise DecoderBroke(f"the decoder broke: {_kind(error)}") from error
     if not sound:
-        raise DecodeError("the decoder broke: what it returned is no decoded message")
+        raise DecoderBroke("the decoder broke: what it returned is no decoded message")
     return decoded
 
 
@@ -123,10 +127,13 @@ def resolve(users: UserMap, addresses: Collection[Address]) -> Mapping[Address, 
     """Return the users of each address that is known; raises `DirectoryError`."""
     try:
         known = {address: _users(each) for address, each in users.resolve(addresses).items()}
+        sound = all(isinstance(each, Address) for each in known)
     except MailArchiveError:
         raise
     except Exception as error:
         raise _defect(DirectoryError, "the user map", _kind(error)) from error
+    if not sound:
+        raise _defect(DirectoryError, "the user map", "an answer for what is no Address")
     return known
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, final
 
 from mailarchive.errors import (
+    ConfigurationError,
     MailArchiveError,
     SinkError,
     SinkFull,
@@ -89,7 +90,8 @@ class Opened(ABC):
 
     @final
     def __enter__(self) -> Self:
-        """Get ready; whatever fails is closed again."""
+        """Get ready; whatever fails is closed again.  Raises our errors alone."""
+        self._check_name()
         try:
             with self._guard("opening"):
                 self._open()
@@ -98,6 +100,15 @@ class Opened(ABC):
                 self._close()
             raise
         return self
+
+    def _check_name(self) -> None:
+        """Errors, logs and checkpoints name it."""
+        name: object = getattr(self, "name", None)
+        if not isinstance(name, str) or not name:
+            raise ConfigurationError(
+                f"{type(self).__name__} has no name",
+                suggestions=["set self.name in __init__: a text that never changes"],
+            )
 
     @final
     def __exit__(self, *exc: object) -> None:

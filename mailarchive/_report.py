@@ -49,6 +49,8 @@ class RunReport:
     how many of them a run would not skip.  `unexpected` items do not belong in this source:
     they are archived or quarantined, never removed, and the first 1,000 are named in
     `unexpected_refs`.
+    `defects` counts the quarantined messages at which the decoder itself broke, so that the
+    fault may be ours and not theirs: the report is not ok.
     `relisted` folders had lost their checkpoint and were listed anew; those in `left_out`
     are at the source and were not asked for; `gaps` are what the source cannot reach at all,
     which does not make a run fail.
@@ -73,6 +75,7 @@ class RunReport:
     kept: int = 0
     unowned: int = 0
     unexpected: int = 0
+    defects: int = 0
     unexpected_refs: tuple[MessageRef, ...] = field(default=(), repr=False)
     relisted: tuple[Folder, ...] = ()
     left_out: tuple[Folder, ...] = ()
@@ -94,8 +97,8 @@ class RunReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing failed and nothing waits; quarantined messages are safe."""
-        return self.finished and not (self.failed or self.waiting or self.failures)
+        """Whether nothing failed, waits or broke; quarantined messages are safe."""
+        return self.finished and not (self.failed or self.waiting or self.failures or self.defects)
 
 
 @frozen
@@ -109,6 +112,7 @@ class Settled:
     removable: bool = False
     unexpected: bool = False
     unowned: bool = False
+    defect: bool = False
     size: int = 0
     would: Literal["would_archive", "would_quarantine"] | None = None
 
@@ -155,6 +159,7 @@ class Tally:
                 counts["size"] += settled.size
             counts["unowned"] += settled.unowned
             counts["unexpected"] += settled.unexpected
+            counts["defects"] += settled.defect
             if settled.unexpected and len(self._unexpected) < LISTED_AT_MOST:
                 self._unexpected.append(outcome.ref)
         self._counts.update(counts)

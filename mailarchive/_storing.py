@@ -174,7 +174,9 @@ class Storing:
                 decoded = _asking.decode(self.decoder, message.raw)
             except DecodeError as error:
                 stray = isinstance(error, NotAJournalReport)
-                settled.append(self.hold(message, f"{error.code}: {error}", unexpected=stray))
+                held = self.hold(message, f"{error.code}: {error}", unexpected=stray)
+                broke = isinstance(error, _asking.DecoderBroke)
+                settled.append(evolve(held, defect=broke))
             else:
                 yield message, decoded
 

@@ -408,9 +408,7 @@ class Sink(Opened):
         for entry in entries:
             first.setdefault(entry.id, entry)
         with self._guard("storing"):
-            answers = {a.entry_id: a for a in self._put_many(tuple(first.values()))}
-            if not all(isinstance(each, Receipt | Rejected) for each in answers.values()):
-                raise self._mismatch("gave something that is no receipt")
+            answers = self._by_id(self._put_many(tuple(first.values())))
         return tuple(
             self._checked(entry, _repeated(answers.get(entry.id), entry is not first[entry.id]))
             for entry in entries
@@ -436,6 +434,14 @@ class Sink(Opened):
         if not isinstance(raw, bytes):
             raise self._mismatch("gave back something that is no bytes")
         return raw
+
+    def _by_id(self, answers: Iterable[Receipt | Rejected]) -> dict[Digest, Receipt | Rejected]:
+        """Return the answers by the id that each names; whatever a hook gave is looked at."""
+        given: object = answers
+        found: list[object] = [given] if given is None else list(answers)
+        if not all(isinstance(each, Receipt | Rejected) for each in found):
+            raise self._mismatch("gave something that is no receipt")
+        return {each.entry_id: each for each in found if isinstance(each, Receipt | Rejected)}
 
     def _checked(
         self, entry: ArchiveEntry, answer: Receipt | Rejected | None

@@ -100,6 +100,7 @@ def render(report: RunReport) -> str:
         (f"{report.present:,}", "in the archive already"),
         (f"{report.unowned:,}", "of nobody known (an auditor sees them)"),
         (f"{report.quarantined:,}", "quarantined, whole and apart"),
+        (f"{report.defects:,}", "of these because the decoder itself broke: report it"),
         (f"{report.would_quarantine:,}", "would be quarantined, whole and apart"),
         (f"{report.skipped - would:,}", "skipped"),
         (f"{report.vanished:,}", "gone before they were read"),

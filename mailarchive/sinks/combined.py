@@ -303,7 +303,7 @@ def sink(
             return Receipt.for_entry(entry, sink="spool", location=where, ...)
 
         @spool.reader
-        def spool(receipt):
+        def _(receipt):
             return load(receipt.location)
     """
 

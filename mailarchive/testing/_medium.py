@@ -35,6 +35,8 @@ class Moment:
     """An acknowledgement: how many bytes more are durable since the last, and were sent."""
 
     durable: int
+    synced: int
+    """The same, if every name were durable."""
     sent: int
     failed: bool
     """Whether a sync has failed by then."""
@@ -79,20 +81,24 @@ class _Disk:
                 best[id(file)] = file.durable
         return sum(best.values())
 
+    def synced_bytes(self) -> int:
+        return sum({id(file): file.durable for file in self.files.values()}.values())
+
 
 def moments(lines: Iterable[str]) -> Iterator[Moment]:
     """Yield every acknowledgement that a trace shows."""
     disk = _Disk()
-    durable = sent = 0
+    durable = synced = sent = 0
     for now, line in enumerate(lines):
         call = _CALL.match(line)
         if call is None:
             continue
         if call["name"].startswith(("access", "faccessat")):
             if f'"{MARK}acknowledged"' in call["arguments"]:
-                more = disk.durable() - durable, disk.sent - sent
+                now_is = disk.durable(), disk.synced_bytes(), disk.sent
+                more = now_is[0] - durable, now_is[1] - synced, now_is[2] - sent
                 yield Moment(*more, disk.failed, disk.asked_again)
-                durable, sent = disk.durable(), disk.sent
+                durable, synced, sent = now_is
             continue
         _take(disk, now, call)
 

@@ -6,6 +6,7 @@ import sys
 import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
 from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
@@ -27,9 +28,9 @@ from mailarchive.testing._sink_kit import (
 from mailarchive.testing.entries import entry, mail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
-    from mailarchive._model import Receipt
+    from mailarchive._model import ArchiveEntry, Receipt
     from mailarchive.abc import Sink
     from mailarchive.testing._sink_kit import SinkMaker
 
@@ -140,6 +141,45 @@ def several_threads_may_put_at_once(make: SinkMaker, *, threads: int = 4) -> str
 
 
 @law
+def two_sinks_may_be_open_at_once(make: SinkMaker, *, patience: float = 30) -> str | None:
+    """Each keeps what it acknowledged, whatever the other one does; or the second one refuses.
+
+    Two runs of two jobs, or somebody who exports while a run goes on, open an archive twice.
+    """
+    mine, others = ([entry(mail(next(SERIAL)), key=_key()) for _ in range(4)] for _ in range(2))
+    # Each is used by one thread; the second thread is joined once the first sink is closed.
+    with ThreadPoolExecutor(1) as beside, make() as one:
+        first = receipts_of(one.put_many(mine[:2]))
+        putting = beside.submit(_put_beside, make, others[:2])
+        try:
+            second = putting.result(patience)
+        except FutureTimeout:
+            raise AssertionError(
+                "a second sink waits for as long as the first one is open, and does not say so"
+            ) from None
+        if second is None:
+            return "it refuses to be opened twice"
+        first += receipts_of(one.put_many(mine[2:]))
+        again = beside.submit(_put_beside, make, others[2:]).result(patience)
+        for receipt, each in zip(first, mine, strict=True):
+            read_back(one, receipt, each.raw, "stored while another sink was open")
+    with make() as sink:
+        for receipt, each in zip([*first, *second, *(again or ())], mine + others, strict=True):
+            read_back(sink, receipt, each.raw, "stored while another sink was open")
+    return None
+
+
+def _put_beside(make: SinkMaker, entries: Sequence[ArchiveEntry]) -> list[Receipt] | None:
+    """Put into a sink of one's own; `None` where it refuses, as one that wants to be alone."""
+    try:
+        with make() as sink:
+            return receipts_of(sink.put_many(entries))
+    except MailArchiveError as error:
+        fails_well(error, "opening a second sink")
+        return None
+
+
+@law
 def nobody_sees_the_mail_of_others(
     make: SinkMaker,
     *,
@@ -237,6 +277,7 @@ LAWS = (
     what_is_read_is_what_the_receipt_says,
     a_receipt_of_nothing_is_an_error,
     several_threads_may_put_at_once,
+    two_sinks_may_be_open_at_once,
     nobody_sees_the_mail_of_others,
     an_open_and_a_close_leave_nothing_open,
     memory_is_bounded,

@@ -37,6 +37,11 @@ def law(function: Callable[P, str | None]) -> Callable[P, str | None]:
 
     @wraps(function)
     def hold(*args: P.args, **kwargs: P.kwargs) -> str | None:
+        if args and isinstance(args[0], Sink):
+            raise TypeError(
+                "a law takes a maker, which it calls for each sink that it needs, and not a"
+                " sink: lambda: MySink(folder)"
+            )
         try:
             return function(*args, **kwargs)
         except (AssertionError, KeyboardInterrupt, SystemExit):

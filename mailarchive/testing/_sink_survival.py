@@ -252,13 +252,17 @@ def acknowledged_means_on_the_medium(make: SinkMaker) -> str | None:
         trace = there.trace()
         there.open()
         for count in _BATCHES:
-            there.put(*_entries(count, octets=_PAYLOAD))
+            receipts_of(there.put(*_entries(count, octets=_PAYLOAD)))
         there.close()
     found = list(zip(_BATCHES, _medium.moments(trace.lines), strict=True))
     if all(each.durable < count * _ENOUGH <= each.sent for count, each in found):
         return NotTried("it hands the bytes to a server, where they cannot be seen from here")
+    assert all(each.synced >= count * _ENOUGH for count, each in found), (
+        "acknowledged before the bytes were synced to the medium"
+    )
     assert all(each.durable >= count * _ENOUGH for count, each in found), (
-        "acknowledged before the bytes and the name of their file were synced to the medium"
+        "acknowledged before the names of the files were synced to the medium: a new file, or"
+        " one that was renamed, is there for certain only once its folder was synced"
     )
     return None
 

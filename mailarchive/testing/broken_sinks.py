@@ -534,6 +534,32 @@ class RacesWithItself(OneFileEach):
         beside.replace(path)
 
 
+class CountsFromWhenItWasOpened(OneFileEach):
+    """Numbers its files, and believes that nobody else adds any."""
+
+    @override
+    def _open(self) -> None:
+        super()._open()
+        self.places = {path.read_bytes()[:64]: path.name for path in self.folder.iterdir()}
+
+    @override
+    def _put(self, entry: ArchiveEntry) -> Receipt:
+        digits = entry.id.hex.encode()
+        known = digits in self.places
+        place = self.places.setdefault(digits, str(len(self.places)))
+        if not known:
+            self._write(self.folder / place, digits + entry.raw)
+        outcome = Stored.PRESENT if known else Stored.STORED
+        return evolve(self._receipt(entry, entry.raw_digest, outcome), location=place)
+
+    @override
+    def _read(self, receipt: Receipt) -> bytes:
+        found = (self._known(self.folder / receipt.location) or b"")[64:]
+        if Digest.of(found) != receipt.stored_digest:
+            raise self._missing()
+        return found
+
+
 class ShowsOthersMail(OneFileEach):
     """Finds a user's mail by how the user's name begins."""
 
@@ -635,7 +661,7 @@ BROKEN = (
     Broken(WritesInPlace, laws.a_failed_put_leaves_nothing_half, "after a put that failed"),
     Broken(AcknowledgesBeforeSync, laws.acknowledged_means_on_the_medium, "were synced"),
     Broken(SyncsTheLastOfABatch, laws.acknowledged_means_on_the_medium, "were synced"),
-    Broken(ForgetsTheFolder, laws.acknowledged_means_on_the_medium, "were synced"),
+    Broken(ForgetsTheFolder, laws.acknowledged_means_on_the_medium, "names of the files"),
     Broken(AcknowledgesFromItsBuffer, laws.acknowledged_means_on_the_medium, "were synced"),
     Broken(
         BelievesTheDead, laws.what_a_dead_writer_left_is_synced_before_it_counts, "a writer left"
@@ -646,6 +672,7 @@ BROKEN = (
     Broken(VerifiesAgainstItself, laws.what_is_read_is_what_the_receipt_says, "another message"),
     Broken(LetsErrorsOut, laws.a_receipt_of_nothing_is_an_error, "KeyError out"),
     Broken(RacesWithItself, laws.several_threads_may_put_at_once, "threads stored one entry"),
+    Broken(CountsFromWhenItWasOpened, laws.two_sinks_may_be_open_at_once, "another sink"),
     Broken(ShowsOthersMail, laws.nobody_sees_the_mail_of_others, "mail of another one"),
     Broken(LeavesFilesOpen, laws.an_open_and_a_close_leave_nothing_open, "a file open"),
     Broken(KeepsEverything, laws.memory_is_bounded, "of memory"),

@@ -175,6 +175,10 @@ class SinkContract:
         """See the law of that name."""
         self._hold(laws.several_threads_may_put_at_once, open_sink)
 
+    def test_two_sinks_may_be_open_at_once(self, open_sink: SinkMaker) -> None:
+        """See the law of that name."""
+        self._hold(laws.two_sinks_may_be_open_at_once, open_sink)
+
     def test_nobody_sees_the_mail_of_others(self, open_sink: SinkMaker) -> None:
         """See the law of that name."""
         self._hold(laws.nobody_sees_the_mail_of_others, open_sink, seen_by=self.seen_by)

@@ -31,6 +31,7 @@ from mailarchive.testing._sink_honesty import (
     nobody_sees_the_mail_of_others,
     reading_is_as_the_capabilities_say,
     several_threads_may_put_at_once,
+    two_sinks_may_be_open_at_once,
     what_is_read_is_what_the_receipt_says,
 )
 from mailarchive.testing._sink_identity import (
@@ -80,6 +81,7 @@ __all__ = [
     "other_bytes_of_one_item_are_both_kept",
     "reading_is_as_the_capabilities_say",
     "several_threads_may_put_at_once",
+    "two_sinks_may_be_open_at_once",
     "what_a_dead_writer_left_is_synced_before_it_counts",
     "what_is_acknowledged_is_there_in_a_new_process",
     "what_is_read_is_what_the_receipt_says",

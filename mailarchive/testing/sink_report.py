@@ -55,10 +55,14 @@ class Verdict:
 
 @frozen
 class Report:
-    """Every law of a sink; `holds` where none is broken."""
+    """Every law of a sink; `holds` where none is broken.
+
+    `largest` is how many bytes the large message had.
+    """
 
     sink: str
     capabilities: SinkCapabilities
+    largest: int
     verdicts: tuple[Verdict, ...] = field(repr=lambda them: f"<{len(them)}>")
 
     @property
@@ -73,6 +77,7 @@ class Report:
             "sink": self.sink,
             "holds": self.holds,
             "capabilities": _capabilities(self.capabilities),
+            "largest message": self.largest,
             "ran on": _where(),
             "laws": [
                 {
@@ -96,6 +101,7 @@ class Report:
             ", ".join(f"{number} {result}" for result, number in counts.items() if number) + ".",
             "",
             *(f"- {name}: {value}" for name, value in _capabilities(self.capabilities).items()),
+            f"- largest message: {self.largest:,} bytes",
             *(f"- {name}: {value}" for name, value in _where().items()),
             "",
             "| law | result | |",
@@ -146,7 +152,8 @@ def report(
 
     `factory` takes a folder that is empty before the law; the same folder means the same
     archive.  With `spawned` the laws' other processes are new interpreters.  Raises
-    `ConfigurationError` for a waiver of what is no law, and what opening a sink raises.
+    `ConfigurationError` for a waiver of what is no law or a message of no size, and what
+    opening a sink raises.
     """
     waived = dict(waivers or {})
     unknown = set(waived) - {law.__name__ for law in sink_laws.LAWS}
@@ -155,13 +162,18 @@ def report(
             f"there is no law {', '.join(sorted(unknown))}",
             suggestions=["the names are those in mailarchive.testing.sink_laws.LAWS"],
         )
+    if largest < 1:
+        raise ConfigurationError(
+            "the large message must have a size",
+            suggestions=["give a number of MiB of 1 or more, or leave it out for 200"],
+        )
     with _archive(factory, spawned=spawned) as make, _made(make) as sink:
         name, capabilities = sink.name, sink.capabilities
     verdicts = []
     for law in only:
         with _archive(factory, spawned=spawned) as make:
             verdicts.append(_verdict(law, make, waived.get(law.__name__), largest))
-    return Report(name, capabilities, tuple(verdicts))
+    return Report(name, capabilities, largest, tuple(verdicts))
 
 
 def _made(make: SinkMaker) -> Sink:
