@@ -214,7 +214,7 @@ def test_a_decoder_that_returns_nonsense_poisons_one_message(answer: object) -> 
 
     report = world.run(decoder=decoder)
 
-    assert (report.stored, report.quarantined, report.ok) == (2, 1, True)
+    assert (report.stored, report.quarantined, report.defects, report.ok) == (2, 1, 1, False)
     ((message, reason),) = world.quarantine.held.values()
     assert messages[1] == message.raw
     assert "the decoder broke" in reason

@@ -218,7 +218,7 @@ def test_what_cannot_be_decoded_goes_to_the_quarantine_whole(world: World) -> No
     assert {messages[1], messages[2]} == set(held)
     assert held[messages[1]].startswith("malformed-report")
     assert "ZeroDivisionError" in held[messages[2]]
-    assert (report.stored, report.quarantined, report.ok) == (2, 2, True)
+    assert (report.stored, report.quarantined, report.defects, report.ok) == (2, 2, 1, False)
 
 
 class Picky(MemorySink):
