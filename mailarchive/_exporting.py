@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from mailarchive.vault import ViewedMessage
 
 
+_PRIVATE, _PRIVATE_FOLDER = 0o600, 0o700
+"""What is exported is somebody's mail: for whoever exported it alone."""
+
+
 @frozen(slots=False)
 class Found:
     """A copy of a message that is to be written; `content` is empty until it is read."""
@@ -93,7 +97,7 @@ class EmlFolder(Target):
     def __init__(self, folder: Path) -> None:
         """Write into `folder`, which is made where it is missing."""
         self._folder = folder.absolute()
-        _durable.make_folder(self._folder)
+        _durable.make_folder(self._folder, mode=_PRIVATE_FOLDER)
 
     @override
     def has(self, found: Found) -> bool:
@@ -105,7 +109,7 @@ class EmlFolder(Target):
         """Write what is not there yet."""
         new = [each for each in found if not self.has(each)]
         for each in new:
-            _durable.write_file(self._path(each), each.content)
+            _durable.write_file(self._path(each), each.content, mode=_PRIVATE)
         return len(new)
 
     def _path(self, found: Found) -> Path:
@@ -170,8 +174,8 @@ class Bag(Target):
                 "there is a bag already, and a bag is never added to",
                 suggestions=["give a new folder"],
             )
-        _durable.make_folder(self._folder / "data")
-        _durable.make_folder(self._folder / "proofs")
+        for each in (self._folder, self._folder / "data", self._folder / "proofs"):
+            _durable.make_folder(each, mode=_PRIVATE_FOLDER)
 
     @override
     def __exit__(self, *exc: object) -> None:
@@ -190,7 +194,7 @@ class Bag(Target):
         path = self._folder / name
         if path.exists() and path.read_bytes() == found.content:
             return False
-        _durable.write_file(path, found.content)
+        _durable.write_file(path, found.content, mode=_PRIVATE)
         return True
 
     def _prove(self, found: Found) -> None:
@@ -199,7 +203,7 @@ class Bag(Target):
         except Unsupported:
             return
         name = f"proofs/{found.name}.proof"
-        _durable.write_file(self._folder / name, text.encode())
+        _durable.write_file(self._folder / name, text.encode(), mode=_PRIVATE)
         self._tags[name] = hashlib.sha256(text.encode()).hexdigest()
 
     @override
@@ -228,7 +232,7 @@ class Bag(Target):
     def _tag(self, name: str, lines: Iterable[str]) -> str:
         data = "".join(f"{line}\n" for line in lines).encode()
         self._tags["bagit.txt" if name == _BAGIT else name] = hashlib.sha256(data).hexdigest()
-        _durable.write_file(self._folder / name, data)
+        _durable.write_file(self._folder / name, data, mode=_PRIVATE)
         return name
 
 

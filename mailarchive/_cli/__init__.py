@@ -18,6 +18,7 @@ from mailarchive._cli._text import safe, symbol
 from mailarchive.errors import (
     ConfigurationError,
     DirectoryError,
+    KeyUnavailable,
     MailArchiveError,
     Unsupported,
 )
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _perform(arguments: argparse.Namespace) -> int:
     try:
         return _commanded(arguments)
-    except (ConfigurationError, DirectoryError, Unsupported) as error:
+    except (ConfigurationError, DirectoryError, KeyUnavailable, Unsupported) as error:
         return _say(error, WRONG)
     except MailArchiveError as error:
         return _say(error, FAILED)

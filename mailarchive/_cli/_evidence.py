@@ -169,10 +169,15 @@ def _add_repair(commands: Commands) -> None:
 def _rebuild(arguments: argparse.Namespace) -> int:
     from mailarchive._cli import evidence
 
-    return evidence.rebuild(arguments.vault)
+    return evidence.rebuild(arguments.vault, without_missing=arguments.without_missing)
 
 
 def _add_rebuild(commands: Commands) -> None:
     add = commands.add_parser("rebuild", help="make index and tiles anew from the packs alone")
     add.add_argument("vault", type=Path, metavar="VAULT")
+    add.add_argument(
+        "--without-missing",
+        action="store_true",
+        help="forget packs that are missing or end too early, which only the index still knows",
+    )
     add.set_defaults(command=_rebuild)

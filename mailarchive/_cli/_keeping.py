@@ -24,10 +24,13 @@ def add(commands: Commands) -> None:
     release = _deciding(commands, "release", "end all legal holds of a matter")
     release.add_argument("matter", metavar="MATTER")
     release.set_defaults(command=_release)
-    retain = _deciding(commands, "retain", "say how long mail is kept; for ever unless said")
-    how_long = retain.add_mutually_exclusive_group()
-    how_long.add_argument("--days", type=int, metavar="N", help="after it was archived")
+    retain = _deciding(commands, "retain", "say how long mail is kept; nothing shortens it")
+    how_long = retain.add_mutually_exclusive_group(required=True)
+    how_long.add_argument(
+        "--days", type=_filters.positive, metavar="N", help="after it was archived"
+    )
     how_long.add_argument("--keep-until", type=_filters.day, metavar="YYYY-MM-DD")
+    how_long.add_argument("--for-ever", action="store_true", help="nothing takes it back")
     _selecting(retain)
     retain.set_defaults(command=_retain)
     erase = _deciding(commands, "erase", "erase messages for good")

@@ -46,9 +46,9 @@ def columns(rows: Iterable[tuple[str, ...]], indent: str = "  ") -> str:
     )
 
 
-def counted(count: int, noun: str) -> str:
+def counted(count: int, noun: str, plural: str = "") -> str:
     """Return a count and its noun, in the plural where it is due."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {plural or noun + 's'}"
 
 
 def symbol(error: OSError) -> str:

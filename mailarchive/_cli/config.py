@@ -203,6 +203,7 @@ def _vault(table: Table, here: Path) -> tuple[Path, KeyProvider | None, Callable
         encryption.done()
         if keys.path.resolve().is_relative_to(vault.resolve()):
             raise table.wrong("the key file is inside the vault", "keep it somewhere else")
+        keys.check()  # before a vault is made that nothing can be put into
     elif chosen not in {None, "none"}:
         raise table.wrong(
             'encryption must be "none" or a table',

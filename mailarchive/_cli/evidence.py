@@ -84,6 +84,8 @@ def verify(
     as_json: bool = False,
 ) -> int:
     """Check a vault and print what was found; exit 1 where anything is wrong."""
+    if not path.is_dir():
+        raise ConfigurationError("there is no vault at this path", suggestions=["check the path"])
     level = level or ("log" if against.files or against.key else "stored")
     limit, note = _limit(budget), state or path / "verify.json"
     with _vaults.opened(path, create=False, read_only=True) as vault:
@@ -205,6 +207,7 @@ def _named(kind: str, place: object) -> str:
 
 def seal(path: Path, folder: Path, out: Path | None, places: Places) -> int:
     """Sign for what is in a vault; exit 1 where an anchor failed."""
+    known = folder.exists()
     signer, anchors = FileSigner(folder), places.anchors()
     with _vaults.opened(path, create=False) as vault:
         made = vault.seal(signer, anchors.values())
@@ -212,6 +215,8 @@ def seal(path: Path, folder: Path, out: Path | None, places: Places) -> int:
     if out is not None:
         _write(out, made.checkpoint.to_bytes())
     print(f"Sealed {made.checkpoint.size:,} lines, {made.added:,} of them new.")
+    if not known:
+        print("The signing key is new: it knows of no earlier seal. Keep its folder safe.")
     rows = [("root", made.checkpoint.root.hex()), ("verifier key", str(key))]
     for shown, each in zip(anchors, made.anchored, strict=True):
         rows.append((safe(shown), safe(each.failure or "has it")))
@@ -307,10 +312,10 @@ def repair(path: Path, source: Path, who: Repairer, *, apply: bool) -> int:
     return FAILED if left else OK
 
 
-def rebuild(path: Path) -> int:
+def rebuild(path: Path, *, without_missing: bool) -> int:
     """Make the index, and the tiles of the log, anew from the packs."""
     with _vaults.opened(path, create=False) as vault:
-        vault.rebuild()
+        vault.rebuild(without_missing=without_missing)
         count = len(vault.checkpoints())
     print(f"Made anew from the packs; {counted(count, 'checkpoint')} kept.")
     return OK

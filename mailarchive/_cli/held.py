@@ -9,7 +9,7 @@ from mailarchive._cli import FAILED, OK, _vaults
 from mailarchive._cli._text import columns, counted, safe, size
 from mailarchive._model import UserId
 from mailarchive.archiver import release
-from mailarchive.errors import StateError
+from mailarchive.errors import ConfigurationError, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +28,10 @@ def quarantine(
     if not path.is_dir():
         raise StateError(
             "there is no vault at this path, and so no quarantine", suggestions=["check the path"]
+        )
+    if owners and let_go is None:
+        raise ConfigurationError(
+            "--owner says whose a message is that is released", suggestions=["give --release ID"]
         )
     folder = _vaults.quarantine_of(path)
     if read is not None:
@@ -62,8 +66,11 @@ def _full(folder: QuarantineFolder, beginning: str) -> str:
 
 def _release(path: Path, folder: QuarantineFolder, id_: str, owners: Sequence[str]) -> int:
     with _vaults.opened(path, create=False) as vault:
+        strangers = [each for each in owners if not vault.view(UserId(each)).count()]
         receipt = release(folder.read(id_), vault, [UserId(owner) for owner in owners])
         folder.release(id_, receipt)
     whose = ", ".join(safe(owner) for owner in owners) or "nobody: only an auditor sees it"
     print(f"{id_[:SHORT]} is archived at {receipt.location}, for {whose}.")
+    for each in strangers:
+        print(f"  {safe(each)} owned nothing before: is this the id?")
     return OK

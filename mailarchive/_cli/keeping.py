@@ -9,6 +9,7 @@ from attrs import frozen
 
 from mailarchive._cli import OK, _vaults
 from mailarchive._cli._text import columns, counted, safe
+from mailarchive.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,6 +96,10 @@ def expired(path: Path) -> int:
 
 def erase(act: Act, ids: Sequence[str], *, all_expired: bool) -> int:
     """Erase entries for good."""
+    if not ids and not all_expired:
+        raise ConfigurationError(
+            "what is to be erased must be said", suggestions=["give ids, or --expired"]
+        )
     with act.open() as vault:
         keeper = act.keeper(vault)
         entries = [keeper.entry(each) for each in ids]

@@ -13,7 +13,7 @@ from mailarchive import export as exporting
 from mailarchive._cli import FAILED, OK, _vaults
 from mailarchive._cli._text import columns, counted, safe, size
 from mailarchive._model import UserId
-from mailarchive.errors import SinkNotWritable, StateError
+from mailarchive.errors import ConfigurationError, SinkNotWritable, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +53,7 @@ def show(
     every: bool = False,
 ) -> int:
     """List messages as somebody may see them, or print one, byte for byte."""
+    _check(who, filters, every=every)
     with _opened(path, filters, read_only=who.user is not None) as vault:
         if who.user is None:
             auditor = vault.auditor(who.auditor or "", who.reason or "")
@@ -61,9 +62,29 @@ def show(
             return _show_every(auditor, limit) if every else _show_all(auditor, limit)
         view = vault.view(UserId(who.user))
         if message is not None:
-            sys.stdout.buffer.write(_found(view, message).content(copy - 1))
+            found = _found(view, message)
+            if not 1 <= copy <= found.copies:
+                raise StateError(
+                    f"this message has {counted(found.copies, 'copy', 'copies')}",
+                    suggestions=[f"give --copy a number from 1 to {found.copies}"],
+                )
+            sys.stdout.buffer.write(found.content(copy - 1))
             return OK
         return _show_user(view, who.user, filters, limit)
+
+
+def _check(who: Who, filters: Filters, *, every: bool) -> None:
+    """Refuse what would be passed over: an auditor who searches must not get everything."""
+    given = [f"--{name}" for name, value in filters.items() if value is not None]
+    if who.user is None and given:
+        raise ConfigurationError(
+            f"{' and '.join(given)} cannot be combined with --auditor, who sees every entry",
+            suggestions=["leave it out, or look with --user as somebody who owns the mail"],
+        )
+    if who.user is not None and (every or who.reason is not None):
+        raise ConfigurationError(
+            "--every and --reason are for an auditor", suggestions=["give --auditor, or neither"]
+        )
 
 
 @contextlib.contextmanager
@@ -164,14 +185,20 @@ def audited(each: AuditedEntry) -> tuple[str, ...]:
     """Return an entry as a line of a list: id, time, sender, subject."""
     envelope = each.envelope
     moment = envelope.date or each.received_at
+    if each.erased:
+        return (each.id.hex[:12], _day(moment), "-", "(erased)")
     return (each.id.hex[:12], _day(moment), _who(envelope.sender), safe(envelope.subject, 50))
 
 
 def export(path: Path, user: str, to: Path, *, form: str, filters: Filters) -> int:
     """Write what a user sees to files; a file that is there already stays as it is."""
     with _vaults.opened(path, create=False, read_only=True) as vault:
-        done = exporting.export(vault.view(UserId(user)), to, form, **filters)
+        view = vault.view(UserId(user))
+        done = exporting.export(view, to, form, **filters)
+        stranger = not done.messages and not view.count()
     print(exported(done))
+    if stranger:
+        print(_seen(safe(user), 0, filtered=False))
     return OK if done.ok else FAILED
 
 

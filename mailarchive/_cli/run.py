@@ -12,9 +12,11 @@ from mailarchive._cli import FAILED, OK, _vaults, config
 from mailarchive._cli._text import columns, counted, safe
 from mailarchive._cli.each import each_mailbox
 from mailarchive._cli.progress import Progress, render
-from mailarchive._model import Copy
+from mailarchive._model import Copy, UserId
 from mailarchive.abc import Intake, Source
 from mailarchive.errors import StateError
+from mailarchive.sinks import Tee
+from mailarchive.vault import Vault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from mailarchive._cli.config import Job
     from mailarchive._model import MessageRef
+    from mailarchive.abc import Sink
     from mailarchive.archiver import Archiver, RunReport
 
 
@@ -42,7 +45,9 @@ def run(
     one = isinstance(job.source, Source | Intake)
     plan = job.archiver(archive, **settings) if one else None
     with contextlib.ExitStack() as stack:
-        if not dry_run:
+        if dry_run:
+            _look(job, archive)
+        else:
             stack.enter_context(job.lock)
             job.announce()
             stack.enter_context(archive)
@@ -54,6 +59,15 @@ def run(
     print(_verdict(job, reports))
     bad = fail_on_quarantine and any(report.quarantined for report in reports)
     return OK if all(report.ok for report in reports) and not bad else FAILED
+
+
+def _look(job: Job, archive: Sink) -> None:
+    """Raise what a run would raise about the vault, and change nothing in it."""
+    is_new = not job.vault.exists() or (job.vault.is_dir() and not any(job.vault.iterdir()))
+    if is_new or not isinstance(archive, Vault | Tee):
+        return  # a run makes it, or there is none
+    with _vaults.opened(job.vault, job.keys, create=False, read_only=True) as vault:
+        vault.view(UserId("")).count()
 
 
 def follow(plan: Archiver, progress: Progress | None) -> RunReport:
@@ -77,6 +91,11 @@ def _verdict(job: Job, reports: Sequence[RunReport]) -> str:
         return "This was a dry run: nothing was stored, saved or removed."
     if not all(report.ok for report in reports):
         return "Not everything could be archived. What failed is tried again by the next run."
+    if any(0 < report.archived == report.unowned for report in reports):
+        return (
+            "All is accounted for, and nobody owns any of it: does [users] know the address of"
+            " the mailbox, or those in the mail? Mend it, then: mailarchive reattribute"
+        )
     if any(report.quarantined for report in reports):
         name = safe(job.vault.name)
         return f"All is accounted for. See what is quarantined: mailarchive quarantine {name}"

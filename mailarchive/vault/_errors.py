@@ -82,7 +82,7 @@ def no_keys() -> KeyUnavailable:
     return KeyUnavailable(
         "the vault is encrypted, and was opened without its keys",
         suggestions=[
-            "give it the key provider that it was made with: Vault(path, keys=...)",
+            "give its keys: Vault(path, keys=...), encryption in [vault] of a job, --key-file",
             "without keys it can be verified at the levels quick, stored and log",
         ],
     )
@@ -115,6 +115,17 @@ def keys_lost(count: int) -> KeyUnavailable:
         suggestions=[
             _RESTORE_KEYS,
             "where there is no such copy, keep this vault as it is and begin another one",
+        ],
+    )
+
+
+def not_all_there(pack: str) -> SinkCorrupt:
+    """Return the error for a pack that is missing, or shorter than what was acknowledged of it."""
+    return SinkCorrupt(
+        f"pack {pack} is missing, or ends before what was archived into it",
+        suggestions=[
+            "bring the pack back, or restore it from another copy: mailarchive repair",
+            "see what else is not as it was: mailarchive verify",
         ],
     )
 

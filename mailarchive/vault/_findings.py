@@ -94,10 +94,14 @@ class VerifyReport:
 
 @frozen
 class Looking:
-    """How one verification looks: how closely, at which bytes, and at which log."""
+    """How one verification looks: how closely, at which bytes, and at which log.
+
+    `signed` is how many lines were signed, where the log itself is not looked at.
+    """
 
     level: Level
     turn: Turn
     log: LogCheck | None = None
     opener: Opener | None = None
     on_progress: Callable[[int, int], None] | None = None
+    signed: int = 0

@@ -6,6 +6,7 @@ in a rebuild alike, so that the same packs always give the same index.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from contextlib import contextmanager
@@ -140,10 +141,16 @@ class Index:
 
     @classmethod
     def open_read_only(cls, path: Path, vault: str, disk: Disk) -> Index:
-        """Open the index for reading alone."""
+        """Open the index for reading alone, also where nothing beside it may be written.
+
+        SQLite reads a database in WAL mode with two files beside it.  Where they are not
+        there, and cannot be made, nobody has it open and nothing waits in them.
+        """
+        beside = [path.with_name(f"{path.name}-{end}") for end in ("shm", "wal")]
+        alone = not any(each.exists() for each in beside) and not os.access(path.parent, os.W_OK)
         with sqlite_errors("opening it"):
             connection = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode=ro",
+                f"{path.absolute().as_uri()}?{'immutable=1' if alone else 'mode=ro'}",
                 uri=True,
                 isolation_level=None,
                 check_same_thread=False,

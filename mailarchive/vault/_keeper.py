@@ -88,8 +88,14 @@ class Keeper:
         """Put what is selected under a legal hold: nothing of it can be erased.
 
         What is archived later is held too if the selection covers it.  A matter may have
-        several holds.  Raises `ConfigurationError` for a selection that is too large.
+        several holds.  Raises `ConfigurationError` for a matter without a name, and for a
+        selection that is too large, or that nothing can ever be of.
         """
+        if not matter.strip():
+            raise ConfigurationError(
+                "a legal hold is for a matter, which has a name",
+                suggestions=["give the name by which the hold will be released"],
+            )
         hold = Hold(matter, _sound(selection), self._actor, self._reason, self._clock())
         self._state(hold.fact())
         return hold
@@ -131,7 +137,9 @@ class Keeper:
         if (until is not None and until.tzinfo is None) or (days is not None and days < 1):
             raise ConfigurationError(
                 "retention ends at a time with a zone, or after a day at least",
-                suggestions=["give `until` a zone, such as datetime.UTC, or `days` of 1 or more"],
+                suggestions=[
+                    "give 1 day or more, or a time with a zone, such as one of datetime.UTC"
+                ],
             )
         rule = Retention(_sound(selection), until, days, self._actor, self._reason, self._clock())
         self._state(rule.fact())
@@ -233,7 +241,7 @@ class Keeper:
         if status.matters:
             raise UnderHold(
                 "a legal hold covers one of these entries",
-                suggestions=["see `status` for the matters; release them first"],
+                suggestions=["list the holds that stand (mailarchive kept); release them first"],
             )
         if status.until is not None and status.until > now:
             raise UnderRetention(
@@ -265,12 +273,19 @@ class Keeper:
 
 
 def _sound(selection: Selection) -> Selection:
+    """Return the selection, unless it covers nothing, and would only seem to keep anything."""
     for time in (selection.since, selection.until):
         if time is not None and time.tzinfo is None:
             raise ConfigurationError(
                 "a time without a zone could mean any hour of the day",
                 suggestions=["give the time a zone, such as datetime.UTC"],
             )
+    since, until = selection.since, selection.until
+    if since is not None and until is not None and since >= until:
+        raise ConfigurationError(
+            "no time is both since the one day and before the other",
+            suggestions=["give `since` the earlier day, and `until` the later one"],
+        )
     if max(len(selection.entries or ()), len(selection.users or ())) > _MOST_ENTRIES:
         raise ConfigurationError(
             f"more than {_MOST_ENTRIES:,} entries or users in one selection",

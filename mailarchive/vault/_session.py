@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from attrs import evolve, field, frozen
 
 from mailarchive.errors import ConfigurationError, SinkCorrupt, SinkError
-from mailarchive.vault import _place, _repair
+from mailarchive.vault import _place, _repair, _tar
 from mailarchive.vault._disk import Disk
 from mailarchive.vault._encrypting import Encryption
 from mailarchive.vault._erasing import confirm, is_erased, overwrite, pending, reclaimed
-from mailarchive.vault._errors import no_keys, read_only
+from mailarchive.vault._errors import no_keys, not_all_there, read_only
 from mailarchive.vault._findings import Finding, Level
 from mailarchive.vault._fulltext import FullText
 from mailarchive.vault._index import Index
@@ -304,10 +304,12 @@ class Session:
         there = keys.of(rows)
         keys.destroy(id_ for id_ in there if is_erased(self._bare, rows[id_], id_.hex()))
 
-    def rebuild(self) -> None:
+    def rebuild(self, *, without_missing: bool) -> None:
         """Make the index anew from the packs alone."""
         self.refuse_read_only()
         with self.place.writing():
+            if not without_missing:
+                self._refuse_to_forget()
             self._recovery.rebuild()
         self._forget_opened()
         self.fulltext.forget()  # it lacks what could not be read when it was taken in
@@ -315,6 +317,22 @@ class Session:
         if log is not None:
             with log, log.sealing():
                 self._sealing(log).remake()
+
+    def _refuse_to_forget(self) -> None:
+        """Raise where only the index still knows that something was there."""
+        for row in self._stored.packs():
+            if (self.packs.size(row.name) or 0) < row.upto:
+                raise not_all_there(row.name)
+
+    def refuse_lost(self, places: Collection[Found]) -> None:
+        """Raise where the bytes that a receipt would be of are not in the pack any more."""
+        ends: dict[str, int] = {}
+        for found in places:
+            end = found.stored.offset + _tar.member_size(found.stored.stored_size)
+            ends[found.pack] = max(ends.get(found.pack, 0), end)
+        for pack, end in ends.items():
+            if (self.packs.size(pack) or 0) < end:
+                raise not_all_there(pack)
 
     def plan_repair(self, replica: Session) -> RepairPlan:
         """Return what of the packs can be restored from another copy of the vault."""
@@ -380,13 +398,16 @@ class Session:
     ) -> VerifyReport:
         """Compare the packs, and index and log on the disk as they are now; raises `OSError`."""
         with ExitStack() as stack:
+            # Before the index: what is sealed meanwhile may be more than it knows.
+            log = LogFolder.open(self.place.volume(), self._disk)
+            if log is not None:
+                stack.enter_context(log)
             if looking.level is Level.LOG:
-                # Before the index: what is sealed meanwhile may be more than it knows.
-                log = LogFolder.open(self.place.volume(), self._disk)
-                if log is not None:
-                    stack.enter_context(log)
                 check = LogCheck(log, self.place.identity.origin, kept, key)
                 looking = evolve(looking, log=check)
+            elif log is not None:
+                sizes = [made.size for _, made in log.checkpoints() if made is not None]
+                looking = evolve(looking, signed=max(sizes, default=0))
             return self._verify(looking)
 
     def _verify(self, looking: Looking) -> VerifyReport:

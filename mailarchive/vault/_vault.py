@@ -167,6 +167,7 @@ class Vault(Sink):
             del distinct[gone]
             yield Rejected(gone, "it was erased from this archive, and is not taken again")
         there = session.index.find(known.keys() & distinct.keys()) if known else {}
+        session.refuse_lost(there.values())
         yield from (self._receipt(found, Stored.PRESENT) for found in there.values())
         unknown = [entry for entry in distinct.values() if entry.id not in there]
         prepared, packed = session.packing.prepare(unknown)
@@ -174,6 +175,7 @@ class Vault(Sink):
         ready = [each for each in prepared if isinstance(each, Prepared)]
         if ready:
             new, places = session.store(ready, packed, asked_at)
+            session.refuse_lost([it for id_, it in places.items() if id_ not in new])
             for found in places.values():
                 yield self._receipt(found, Stored.STORED if found.id in new else Stored.PRESENT)
 
@@ -377,11 +379,14 @@ class Vault(Sink):
         with os_errors("repairing the vault"):
             self._opened().repair(plan, replica._opened(), actor, reason)
 
-    def rebuild(self) -> None:
+    def rebuild(self, *, without_missing: bool = False) -> None:
         """Make the index, and the tiles of the log, anew from the packs alone.
+
+        What the index alone still knows of would be forgotten: where a pack is missing, or
+        ends too early, this raises `SinkCorrupt` unless it is to be done `without_missing`.
 
         Raises `HistoryChanged` where the packs are not what was sealed: the index is made
         all the same, and the log stays as it is.  Raises `SinkError`.
         """
         with os_errors("rebuilding the index"):
-            self._opened().rebuild()
+            self._opened().rebuild(without_missing=without_missing)

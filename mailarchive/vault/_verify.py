@@ -57,6 +57,7 @@ class Verification:
         self._log = looking.log
         self._opener = looking.opener
         self._on_progress = looking.on_progress
+        self._signed, self._lines = looking.signed, 0
         self._report = VerifyReport(looking.level)
         self._findings: dict[Finding, None] = {}
         self._tails: list[Tail] = []
@@ -78,6 +79,9 @@ class Verification:
         found = in_order(that_count(self._tails, newest_too=True))
         self._order(found)
         self._unhide(found)
+        if self._lines < self._signed:
+            words = f"{self._signed:,} lines were signed, and only {self._lines:,} are there"
+            self._find("log", None, None, words)
         if self._level.derives or self._emptied or self._reclaims:
             self._against_derived(found)
         elif self._index is not None:
@@ -164,6 +168,7 @@ class Verification:
         self._volume(pack.name, manifest)
         for damage in self._damages(pack, manifest, members):
             self._blame(damage)
+        self._lines += manifest.data.count(b"\n") - manifest.head.objects
         self._add(batches=1, objects=count, entries=manifest.entry_count)
         return True
 

@@ -35,6 +35,10 @@ class FileKeys:
         """Use the file at `path`; nothing is read yet."""
         self.path: Path = Path(path)
 
+    def check(self) -> None:
+        """Return where there is such a file; raises `KeyUnavailable` before anything needs it."""
+        self._secret()
+
     @classmethod
     def create(cls, path: str | os.PathLike[str]) -> FileKeys:
         """Make a new secret in a new file, durably; raises `ConfigurationError`."""
@@ -81,7 +85,10 @@ class FileKeys:
         except OSError as error:
             raise KeyUnavailable(
                 f"the key file cannot be read: {type(error).__name__}",
-                suggestions=["give the key file that the vault was made with, or a copy of it"],
+                suggestions=[
+                    "give the key file that the vault was made with, or a copy of it",
+                    "for a new vault make one first: mailarchive new-key",
+                ],
             ) from error
         if mode & 0o077:
             raise KeyUnavailable(

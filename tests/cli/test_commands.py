@@ -6,7 +6,7 @@ import json
 import shutil
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from attrs import evolve
@@ -18,9 +18,6 @@ from mailarchive._cli._text import safe, size
 from mailarchive._cli.progress import Progress
 from mailarchive.testing.messages import message
 from mailarchive.testing.reports import recipient, report
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture(scope="session")
@@ -451,13 +448,19 @@ def test_holds_and_erasing_from_the_command_line(
             if "alice" in each.ownership.users
         )
 
-    run(capfdbinary, "retain", "acme.vault", *who, status=2)
+    run(capfdbinary, "retain", "acme.vault", "--for-ever", *who, status=2)
     run(capfdbinary, "hold", "acme.vault", "m", "--all", "--user", "bob", *who, status=2)
     typo = run(capfdbinary, "hold", "acme.vault", "typo", "--user", "alcie", *who).decode()
     assert "alcie owns nothing yet" in typo
     run(capfdbinary, "erase", "acme.vault", held.hex[:12], *who, status=1)
     run(capfdbinary, "erase", "acme.vault", held.hex[:4], *who, status=2)
     run(capfdbinary, "erase", "acme.vault", "nonsense", *who, status=2)
+    wrong = ("--since", "2024-01-05", "--until", "2024-01-01")
+    run(capfdbinary, "hold", "acme.vault", "m", *wrong, *who, status=2)
+    run(capfdbinary, "hold", "acme.vault", " ", "--user", "bob", *who, status=2)
+    run(capfdbinary, "erase", "acme.vault", *who, status=2)
+    with pytest.raises(SystemExit):
+        main(["retain", "acme.vault", "--all", *who])
     erased = run(capfdbinary, "erase", "acme.vault", "--expired", *who).decode()
 
     assert erased.startswith(f"{len(ids)} messages erased")
@@ -465,6 +468,71 @@ def test_holds_and_erasing_from_the_command_line(
         assert vault.view(UserId("alice")).count() == before["alice"]
         assert vault.view(UserId("bob")).count() < before["bob"]
         assert vault.verify("content").ok
+    auditor = ("--auditor", "officer", "--reason", "case")
+    every = run(capfdbinary, "show", "acme.vault", *auditor, "--every", "--limit", "999").decode()
+    assert every.count("(erased)") == len(ids)
     run(capfdbinary, "release", "acme.vault", "m 1", *who)
     run(capfdbinary, "release", "acme.vault", "m 1", *who, status=1)
     assert run(capfdbinary, "expired", "acme.vault")
+
+
+def test_nothing_that_was_asked_for_is_passed_over(
+    demo: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """An answer to another question than the one that was asked is a wrong one."""
+    auditor = ("--auditor", "officer", "--reason", "case")
+    for filtered in (("--words", "zebra"), ("--since", "2030-01-01"), ("--folder", "INBOX")):
+        run(capfdbinary, "show", "acme.vault", *auditor, *filtered, status=2)
+        run(capfdbinary, "show", "acme.vault", *auditor, "--every", *filtered, status=2)
+    for useless in (("--every",), ("--reason", "case")):
+        run(capfdbinary, "show", "acme.vault", "--user", "alice", *useless, status=2)
+    run(capfdbinary, "quarantine", "acme.vault", "--owner", "alice", status=2)
+    key = run(capfdbinary, "show", "acme.vault", "--user", "alice").split()[4].decode()
+    for copy in ("0", "9"):
+        run(
+            capfdbinary, "show", "acme.vault", "--user", "alice", "--message", key,
+            "--copy", copy, status=1,
+        )  # fmt: skip
+    written = run(capfdbinary, "export", "acme.vault", "--user", "alcie", "--to", "out").decode()
+    assert "alcie owns no message in this archive" in written
+    run(capfdbinary, "verify", "no.vault", status=2)
+
+
+def test_what_is_exported_is_for_its_owner_alone(
+    demo: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """It is mail, in whatever form."""
+    for form in ("eml", "maildir", "mbox", "bag"):
+        to = Path("out") / form
+        run(
+            capfdbinary, "export", "acme.vault", "--user", "alice", "--to", str(to), "--form", form
+        )
+        files = [to] if to.is_file() else [each for each in to.rglob("*") if each.is_file()]
+        assert {each.stat().st_mode & 0o077 for each in files} == {0}
+
+
+def test_a_missing_pack_is_not_forgotten_by_a_rebuild(
+    demo: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """The index is all that still knows of it."""
+    for pack in Path("acme.vault").rglob("*.tar"):
+        pack.rename(pack.name)
+    run(capfdbinary, "rebuild", "acme.vault", status=1)
+    run(capfdbinary, "verify", "acme.vault", status=1)
+    run(capfdbinary, "rebuild", "acme.vault", "--without-missing")
+    run(capfdbinary, "verify", "acme.vault")
+
+
+def test_a_dry_run_tells_what_a_run_would_say_of_the_vault(
+    demo: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """A promise of success that the run then refuses is none."""
+    job = Path("archive.toml")
+    sound = job.read_text()
+    job.write_text(sound.replace('path = "acme.vault"', 'path = "users.csv"'))
+    run(capfdbinary, "run", "archive.toml", "--dry-run", status=1)
+    keys = 'path = "new.vault"\nencryption = { key_file = "no.key" }'
+    job.write_text(sound.replace('path = "acme.vault"', keys))
+    for dry in (("--dry-run",), ()):
+        run(capfdbinary, "run", "archive.toml", *dry, status=2)
+    assert not Path("new.vault").exists()

@@ -51,7 +51,7 @@ def test_a_run_encrypts_and_says_so_once(
     assert "new and" not in capsys.readouterr().err
     assert main(["--key-file", "acme.key", "show", "acme.vault", "--user", "alice"]) == 0
     assert "@" in capsys.readouterr().out
-    assert main(["show", "acme.vault", "--user", "alice"]) == 1
+    assert main(["show", "acme.vault", "--user", "alice"]) == 2
     assert "encrypted" in capsys.readouterr().err
     assert main(["verify", "acme.vault"]) == 0
     with Vault(demo / "acme.vault") as vault:

@@ -6,12 +6,14 @@ import errno
 import json
 import os
 import sqlite3
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 from support.vaults import entries, entry, mail
 
-from mailarchive import UserId
+from mailarchive import Receipt, UserId
 from mailarchive.errors import (
     ConfigurationError,
     MailArchiveError,
@@ -282,8 +284,65 @@ def test_only_a_file_is_a_pack(
     with pytest.raises(SinkCorrupt):
         seen.content()
     assert [finding.kind for finding in vault.verify().findings][:1] == ["missing-pack"]
-    vault.rebuild()
+    with pytest.raises(SinkCorrupt, match="is missing"):
+        vault.rebuild()
+    assert not vault.verify().ok, "the refusal has not made anybody forget it"
+    vault.rebuild(without_missing=True)
     assert (vault.view(BOB).count(), vault.verify().ok) == (0, True)
+
+
+@pytest.mark.parametrize("way", ["missing", "cut"])
+def test_no_receipt_is_given_for_bytes_that_are_gone(
+    open_vault: OpenVault, folder: Path, way: str
+) -> None:
+    """What is put again is present only where it is: a run that repeats must not be told so."""
+    with Vault(folder) as vault:
+        vault.put_many(entries(3))
+    (pack,) = folder.rglob("*.tar")
+    if way == "missing":
+        pack.unlink()
+    else:
+        os.truncate(pack, 2000)
+    vault = open_vault()
+
+    with pytest.raises(SinkCorrupt, match="is missing, or ends before"):
+        vault.put_many(entries(3))
+    with pytest.raises(SinkCorrupt, match="is missing, or ends before"):
+        vault.rebuild()
+    (new,) = vault.put_many(entries(1, start=7))
+    assert isinstance(new, Receipt)
+
+
+def _unable_to_write(folder: Path, code: str) -> str:
+    """Run code as somebody who may read the folder and not write to it, root or not."""
+    places = [folder, *folder.rglob("*")]
+    for place in places:
+        place.chmod(0o555 if place.is_dir() else 0o444)
+    drop = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all")
+    words = [*(drop if os.getuid() == 0 else ()), sys.executable, "-c", code]
+    try:
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    finally:
+        for place in places:
+            place.chmod(0o700 if place.is_dir() else 0o600)
+
+
+def test_a_vault_that_nobody_may_write_to_can_be_verified(folder: Path) -> None:
+    """A medium that cannot be written has no room for what SQLite keeps beside an index."""
+    with Vault(folder) as vault:
+        vault.put_many(entries(3))
+    (index,) = folder.rglob("index.db")
+    before = sorted(path.name for path in index.parent.iterdir())
+    code = (
+        "import sys; from mailarchive import Vault\n"
+        f"with Vault({str(folder)!r}, read_only=True) as vault:\n"
+        "    print([vault.verify(level).ok for level in ('quick', 'content', 'log')])\n"
+        "    print(vault.view('bob').count())\n"
+    )
+    done = _unable_to_write(folder, code)
+
+    assert done == "[True, True, True]\n3\n"
+    assert sorted(path.name for path in index.parent.iterdir()) == before
 
 
 def test_other_files_among_the_packs_are_passed_over(open_vault: OpenVault, folder: Path) -> None:
