@@ -222,9 +222,17 @@ folderfilter = lambda name: name == "INBOX"
 
 
 def getmail(port: int, ca_file: str, work: Path) -> list[str]:
-    """The command line of getmail6."""
-    for part in ("cur", "new", "tmp"):
-        (work / "near" / part).mkdir(parents=True, exist_ok=True)
+    """The command line of getmail6, which does not deliver as root."""
+    parts = [work / "near", *(work / "near" / part for part in ("cur", "new", "tmp"))]
+    for part in parts:
+        part.mkdir(parents=True, exist_ok=True)
+    other = ""
+    if os.getuid() == 0:
+        other = "user = nobody"
+        for part in parts:
+            shutil.chown(part, "nobody")
+        for above in (work, work.parent):
+            above.chmod(0o711)
     kind, tls = ("SimpleIMAPSSL", f"ca_certs = {ca_file}") if ca_file else ("SimpleIMAP", "")
     (work / "getmailrc").write_text(
         f"""[retriever]
@@ -238,6 +246,7 @@ mailboxes = ("INBOX",)
 [destination]
 type = Maildir
 path = {work}/near/
+{other}
 [options]
 read_all = false
 delete = false
