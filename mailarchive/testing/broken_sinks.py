@@ -540,7 +540,9 @@ class CountsFromWhenItWasOpened(OneFileEach):
     @override
     def _open(self) -> None:
         super()._open()
-        self.places = {path.read_bytes()[:64]: path.name for path in self.folder.iterdir()}
+        self.places: dict[bytes, str] = {
+            path.read_bytes()[:64]: path.name for path in self.folder.iterdir()
+        }
 
     @override
     def _put(self, entry: ArchiveEntry) -> Receipt:

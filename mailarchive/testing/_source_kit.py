@@ -1,0 +1,143 @@
+"""What the laws of a source have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, TypeAlias
+
+from mailarchive._model import (
+    Archived,
+    Digest,
+    Folder,
+    MessageRef,
+    Receipt,
+    SourceMessage,
+    Unavailable,
+)
+from mailarchive.errors import MailArchiveError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mailarchive._model import Page
+    from mailarchive.abc import Source
+
+
+class SourceWorld(ABC):
+    """A place with mail in it, as the source under test sees it and as it is.
+
+    Fresh and empty for each law.  All mail is in one folder, `folder` picks it.
+    """
+
+    @abstractmethod
+    def source(self) -> Source:
+        """Return a source that reads this place, not yet opened; asked several times."""
+
+    @abstractmethod
+    def deliver(self, raws: Sequence[bytes]) -> None:
+        """Put messages into the folder; their lines end in CRLF."""
+
+    @abstractmethod
+    def lose(self, ref: MessageRef) -> None:
+        """Take one message away, as somebody else would."""
+
+    @abstractmethod
+    def look(self) -> object:
+        """Return everything about the place that reading may not change, to be compared."""
+
+    def flag(self, ref: MessageRef) -> None:
+        """Flag one message, as a person does who wants to come back to it.
+
+        Only a source that removes is asked for this.
+        """
+        raise NotImplementedError
+
+    def stored(self, raw: bytes) -> bytes:
+        """Return what the place keeps of a message, where it adds to it: a header of its own."""
+        return raw
+
+    def folder(self, source: Source) -> Folder:
+        """Return the folder that `deliver` puts messages into."""
+        return source.folders()[0]
+
+
+Law: TypeAlias = Callable[[SourceWorld], None]
+"""Returns where the law holds; raises `AssertionError`, whose text names the fault."""
+
+
+def law(function: Law) -> Law:
+    """Make a law of a function: whatever it raises says that the law is broken."""
+
+    @wraps(function)
+    def hold(world: SourceWorld) -> None:
+        try:
+            function(world)
+        except MailArchiveError as error:
+            raise AssertionError(_said(error)) from error
+
+    return hold
+
+
+def _said(error: MailArchiveError) -> str:
+    """Tell an honest error from a foreign one that `Source` had to give a type."""
+    foreign = error.__cause__
+    if foreign is not None and not isinstance(foreign, MailArchiveError | OSError):
+        return f"the adapter lets a foreign {type(foreign).__name__} out: {error}"
+    return f"a call that must succeed raises {type(error).__name__}: {error}"
+
+
+def is_honest(error: MailArchiveError) -> None:
+    """An error that a law expects: one of the adapter's own, with something to do about it."""
+    foreign = error.__cause__
+    ours = foreign is None or isinstance(foreign, MailArchiveError | OSError)
+    assert ours, _said(error)
+    assert error.suggestions, f"{type(error).__name__} does not say what to do"
+
+
+def messages(count: int, *, start: int = 0, octets: int = 0) -> list[bytes]:
+    """Return so many messages, all different, each of at least so many octets."""
+    line = b"0123456789abcdef" * 4 + b"\r\n"
+    return [
+        b"From: a@example.com\r\nTo: b@example.com\r\nSubject: message %d\r\n\r\nbody %d\r\n"
+        % (number, number)
+        + line * (octets // len(line))
+        for number in range(start, start + count)
+    ]
+
+
+def refs_of(pages: Sequence[Page]) -> list[MessageRef]:
+    """Return the refs of all pages."""
+    return [ref for page in pages for ref in page.refs]
+
+
+def pages_of(world: SourceWorld, source: Source, after: str | None = None) -> list[Page]:
+    """Return all pages after a token."""
+    return list(source.scan(world.folder(source), after))
+
+
+def raws_of(items: Sequence[SourceMessage | Unavailable]) -> list[bytes]:
+    """Return the bytes of all items, each of which must have been handed over."""
+    lacking = [item for item in items if isinstance(item, Unavailable)]
+    assert not lacking, "a message that is there was not handed over"
+    return [item.raw for item in items if isinstance(item, SourceMessage)]
+
+
+def kept(world: SourceWorld, raws: Sequence[bytes]) -> list[bytes]:
+    """Return what the place keeps of messages, in order."""
+    return sorted(map(world.stored, raws))
+
+
+def read(world: SourceWorld, source: Source) -> list[SourceMessage]:
+    """Return every message of the folder, read as a run does."""
+    found: list[SourceMessage] = []
+    for page in source.scan(world.folder(source)):
+        found += [item for item in source.fetch(page.refs) if isinstance(item, SourceMessage)]
+    return found
+
+
+def archived(message: SourceMessage) -> Archived:
+    """Return a message with a receipt for its very bytes."""
+    digest = Digest.of(message.raw)
+    return Archived(message.ref, Receipt("contract", digest, digest, "somewhere"))

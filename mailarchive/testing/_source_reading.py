@@ -1,0 +1,348 @@
+"""Laws of listing and reading: all of it comes, once, as it is, and leaves no trace."""
+
+from __future__ import annotations
+
+import tracemalloc
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, cast
+
+from attrs import evolve
+
+from mailarchive._model import Folder, MessageRef, SourceMessage, Unavailable
+from mailarchive.errors import CheckpointInvalid, SourceError
+from mailarchive.testing._open_files import open_files
+from mailarchive.testing._source_kit import (
+    SourceWorld,
+    is_honest,
+    kept,
+    law,
+    messages,
+    pages_of,
+    raws_of,
+    read,
+    refs_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from mailarchive._model import Page
+    from mailarchive.abc import Source
+
+_MEBI = 1 << 20
+_ENOUGH_FOR_TWO_PAGES = (12, 60, 520)
+
+
+@law
+def every_byte_is_handed_over(world: SourceWorld) -> None:
+    """Each message comes once, as the very bytes that were delivered, under its own ref."""
+    raws = [
+        *messages(5),
+        b"Subject: a header and nothing else\r\n\r\n",
+        b"Subject: 8bit \xfc\xff\r\n\r\n\x80\r\n",
+        *messages(1, start=5, octets=70_000),
+    ]
+    world.deliver(raws)
+    with world.source() as source:
+        pages = pages_of(world, source)
+        refs = refs_of(pages)
+        items = [item for page in pages for item in source.fetch(page.refs)]
+        folder = world.folder(source)
+
+    assert sorted(raws_of(items)) == kept(world, raws), "other bytes, or too few, or too many"
+    assert len(set(refs)) == len(refs), "a message was listed twice"
+    assert {item.ref for item in items} == set(refs), "what was listed is not what was read"
+    places = {(ref.source, ref.folder) for ref in refs}
+    assert places == {(source.name, folder.key)}, "a ref names another source or folder"
+    assert all(page.folder == folder for page in pages), "a page is of another folder"
+    assert all(
+        item.received_at is None or item.received_at.tzinfo is not None
+        for item in items
+        if isinstance(item, SourceMessage)
+    ), "a time without a zone means nothing"
+
+
+@law
+def a_message_id_is_no_identity(world: SourceWorld) -> None:
+    """Two mails may have one Message-ID, or be equal to the last byte: all of them come."""
+    named = b"Message-ID: <one@example.com>\r\n"
+    raws = [named + raw for raw in messages(3)] + messages(1, start=9) * 2
+    world.deliver(raws)
+    with world.source() as source:
+        found = raws_of(read(world, source))
+
+    assert len(found) >= len(raws), (
+        "one of several mails with the same Message-ID, or the same bytes, was left out"
+    )
+    assert sorted(found) == kept(world, raws), "other bytes, or too many"
+
+
+@law
+def scanning_resumes_right_after_each_token(world: SourceWorld) -> None:
+    """From any page's token a scan gives what came after that page, and nothing else.
+
+    Also in another process: the second scan is of a source that was made anew.  So that
+    there is a page to resume after, more and more messages are delivered until there are
+    two pages.
+    """
+    pages = _two_pages(world)
+    keys = [ref.key for ref in refs_of(pages)]
+    done = 0
+    for page in pages:
+        done += len(page.refs)
+        with world.source() as again:
+            rest = [ref.key for ref in refs_of(pages_of(world, again, page.token))]
+        assert rest == keys[done:], "a scan left something out, or gave it twice"
+
+
+def _two_pages(world: SourceWorld) -> list[Page]:
+    """Deliver until a scan takes two pages, and return them all."""
+    there = 0
+    for count in _ENOUGH_FOR_TWO_PAGES:
+        world.deliver(messages(count - there, start=there))
+        there = count
+        with world.source() as source:
+            pages = pages_of(world, source)
+        assert len(refs_of(pages)) == there, "a scan does not list everything"
+        if len([page for page in pages if page.refs]) > 1:
+            return pages
+    raise AssertionError(
+        f"{there} messages make one page: give the source of the world small pages, or no law"
+        " ever sees where one ends"
+    )
+
+
+@law
+def a_run_with_nothing_new_lists_nothing(world: SourceWorld) -> None:
+    """After the last token there is nothing, as long as nothing comes."""
+    world.deliver(messages(3))
+    with world.source() as source:
+        last = pages_of(world, source)[-1].token
+
+        assert not refs_of(pages_of(world, source, last)), "something old was listed as new"
+
+
+@law
+def what_comes_later_is_found(world: SourceWorld) -> None:
+    """What is delivered after a scan is listed by the next, and only that."""
+    world.deliver(messages(3))
+    later = messages(2, start=3)
+    with world.source() as source:
+        last = pages_of(world, source)[-1].token
+    world.deliver(later)
+    with world.source() as source:
+        items = [
+            item
+            for page in source.scan(world.folder(source), last)
+            for item in source.fetch(page.refs)
+        ]
+
+    assert sorted(raws_of(items)) == kept(world, later), "what came later is not what was found"
+
+
+@law
+def what_comes_after_a_loss_is_found(world: SourceWorld) -> None:
+    """What is delivered after others were taken away is listed: a place in a list is no token.
+
+    A token that means nothing any more may be refused by `CheckpointInvalid`; then the whole
+    folder is listed.
+    """
+    world.deliver(messages(4))
+    later = messages(1, start=4)
+    with world.source() as source:
+        pages = pages_of(world, source)
+    for ref in refs_of(pages)[1:3]:
+        world.lose(ref)
+    world.deliver(later)
+    with world.source() as source:
+        try:
+            new = pages_of(world, source, pages[-1].token)
+        except CheckpointInvalid as error:
+            is_honest(error)
+            new = pages_of(world, source)
+        found = raws_of([item for page in new for item in source.fetch(page.refs)])
+
+    assert world.stored(later[0]) in found, "what came after others were taken away was not found"
+
+
+@law
+def an_empty_folder_is_no_error(world: SourceWorld) -> None:
+    """Nothing is listed, and what comes later is found, from whatever token there is."""
+    with world.source() as source:
+        pages = pages_of(world, source)
+        assert not refs_of(pages), "something was listed in an empty folder"
+    world.deliver(messages(2))
+    with world.source() as source:
+        after = pages[-1].token if pages else None
+        found = refs_of(pages_of(world, source, after))
+
+    assert len(found) == len(messages(2)), "what came into an empty folder was not found"
+
+
+@law
+def a_token_of_nothing_is_no_checkpoint(world: SourceWorld) -> None:
+    """What was never a token raises `CheckpointInvalid`, and nothing else."""
+    world.deliver(messages(1))
+    with world.source() as source:
+        for token in ("", "no token", "\0", "9" * 400):
+            try:
+                pages_of(world, source, token)
+            except CheckpointInvalid as error:
+                is_honest(error)
+            else:
+                raise AssertionError("a text that is no token was taken for one")
+
+
+@law
+def reading_leaves_no_trace(world: SourceWorld) -> None:
+    """Listing and reading change nothing that anybody could see."""
+    world.deliver(messages(4))
+    before = world.look()
+    with world.source() as source:
+        assert len(read(world, source)) == len(messages(4)), "not everything was read"
+
+    assert world.look() == before, "reading changed something"
+
+
+@law
+def a_vanished_message_is_left_out(world: SourceWorld) -> None:
+    """What somebody took away after it was listed is no error, and the rest comes."""
+    raws = messages(5)
+    world.deliver(raws)
+    with world.source() as source:
+        refs = refs_of(pages_of(world, source))
+        before = {item.ref: item for item in source.fetch(refs)}
+    world.lose(refs[1])
+    world.lose(refs[3])
+    with world.source() as source:
+        items = list(source.fetch(refs))
+
+    left = {item.ref for item in items}
+    assert left == {refs[0], refs[2], refs[4]}, "what is gone was not simply left out"
+    assert all(item == before[item.ref] for item in items), "a message changed its name"
+
+
+@law
+def a_ref_of_nothing_harms_nothing(world: SourceWorld) -> None:
+    """A ref that this source never gave hands over nothing, and the others come."""
+    world.deliver(messages(2))
+    with world.source() as source:
+        refs = refs_of(pages_of(world, source))
+        strange = [evolve(refs[0], key=key) for key in ("nothing", "../../etc/passwd", "0.0")]
+        found: list[SourceMessage | Unavailable] = []
+        try:
+            found += source.fetch([*strange, *refs])
+        except SourceError as error:
+            is_honest(error)
+        else:
+            read = raws_of([item for item in found if item.ref in set(refs)])
+            assert len(read) == len(refs), "a strange ref kept the others from being read"
+
+    assert not [
+        item for item in found if item.ref in set(strange) and isinstance(item, SourceMessage)
+    ], "a message was handed over for a ref that was never given"
+
+
+@law
+def a_folder_of_nothing_harms_nothing(world: SourceWorld) -> None:
+    """A folder that is not there has no messages, or is an error that says what to do."""
+    world.deliver(messages(1))
+    with world.source() as source:
+        for key in ("nothing", "../..", "nothing\r\nLOGOUT"):
+            try:
+                found = refs_of(list(source.scan(Folder(key, (key,)))))
+            except SourceError as error:
+                is_honest(error)
+            else:
+                assert not found, "something was listed in a folder that is not there"
+        assert len(read(world, source)) == 1, "the others cannot be read any more"
+
+
+@law
+def an_abandoned_fetch_harms_nothing(world: SourceWorld) -> None:
+    """A reader that stops half way can begin again, and look elsewhere meanwhile."""
+    raws = messages(6, octets=5_000)
+    world.deliver(raws)
+    with world.source() as source:
+        refs = refs_of(pages_of(world, source))
+        with closing(cast("Any", source.fetch(refs))) as half:
+            next(half)
+        world.folder(source)
+
+        again = sorted(raws_of(list(source.fetch(refs))))
+
+    assert again == kept(world, raws), "after a fetch that was dropped not everything comes"
+
+
+@law
+def memory_is_bounded_by_a_few_messages(world: SourceWorld) -> None:
+    """A page is streamed: it is never in memory as a whole."""
+    count, octets = 40, _MEBI
+    world.deliver(messages(count, octets=octets))
+    with world.source() as source:
+        refs = refs_of(pages_of(world, source))
+        tracemalloc.start()
+        try:
+            read = sum(len(item.raw) for item in _messages(source, refs))
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+    assert read >= count * octets, "not everything was read"
+    assert peak < 8 * octets, "a page was held as a whole"
+
+
+def _messages(source: Source, refs: Sequence[MessageRef]) -> Iterator[SourceMessage]:
+    for item in source.fetch(refs):
+        if isinstance(item, SourceMessage):
+            yield item
+
+
+@law
+def names_tell_nobody_and_last(world: SourceWorld) -> None:
+    """The name of a source holds no address and is the same for every source of the place."""
+    first, second = world.source(), world.source()
+
+    assert first.name == second.name, "two sources of one place have two names"
+    assert "@" not in first.name, "the name may hold an address"
+    with first:
+        assert first.name == second.name, "opening changed the name"
+
+
+@law
+def opening_and_closing_leaves_nothing_behind(world: SourceWorld) -> None:
+    """A source that is closed holds no file and no connection.  Counted where there is /proc."""
+    world.deliver(messages(2))
+    _open_and_close(world)
+    before = open_files()
+    rounds = 8
+    for _ in range(rounds):
+        _open_and_close(world)
+
+    assert open_files() < before + rounds, "each opening leaves a file or a connection open"
+
+
+def _open_and_close(world: SourceWorld) -> None:
+    with world.source() as source:
+        pages_of(world, source)
+
+
+LAWS = (
+    every_byte_is_handed_over,
+    a_message_id_is_no_identity,
+    scanning_resumes_right_after_each_token,
+    a_run_with_nothing_new_lists_nothing,
+    what_comes_later_is_found,
+    what_comes_after_a_loss_is_found,
+    an_empty_folder_is_no_error,
+    a_token_of_nothing_is_no_checkpoint,
+    reading_leaves_no_trace,
+    a_vanished_message_is_left_out,
+    a_ref_of_nothing_harms_nothing,
+    a_folder_of_nothing_harms_nothing,
+    an_abandoned_fetch_harms_nothing,
+    memory_is_bounded_by_a_few_messages,
+    names_tell_nobody_and_last,
+    opening_and_closing_leaves_nothing_behind,
+)
+"""Every one of them, in the order to read them."""
