@@ -61,6 +61,10 @@ class Table:
         """Return whether the key is there."""
         return key in self._values
 
+    def __bool__(self) -> bool:
+        """Return whether anything is in it."""
+        return bool(self._values)
+
     def wrong(self, what: str, *suggestions: str) -> ConfigurationError:
         """Return the error for something that is wrong with this table."""
         return ConfigurationError(f"{self._where}: {what}", suggestions=suggestions)
@@ -81,7 +85,7 @@ class Table:
         """Return the value; raises where it is missing or of another kind."""
         value = self.get(key, kind)
         if value is None:
-            typo = self._misspelt(key) or self._typo
+            typo = self.misspelt(key) or self._typo
             hint = f"you wrote {typo}" if typo else f"add {key} = ..., {_KINDS[kind]}"
             raise self.wrong(f"{key} is missing", hint)
         return value
@@ -126,10 +130,10 @@ class Table:
     def table(self, key: str) -> Table:
         """Return the table under the key, empty where there is none."""
         values: dict[str, Any] = self.get(key, dict) or {}
-        typo = None if key in self._values else self._misspelt(key)
+        typo = None if key in self._values else self.misspelt(key)
         return Table(values, f"{self._where}: [{key}]", typo and f"[{typo}]")
 
-    def _misspelt(self, key: str) -> str | None:
+    def misspelt(self, key: str) -> str | None:
         """Return what stands there and was never asked for, where it looks like the key."""
         strange = [each for each in self._values if each not in self._asked]
         return next(iter(difflib.get_close_matches(key, strange, n=1)), None)

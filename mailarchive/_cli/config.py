@@ -134,6 +134,8 @@ def build(top: Table, here: Path) -> Job:
     """Return the job that the table describes, with paths relative to `here`."""
     vault, keys, archive = _archive(top, here)
     source_table = top.table("source")
+    if not source_table and not top.misspelt("source"):
+        raise top.wrong("there is no [source]", 'say in it where the mail is: kind = "imap", ...')
     people = source_table.get("kind", str) == "graph" or "mailboxes" in source_table
     usual = "ordinary" if people else "journal"
     decoder_table = top.table("decoder")

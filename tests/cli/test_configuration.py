@@ -150,6 +150,7 @@ on_unproven = "quarantine"
     [
         ("[source", "no TOML"),
         (JOB.replace("[vault]\n", "[volt]\n"), "path is missing"),
+        ('[vault]\npath = "acme.vault"\n', "there is no [source]"),
         (JOB.replace('path = "acme.vault"', ""), "[vault]: path is missing"),
         (JOB.replace('path = "acme.vault"', "path = 3"), "a text in quotes"),
         (JOB.replace('path = "acme.vault"', "path = true"), "a text in quotes"),
