@@ -185,7 +185,8 @@ class Storing:
         addresses = frozenset(chain.from_iterable(map(self._chosen, decoded)))
         if not addresses:
             return {}
-        known = _asking.resolve(self.users, addresses)
+        named = chain.from_iterable(each.envelope.participants for each in decoded)
+        known = _asking.resolve(self.users, addresses.union(named))
         return known if self.dry_run else {**known, **self._create(addresses, known)}
 
     def _chosen(self, decoded: Decoded) -> frozenset[Address]:
@@ -205,7 +206,7 @@ class Storing:
     def _ownership(
         self, decoded: Decoded, users: Mapping[Address, frozenset[UserId]]
     ) -> Ownership:
-        ownership = own(self._chosen(decoded), users)
+        ownership = own(self._chosen(decoded), users, decoded.envelope.participants)
         if not ownership.owners and isinstance(self.unknown, CatchAll):
             return evolve(ownership, owners=(Owner(self.unknown.user),))
         return ownership

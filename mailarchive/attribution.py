@@ -88,12 +88,24 @@ Unknown: TypeAlias = KeepUnowned | CatchAll | HoldUnowned | CreateUsers
 """What to do where an address, or a whole message, belongs to nobody known."""
 
 
-def own(addresses: frozenset[Address], users: Mapping[Address, frozenset[UserId]]) -> Ownership:
-    """Return who owns a message with these addresses, and which of them nobody knew."""
+def own(
+    addresses: frozenset[Address],
+    users: Mapping[Address, frozenset[UserId]],
+    named: frozenset[Address] = frozenset(),
+) -> Ownership:
+    """Return who owns a message with these addresses, and which of them nobody knew.
+
+    What else the message has `named` makes nobody an owner; where it is another address of
+    one, it is said to be theirs, so that what they sent or received by it is theirs too.
+    """
     owned: dict[UserId, set[Address]] = {}
     for address in addresses:
         for user in users.get(address, ()):
             owned.setdefault(user, set()).add(address)
+    for address in named - addresses:
+        for user in users.get(address, ()):
+            if user in owned:
+                owned[user].add(address)
     unresolved = frozenset(address for address in addresses if not users.get(address))
     owners = [Owner(user, frozenset(his)) for user, his in owned.items()]
     return Ownership(owners, unresolved)

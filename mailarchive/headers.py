@@ -33,9 +33,31 @@ __all__ = ["addresses", "date", "envelope", "fork_key", "is_plain", "listed", "w
 
 _ENVELOPE: Final = Names("Sender", "From", "To", "Cc", "Bcc", "Subject", "Message-ID", "Date")
 _DATE: Final = Names("Date")
-_FORK: Final = Names("Message-ID", "Date", "From", "Subject", "To", "Cc")
-_FORK_FIELDS: Final = (b"date", b"from", b"subject", b"to", b"cc")
-_FORK_VERSION: Final = b"mailarchive/fork/1"
+_FORK: Final = Names(
+    "Message-ID",
+    "Date",
+    "From",
+    "Sender",
+    "Reply-To",
+    "Subject",
+    "To",
+    "Cc",
+    "Content-Type",
+    "Content-Transfer-Encoding",
+)
+_FORK_FIELDS: Final = (
+    b"date",
+    b"from",
+    b"sender",
+    b"reply-to",
+    b"subject",
+    b"to",
+    b"cc",
+    b"content-type",
+    b"content-transfer-encoding",
+)
+"""What people read of a message is what these and the body say: forks agree in all of it."""
+_FORK_VERSION: Final = b"mailarchive/fork/2"
 _NOTHING: Final = (b"",)
 _ROLES: Final = ((b"to", Role.TO), (b"cc", Role.CC), (b"bcc", Role.BCC))
 
@@ -156,8 +178,9 @@ def fork_key(content: bytes) -> Digest:
     """Return a key that the forks of one message share, and two messages do not.
 
     Forks differ in transport headers only.  The key is the SHA-256 over a version tag,
-    the Message-ID without white space, `Date`, `From`, `Subject`, `To` and `Cc` with
-    white space collapsed, and the digest of the body, each with its length in front.
+    the Message-ID without white space, `Date`, `From`, `Sender`, `Reply-To`, `Subject`,
+    `To`, `Cc`, `Content-Type` and `Content-Transfer-Encoding` with white space collapsed,
+    and the digest of the body, each with its length in front.
     Without a Message-ID nothing tells forks from copies: the key is of the whole content.
     """
     block = Block(content, _FORK)

@@ -67,6 +67,7 @@ from mailarchive._model._source import (
     Unavailable,
     Vanished,
 )
+from mailarchive._model._unicode import normalized
 
 __all__ = [
     "Address",
@@ -116,4 +117,5 @@ __all__ = [
     "Vanished",
     "entry_id",
     "normal_domain",
+    "normalized",
 ]

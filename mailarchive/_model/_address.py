@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from attrs.validators import instance_of
 from typing_extensions import override
 
 from mailarchive._model._digest import hint
+from mailarchive._model._unicode import normalized
 
 if TYPE_CHECKING:
     from typing import Self
@@ -78,9 +78,7 @@ def _normal_smtp(spec: str) -> str:
 
 
 def _normal_form(spec: str, kind: AddressKind) -> str:
-    text = spec.strip()
-    if not text.isascii():
-        text = unicodedata.normalize("NFC", text)
+    text = normalized("NFC", spec.strip())
     return _normal_smtp(text) if kind is AddressKind.SMTP else text.lower()
 
 

@@ -60,14 +60,14 @@ def read_address(value: str) -> tuple[str | None, tuple[DefectCode, ...]]:
 def _departing(value: str) -> Read:
     """Read a line with more than one redirection, or not in the plain form."""
     head, pieces = _split(value)
-    addresses, defects = _unwrapped(head)
-    history = []
+    addresses, first = _unwrapped(head)
+    history, defects = [], [*first]
     for word, text in pieces:
         (origin, *_), further = _unwrapped(text)
         known = _KNOWN.get(word.lower())
         history.append(Step(known or word, origin))
         defects += further if known else (*further, DefectCode.UNKNOWN_HISTORY)
-    return Read(addresses, tuple(history), defects)
+    return Read(addresses, tuple(history), tuple(defects))
 
 
 def _split(value: str) -> tuple[str, list[tuple[str, str]]]:

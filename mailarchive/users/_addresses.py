@@ -73,6 +73,15 @@ def checked_separator(separator: str) -> str:
     return separator
 
 
+def _own_domains(book: Collection[Address]) -> frozenset[str]:
+    return frozenset(each.domain for each in book if each.kind is AddressKind.SMTP)
+
+
+def _is_online(domain: str) -> bool:
+    """Whether it is one under which Exchange Online writes encapsulated names."""
+    return domain.endswith(".prod.outlook.com")
+
+
 def look_up(
     book: Mapping[Address, frozenset[UserId]],
     addresses: Collection[Address],
@@ -80,8 +89,13 @@ def look_up(
 ) -> dict[Address, frozenset[UserId]]:
     """Return the users of each address whose canonical form, or its parent, is in the book."""
     found = {}
+    ours: frozenset[str] | None = None
     for address in addresses:
         plain = canonical(address)
+        if plain.kind is AddressKind.X500 and address.kind is AddressKind.SMTP and address.domain:
+            # Anybody can write an X.500 name before a domain of their own.
+            ours = _own_domains(book) if ours is None else ours
+            plain = plain if address.domain in ours or _is_online(address.domain) else address
         above = None if plain in book else parent(plain, separator)
         users = book.get(above or plain)
         if users:

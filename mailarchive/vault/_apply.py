@@ -24,7 +24,7 @@ from mailarchive.vault._record import StoredOriginal
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
     from mailarchive._model import Address, Owner
@@ -250,11 +250,12 @@ class Applying:
     def _owners(
         self, record: Record | Granted, n: int, at: int, *, again: bool, folder: bool
     ) -> Iterator[tuple[Any, ...]]:
+        lines = _knowledge.lines_of(record.envelope)
         for owner in record.ownership.owners:
             user = self._users[owner.user]
             head, copy = self._place(record, user, at, n, again=again)
             sender = not owner.addresses.isdisjoint(record.envelope.senders)
-            yield (user.n, head, n, copy, sender, folder, *_own(record, owner))
+            yield (user.n, head, n, copy, sender, folder, *_own(record, owner, lines))
 
     def _place(
         self, record: Record | Granted, user: _User, at: int, n: int, *, again: bool
@@ -369,9 +370,11 @@ def _about(fact: Fact) -> bytes | None:
     return bytes.fromhex(entry) if isinstance(entry, str) and _ID.match(entry) else None
 
 
-def _own(record: Record | Granted, owner: Owner) -> tuple[str, bytes]:
+def _own(
+    record: Record | Granted, owner: Owner, lines: Mapping[Address, Sequence[int]]
+) -> tuple[str, bytes]:
     """The owner's own recipient lines, and what can be found by them alone."""
-    own = _knowledge.own_lines(record.envelope, owner)
+    own = _knowledge.own_lines(lines, owner)
     hidden = [record.envelope.recipients[n].address.spec for n in own if record.shown[n] is None]
     return _dump_own(tuple(own)), _knowledge.searchable(hidden)
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import re
 import sqlite3
 import threading
-import unicodedata
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
+from mailarchive._model import normalized
 from mailarchive._readable import text_of
 from mailarchive.errors import SinkCorrupt, SinkError
 from mailarchive.vault._errors import sqlite_errors
@@ -53,7 +53,7 @@ _BLANKS: Final = {0: " ", ord(_UNREAD): " "}
 
 def searched(text: str) -> str:
     """Return text in the form in which its words are compared."""
-    folded = unicodedata.normalize("NFKC", text.translate(_BLANKS)).casefold()
+    folded = normalized("NFKC", text.translate(_BLANKS)).casefold()
     return _IDEOGRAPH.sub(r" \1 ", folded).encode("utf-8", "ignore").decode()
 
 

@@ -7,30 +7,33 @@ those.  Who was blind-copied, or reached through a list, is for the sender and a
 
 from __future__ import annotations
 
-import unicodedata
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from mailarchive._model import Role
+from mailarchive._model import Role, normalized
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from mailarchive._model import Envelope, Owner, Recipient
+    from mailarchive._model import Address, Envelope, Owner, Recipient
     from mailarchive.vault._record import Record, Summary
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def own_lines(envelope: Envelope, owner: Owner) -> list[int]:
-    """Return the positions of the recipient lines that name the owner."""
-    return [
-        position
-        for position, recipient in enumerate(envelope.recipients)
-        if recipient.address in owner.addresses
-    ]
+def lines_of(envelope: Envelope) -> dict[Address, list[int]]:
+    """Return the positions of the recipient lines of each address."""
+    lines: dict[Address, list[int]] = {}
+    for position, recipient in enumerate(envelope.recipients):
+        lines.setdefault(recipient.address, []).append(position)
+    return lines
+
+
+def own_lines(lines: Mapping[Address, Sequence[int]], owner: Owner) -> list[int]:
+    """Return the positions of the recipient lines that name the owner, of all `lines_of` has."""
+    return sorted(n for address in owner.addresses for n in lines.get(address, ()))
 
 
 def recipients_for(
@@ -80,10 +83,11 @@ def is_withheld(record: Record | Summary, own: Collection[int], *, sender: bool)
 def folder_is_known(owners: Iterable[Owner]) -> bool:
     """Whether the owners may know the folder that the message was found in.
 
-    Where different addresses made them owners, the mailbox is that of one of them, or of
+    Where no one address made all of them owners, the mailbox is that of one of them, or of
     a journal, and its folders are no business of the others.
     """
-    return len({owner.addresses for owner in owners}) <= 1
+    every = [owner.addresses for owner in owners]
+    return len(every) <= 1 or bool(frozenset.intersection(*every))
 
 
 def searchable(parts: Iterable[str | None]) -> bytes:
@@ -91,7 +95,7 @@ def searchable(parts: Iterable[str | None]) -> bytes:
     text = "\n".join(part for part in parts if part)
     if text.isascii():
         return text.lower().encode("ascii")
-    return unicodedata.normalize("NFKC", text).casefold().encode("utf-8", "surrogatepass")
+    return normalized("NFKC", text).casefold().encode("utf-8", "surrogatepass")
 
 
 def moment(time: datetime) -> int:

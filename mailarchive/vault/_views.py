@@ -362,7 +362,7 @@ class View:
     def _content(self, key: str, copy: int) -> bytes:
         record, owner = self._entry(key, copy)
         sender = record.is_sender(owner)
-        own = _knowledge.own_lines(record.envelope, owner)
+        own = _knowledge.own_lines(_knowledge.lines_of(record.envelope), owner)
         if _knowledge.is_withheld(record, own, sender=sender):
             raise Withheld(
                 "this message may name others who were blind-copied, and cannot be cut",

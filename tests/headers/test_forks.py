@@ -84,3 +84,19 @@ def test_an_empty_message_id_is_none(written: str) -> None:
     raw = messages.message(message_id="<1@x>").replace(b"<1@x>", written.encode())
 
     assert headers.fork_key(raw) == Digest.of(raw)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"Sender: other@example.com",
+        b"Reply-To: other@example.com",
+        b'Content-Type: multipart/mixed; boundary="B"',
+        b"Content-Transfer-Encoding: base64",
+    ],
+)
+def test_what_is_shown_otherwise_is_another_message(line: bytes) -> None:
+    """The same bytes read in another way would hide behind those that came first."""
+    raw = messages.message(message_id="<1@x>")
+
+    assert headers.fork_key(line + b"\r\n" + raw) != headers.fork_key(raw)

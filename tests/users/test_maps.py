@@ -130,10 +130,23 @@ def test_a_subaddress_is_the_address_where_asked_for() -> None:
 
 def test_an_encapsulated_name_finds_its_user() -> None:
     """What Exchange writes for an old X.500 name belongs to the user who has that name."""
-    users = DirectoryMap(Users(user("b", "x500:/o=Contoso/ou=First Group/cn=Bob")))
-    asked = Address("IMCEAEX-_o=contoso_ou=first+20group_cn=bob@contoso.com")
+    bob = user("b", "x500:/o=Contoso/ou=First Group/cn=Bob", "bob@contoso.com")
+    users = DirectoryMap(Users(bob))
+    name = "IMCEAEX-_o=contoso_ou=first+20group_cn=bob"
+    asked = Address(f"{name}@CONTOSO.com")
+    online = Address(f"{name}@EURP195.PROD.OUTLOOK.COM")
 
-    assert {asked: {"b"}} == users.resolve([asked, address("ann")])
+    assert {asked: {"b"}, online: {"b"}} == users.resolve([asked, online, address("ann")])
+
+
+@pytest.mark.parametrize(
+    "domain", ["evil.example", "contoso.com.evil.example", "prod.outlook.com.x"]
+)
+def test_an_encapsulated_name_at_a_foreign_domain_is_nobody(domain: str) -> None:
+    """Whoever owns the domain gets the mail, and would let us show it to somebody here."""
+    users = DirectoryMap(Users(user("b", "x500:/o=Contoso/cn=Bob", "bob@contoso.com")))
+
+    assert users.resolve([Address(f"IMCEAEX-_o=Contoso_cn=Bob@{domain}")]) == {}
 
 
 def test_a_directory_map_knows_every_alias() -> None:
