@@ -66,6 +66,14 @@ def closed() -> SinkError:
     return SinkError("the vault is not open", suggestions=["use it inside its with block"])
 
 
+def forked() -> SinkError:
+    """Return the error for the use of a vault that the parent of this process opened."""
+    return SinkError(
+        "the vault was opened before this process was forked, and is the other one's",
+        suggestions=["open the vault in the process that uses it"],
+    )
+
+
 def erased() -> Erased:
     """Return the error for reading what was erased."""
     return Erased(

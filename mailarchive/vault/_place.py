@@ -269,6 +269,12 @@ class Place:
         with self._turn, _locked(self._open().volume):
             yield
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Wait until no thread of this process appends anything, and let none begin."""
+        with self._turn:
+            yield
+
     def settle(self) -> None:
         """Make every name on the way to the packs durable, whoever created it.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from mailarchive import headers
 from mailarchive._model import Ownership, Span
-from mailarchive.errors import SinkCorrupt
+from mailarchive.errors import KeyUnavailable, SinkCorrupt
 from mailarchive.vault import _disk, _tar
 from mailarchive.vault._errors import erased, index_disagrees, os_errors
 from mailarchive.vault._grants import Grant
@@ -114,6 +114,10 @@ class Reading:
             later = [owner for each in lines for owner in Grant.load(self.fact(each)).owners]
         except BAD_JSON as error:
             raise index_disagrees("a grant that cannot be read") from error
+        except KeyUnavailable:
+            if self.index.is_erased(line):
+                return first  # the key to it was destroyed with the message's
+            raise
         if not later:
             return first
         known = frozenset(chain(*(owner.addresses for owner in later)))

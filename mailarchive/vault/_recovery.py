@@ -14,7 +14,7 @@ from attrs import evolve, field, frozen
 from mailarchive.vault import _disk
 from mailarchive.vault._errors import Damage
 from mailarchive.vault._index import PackRow
-from mailarchive.vault._manifest import BAD_JSON
+from mailarchive.vault._manifest import BAD_JSON, RECLAIMED, Fact
 from mailarchive.vault._volumes import FIRST
 
 if TYPE_CHECKING:
@@ -159,15 +159,32 @@ def apply(index: Index, packs: Packs, tails: Iterable[Tail]) -> None:
     """
     tails = list(tails)
     doubtful: set[str] = set()
+    erased = (
+        _reclaimed(packs, tails) if any(it.lost for tail in tails for it in tail.found) else ()
+    )
     for where, manifest in loaded(packs, in_order(tails)):
         if manifest.is_readable():
-            index.apply(manifest, verified=where.hashed, lost=where.lost)
+            objects = manifest.objects if where.lost else ()
+            gone = {it.stored for it in objects if (where.pack, it.offset) in erased}
+            index.apply(manifest, verified=where.hashed, lost=where.lost - gone)
         else:
             doubtful.add(where.pack)
     for tail in tails:
         index.register(tail.pack, packs.volumes().of(tail.pack) or FIRST)
         if tail.pack in doubtful or not tail.ends_cleanly:
             index.seal(tail.pack)
+
+
+def _reclaimed(packs: Packs, tails: Iterable[Tail]) -> frozenset[tuple[str, int]]:
+    """Return the packs and places whose bytes were overwritten on purpose, and so are not lost."""
+    return frozenset(
+        (str(each["pack"]), int(each["offset"]))
+        for _, manifest in loaded(packs, in_order(tails))
+        if manifest.reclaims and manifest.is_readable()
+        for _, fact in manifest.contents
+        if isinstance(fact, Fact) and fact.kind == RECLAIMED
+        for each in fact.body["objects"]
+    )
 
 
 class Recovery:

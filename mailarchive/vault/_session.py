@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING
 
@@ -78,6 +79,7 @@ class Session:
     def __init__(self, settings: Settings, disk: Disk) -> None:
         """Open the vault, and take in what a crash left behind; raises `SinkError`, `OSError`."""
         self._disk = disk
+        self._process = os.getpid()
         self._read_only = settings.read_only
         self._clock = settings.clock
         with ExitStack() as stack:
@@ -122,8 +124,20 @@ class Session:
             self._stack = stack.pop_all()
 
     def close(self) -> None:
-        """Let go of everything."""
-        self._stack.close()
+        """Let go of everything, once no thread of this process is in the middle of a batch."""
+        if self.is_foreign:  # a fork: whoever held the lock is not here
+            self._stack.close()
+            return
+        with self.place.alone():
+            self._stack.close()
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether another process opened it, of which this one is a fork.
+
+        The kernel takes both for one, so that no lock would keep them apart.
+        """
+        return self._process != os.getpid()
 
     # -- keys -----------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ from mailarchive.errors import ConfigurationError, SinkCorrupt, Unsupported
 from mailarchive.vault import _zstd
 from mailarchive.vault._audit import Auditor, reading_fact
 from mailarchive.vault._disk import Disk
-from mailarchive.vault._errors import closed, erased, os_errors
+from mailarchive.vault._errors import closed, erased, forked, os_errors
 from mailarchive.vault._findings import Level, Looking, VerifyReport
 from mailarchive.vault._grants import grants
 from mailarchive.vault._keeper import Keeper
@@ -156,6 +156,16 @@ class Vault(Sink):
     @override
     def _put_many(self, entries: Sequence[ArchiveEntry]) -> Iterator[Receipt | Rejected]:
         session = self._readable()
+        try:
+            yield from self._stored(session, entries)
+        except Exception as error:
+            if self._session is session:
+                raise
+            raise closed() from error  # whatever it met with is of no interest any more
+
+    def _stored(
+        self, session: Session, entries: Sequence[ArchiveEntry]
+    ) -> Iterator[Receipt | Rejected]:
         session.refuse_read_only()
         session.refuse_gaps()
         distinct: dict[Digest, ArchiveEntry] = {}
@@ -220,6 +230,8 @@ class Vault(Sink):
     def _opened(self) -> Session:
         if self._session is None:
             raise closed()
+        if self._session.is_foreign:
+            raise forked()
         return self._session
 
     # -- the only reader ------------------------------------------------------------------

@@ -240,7 +240,9 @@ class View:
             size = _PAGE if left is None else min(left, _PAGE)
             rows = self._page(where, values, place, size)
             for at, head, key, copies in rows:
-                yield self._message(at, head, shown_key(key), copies)
+                found = self._message(at, head, shown_key(key), copies)
+                if found is not None:
+                    yield found
                 place = at, head
             if len(rows) < size:
                 return
@@ -278,11 +280,15 @@ class View:
 
     # -- what is found --------------------------------------------------------------------
 
-    def _message(self, at: int, head: int, key: str, copies: int) -> ViewedMessage:
+    def _message(self, at: int, head: int, key: str, copies: int) -> ViewedMessage | None:
+        """The message of a row of the list; `None` where it was erased since that was read."""
         del at
         behind = self._behind(head)
         if not behind:
-            raise index_disagrees("a message without an entry")
+            now = self._find(key)
+            if now is not None and now[1] == head:
+                raise index_disagrees("a message without an entry")
+            return None if now is None else self._message(*now)
         first, counted = behind[0], [each for each in behind if each.counts]
         envelope = first.summary.envelope
         return ViewedMessage(

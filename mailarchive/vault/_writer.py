@@ -13,6 +13,7 @@ import os
 import secrets
 from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
@@ -160,14 +161,23 @@ class Writer:
             last=self._index.last(),
             at=self._clock(),
         )
-        durable = self._begin(own.handle, list(_pieces(members, start)))
         try:
+            durable = self._begin(own.handle, list(_pieces(members, start)))
             with self._index.transaction():
                 self._index.apply(manifest, verified=self._read_back and _disk.CAN_EVICT)
                 durable.result()
-        finally:
-            futures.wait((durable,))  # no write is under way once anybody may go on
+        except BaseException:
+            self._wait()
+            raise
         return manifest
+
+    def _wait(self) -> None:
+        """Return once no write is under way, however often somebody interrupts."""
+        idle: Future[int] | None = None
+        while idle is None or not idle.done():
+            with suppress(KeyboardInterrupt):  # the first one is on its way already
+                idle = idle or self._thread.submit(int)
+                futures.wait((idle,))
 
     def _begin(self, handle: int, pieces: Sequence[tuple[int, bytes]]) -> Future[None]:
         """Begin to make a batch durable; a small one is so when this returns."""

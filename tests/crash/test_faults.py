@@ -50,11 +50,18 @@ def run(folder: Path, *injected: str) -> int:
 
 @pytest.fixture(scope="session")
 def counts(tmp_path_factory: pytest.TempPathFactory) -> Counter[str]:
-    """How often a whole run makes each call."""
+    """How often a whole run makes each call in one thread: strace counts each by itself.
+
+    The thread that writes packs has its own calls; a fault at a number that both reach
+    happens in both.
+    """
     folder = tmp_path_factory.mktemp("counting")
     assert run(folder) == 0
-    calls = re.findall(r"^\d+ +(\w+)\(", (folder / "log").read_text(), re.MULTILINE)
-    return Counter(calls)
+    calls = Counter(re.findall(r"^(\d+) +(\w+)\(", (folder / "log").read_text(), re.MULTILINE))
+    most: Counter[str] = Counter()
+    for (_, call), count in calls.items():
+        most[call] = max(most[call], count)
+    return most
 
 
 def places(counts: Counter[str], fault: str) -> list[str]:

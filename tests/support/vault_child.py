@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from mailarchive import Receipt, UserId
 from mailarchive._model import Stored
 from mailarchive.errors import MailArchiveError
-from mailarchive.vault import Vault
+from mailarchive.vault import Vault, _writer
 from mailarchive.vault._disk import Disk
 from support.vaults import entries
 
@@ -57,6 +57,7 @@ def main(vault: str, acks: str, bug: str = "") -> int:
         Disk.sync = no_sync  # type: ignore[method-assign]  # the bug that is seeded
     if bug == "no_folder_sync":
         Disk.sync_folder = no_sync  # type: ignore[method-assign]  # the bug that is seeded
+    _writer._LITTLE = 0  # small batches too are made durable by the thread that large ones are
     handle = os.open(acks, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
         with Vault(vault, pack_size=PACK, volume_size=PACK) as opened:
