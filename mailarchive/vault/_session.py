@@ -149,7 +149,10 @@ class Session:
         if not place.identity.is_encrypted:
             raise ConfigurationError(
                 "keys were given, and the vault was made without encryption",
-                suggestions=["leave the keys out, or make a new vault with them"],
+                suggestions=[
+                    "leave the keys out, or make a new vault with them",
+                    "remove its folder first if nothing was archived into it yet",
+                ],
             )
         with place.writing() if not self._read_only else nullcontext():
             new = not self.packs.names()
