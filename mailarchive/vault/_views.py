@@ -334,7 +334,7 @@ class View:
         found = self._find(key)
         rows = (
             []
-            if found is None or copy < 0
+            if found is None or not 0 <= copy < found[3]
             else self._reading.index.rows(
                 f"SELECT entry FROM owner WHERE user = {_USER} AND head = ? AND copy = 1"  # noqa: S608 - only constants
                 " ORDER BY entry LIMIT 1 OFFSET ?",

@@ -492,3 +492,13 @@ def test_a_view_reads_what_is_committed_now(vault: Vault) -> None:
 
     assert view.count() == 1
     assert Digest.of(_one(view).content()) == Digest.of(mail(0))
+
+
+@pytest.mark.parametrize("copy", [-1, 1, 2**70])
+def test_a_copy_that_is_not_there_is_an_error_of_ours(vault: Vault, copy: int) -> None:
+    """Any number may be asked for."""
+    vault.put_many(entries(1))
+    (message,) = vault.view(BOB).messages()
+
+    with pytest.raises(SinkError, match="no such copy"):
+        message.content(copy)
