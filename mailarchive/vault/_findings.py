@@ -97,6 +97,7 @@ class Looking:
     """How one verification looks: how closely, at which bytes, and at which log.
 
     `signed` is how many lines were signed, where the log itself is not looked at.
+    `erased_since` returns the packs and places of what others have erased meanwhile.
     """
 
     level: Level
@@ -105,3 +106,4 @@ class Looking:
     opener: Opener | None = None
     on_progress: Callable[[int, int], None] | None = None
     signed: int = 0
+    erased_since: Callable[[], frozenset[tuple[str, int]]] = frozenset

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
@@ -435,6 +436,8 @@ class Session:
                 index.snapshot()
         except SinkCorrupt as error:
             damage = str(error)
+        if index is not None:
+            looking = evolve(looking, erased_since=partial(self._erased_since, index))
         if isinstance(self.reading, OpenedReading):
             looking = evolve(looking, opener=self.reading)
         elif looking.level is Level.CONTENT:
@@ -444,6 +447,17 @@ class Session:
         finally:
             if index is not None:
                 index.close()
+
+    def _erased_since(self, then: Index) -> frozenset[tuple[str, int]]:
+        """Where bytes are that were erased, if any batch has come since."""
+        newest = "SELECT sequence, digest FROM batch ORDER BY sequence DESC, n DESC LIMIT 1"
+        if self._stored.rows(newest) == then.rows(newest):
+            return frozenset()
+        rows = self._stored.rows(
+            "SELECT p.name, g.offset FROM gone g JOIN batch b ON b.n = g.batch"
+            " JOIN pack p ON p.n = b.pack"
+        )
+        return frozenset((pack, offset) for pack, offset in rows)
 
     def _with_keys(self, report: VerifyReport) -> VerifyReport:
         """Say too what cannot be opened, where that was looked at."""

@@ -58,6 +58,7 @@ class Verification:
         self._opener = looking.opener
         self._on_progress = looking.on_progress
         self._signed, self._lines = looking.signed, 0
+        self._erased_since = looking.erased_since
         self._report = VerifyReport(looking.level)
         self._findings: dict[Finding, None] = {}
         self._tails: list[Tail] = []
@@ -87,7 +88,8 @@ class Verification:
         elif self._index is not None:
             self._compared(self._index).batches(found)
         self._against_log(found, rows)
-        return evolve(self._report, resume=self._turn.resume, findings=tuple(self._findings))
+        findings = tuple(self._not_erased_meanwhile())
+        return evolve(self._report, resume=self._turn.resume, findings=findings)
 
     def _rows(self) -> dict[str, PackRow] | None:
         if self._index is None:
@@ -347,6 +349,14 @@ class Verification:
 
     def _find(self, kind: str, pack: str | None, offset: int | None, words: str) -> None:
         self._findings[Finding(kind, pack, offset, words)] = None
+
+    def _not_erased_meanwhile(self) -> Iterator[Finding]:
+        """The findings, but for bytes that somebody overwrote, on record, while we looked."""
+        changed = any(each.kind == "digest" for each in self._findings)
+        erased = self._erased_since() if changed else frozenset()
+        for each in self._findings:
+            if each.kind != "digest" or (each.pack, each.offset) not in erased:
+                yield each
 
     def _add(self, **counts: int) -> None:
         report = self._report

@@ -185,3 +185,29 @@ def test_an_index_made_anew_after_an_erasure_is_not_accused(tmp_path: Path) -> N
         vault.rebuild()
 
         assert [vault.verify(level).findings for level in ("stored", "content", "log")] == [()] * 3
+
+
+@pytest.mark.parametrize("level", ["stored", "content", "log"])
+def test_what_is_erased_while_it_is_verified_is_no_damage(tmp_path: Path, level: str) -> None:
+    """Others may go on writing; what was changed behind everybody's back is found all the same."""
+    every = entries(6)
+    with Vault(tmp_path / "v") as vault, Vault(tmp_path / "v", read_only=True) as reader:
+        for each in every:
+            vault.put(each)
+        todo = [every[4]]
+
+        def meanwhile(done: int, of: int) -> None:
+            del done, of
+            while todo:
+                vault.keeper("officer", "case").erase(todo.pop().id)
+
+        assert reader.verify(level, on_progress=meanwhile).findings == ()
+        assert reader.verify(level).findings == ()
+        (pack,) = (tmp_path / "v").rglob("*.tar")
+        data = bytearray(pack.read_bytes())
+        data[600] ^= 1
+        pack.write_bytes(data)
+        todo.append(every[5])
+        found = reader.verify(level, on_progress=meanwhile).findings
+
+    assert "digest" in {each.kind for each in found}
