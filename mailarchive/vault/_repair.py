@@ -233,6 +233,7 @@ def check(pack: Pack, member: Member) -> None:
 
 
 def digest_of(packs: Packs, name: str) -> Digest | None:
+    """Return the digest of a pack as far as it can be read; `None` where there is none."""
     if packs.size(name) is None:
         return None
     with packs.open(name) as pack:

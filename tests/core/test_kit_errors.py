@@ -61,6 +61,8 @@ def test_an_answer_that_is_none_is_called_so(answer: Any) -> None:
     """A hook without a `return` is the usual reason."""
 
     class Silent(MemorySink):
+        """Answers nothing that is an answer."""
+
         @override
         def _put_many(self, entries: Any) -> Any:
             return answer
@@ -116,7 +118,10 @@ def test_a_user_map_that_answers_for_texts_is_broken() -> None:
     """Its answers would fit no address, and all mail would be nobody's."""
 
     class ByText:
+        """Answers for how addresses are written."""
+
         def resolve(self, addresses: Collection[Address], /) -> Any:
+            """Take each for its text."""
             return {each.spec: frozenset({UserId("bob")}) for each in addresses}
 
     archiver = run(users=ByText())

@@ -385,8 +385,11 @@ def test_a_world_without_a_second_page_is_told_so() -> None:
     """Where nobody sees the end of a page, nobody sees what is wrong with it."""
 
     class Large(OnAScript):
+        """Has pages that no law fills."""
+
         @override
         def source(self) -> Source:
+            """With everything on one."""
             return scripted(self.server, limits=evolve(QUICK, page=10_000))
 
     with ImapServer({"INBOX": []}) as server, pytest.raises(AssertionError, match="small pages"):
