@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-LISTED_AT_ONCE = 8_000
+LISTED_AT_ONCE = 4_000
 """Messages in one look at their sizes; a quarter of it at first, so that reading can begin."""
 
 _TOKEN_OCTETS = 1 << 20

@@ -42,7 +42,7 @@ _LINE = 1024
 """Bytes of a manifest's line, on an average."""
 _LITTLE = 1 << 17
 """Bytes of a batch that is not worth a thread's waking."""
-_LARGE = 2 << 20
+_LARGE = 1 << 18
 """Bytes of a message that is written by itself, rather than copied beside others."""
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -162,7 +162,7 @@ class Writer:
             at=self._clock(),
         )
         try:
-            durable = self._begin(own.handle, list(_pieces(members, start)))
+            durable = self._begin(own.handle, members, start)
             with self._index.transaction():
                 self._index.apply(manifest, verified=self._read_back and _disk.CAN_EVICT)
                 durable.result()
@@ -179,21 +179,21 @@ class Writer:
                 idle = idle or self._thread.submit(int)
                 futures.wait((idle,))
 
-    def _begin(self, handle: int, pieces: Sequence[tuple[int, bytes]]) -> Future[None]:
+    def _begin(self, handle: int, members: Sequence[bytes], start: int) -> Future[None]:
         """Begin to make a batch durable; a small one is so when this returns."""
-        if sum(len(piece) for _, piece in pieces) > _LITTLE:
-            return self._thread.submit(self._make_durable, handle, pieces)
-        self._make_durable(handle, pieces)
+        if sum(map(len, members)) > _LITTLE:
+            return self._thread.submit(self._make_durable, handle, members, start)
+        self._make_durable(handle, members, start)
         done: Future[None] = Future()
         done.set_result(None)
         return done
 
-    def _make_durable(self, handle: int, pieces: Sequence[tuple[int, bytes]]) -> None:
-        for at, piece in pieces:
+    def _make_durable(self, handle: int, members: Sequence[bytes], start: int) -> None:
+        for at, piece in _pieces(members, start):  # joined anew below, and never all at once
             self._disk.write(handle, piece, at)
         self._disk.sync(handle)
         if self._read_back:
-            for at, piece in pieces:
+            for at, piece in _pieces(members, start):
                 self._disk.read_back(handle, piece, at)
 
     # -- which pack -----------------------------------------------------------------------
