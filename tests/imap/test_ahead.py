@@ -186,10 +186,13 @@ ANSWERS = st.lists(st.sampled_from(["whole", "first", "nothing", "no", "late"]),
 
 @given(ANSWERS)
 def test_no_order_of_answers_loses_or_doubles_a_message(answers: list[str]) -> None:
-    """Each FETCH is answered whole, in part, not at all or with NO, at once or with the next."""
+    """Each FETCH is answered whole, in part, not at all or with NO, at once or with the next.
+
+    Silence is borne as often as it comes here: that there is an end to it is another law.
+    """
     with (
         ImapServer({"INBOX": RAWS}, moody(answers)) as server,
-        scripted(server, limits=evolve(LIMITS, read_timeout=0.2)) as source,
+        scripted(server, limits=evolve(LIMITS, read_timeout=0.2, reconnects=20)) as source,
     ):
         (inbox,) = source.folders()
         found = [item for page in source.scan(inbox) for item in source.fetch(page.refs)]
