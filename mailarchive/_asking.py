@@ -8,9 +8,9 @@ hold an address.
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING
 
+from mailarchive._guarding import kind_of
 from mailarchive._model import (
     Address,
     Checkpoint,
@@ -56,7 +56,7 @@ def decode(decoder: Decoder, raw: bytes) -> Decoded:
     except MailArchiveError:
         raise
     except Exception as error:
-        raise DecoderBroke(f"the decoder broke: {_kind(error)}") from error
+        raise DecoderBroke(f"the decoder broke: {kind_of(error)}") from error
     if not sound:
         raise DecoderBroke("the decoder broke: what it returned is no decoded message")
     return decoded
@@ -84,7 +84,7 @@ def select(selection: Callable[[SourceMessage], str | None], message: SourceMess
     except MailArchiveError:
         raise
     except Exception as error:
-        raise _defect(ConfigurationError, "the selection", _kind(error)) from error
+        raise _defect(ConfigurationError, "the selection", kind_of(error)) from error
     if why is not None and not isinstance(why, str):
         raise _defect(ConfigurationError, "the selection", "an answer that is no reason")
     return why
@@ -98,7 +98,7 @@ def now(clock: Callable[[], datetime]) -> datetime:
     except MailArchiveError:
         raise
     except Exception as error:
-        raise _defect(ConfigurationError, "the clock", _kind(error)) from error
+        raise _defect(ConfigurationError, "the clock", kind_of(error)) from error
     if not aware:
         raise ConfigurationError(
             "the clock gives a time without a zone",
@@ -117,7 +117,7 @@ def chosen(
     except MailArchiveError:
         raise
     except Exception as error:
-        raise _defect(DirectoryError, "the attribution", _kind(error)) from error
+        raise _defect(DirectoryError, "the attribution", kind_of(error)) from error
     if not sound:
         raise _defect(DirectoryError, "the attribution", "something that is no address")
     return addresses
@@ -131,7 +131,7 @@ def resolve(users: UserMap, addresses: Collection[Address]) -> Mapping[Address, 
     except MailArchiveError:
         raise
     except Exception as error:
-        raise _defect(DirectoryError, "the user map", _kind(error)) from error
+        raise _defect(DirectoryError, "the user map", kind_of(error)) from error
     if not sound:
         raise _defect(DirectoryError, "the user map", "an answer for what is no Address")
     return known
@@ -152,7 +152,7 @@ def create(unknown: CreateUsers, address: Address) -> UserId:
     except MailArchiveError:
         raise
     except Exception as error:
-        raise _defect(DirectoryError, "the creation of a user", _kind(error)) from error
+        raise _defect(DirectoryError, "the creation of a user", kind_of(error)) from error
     if not isinstance(user, str):
         raise _defect(DirectoryError, "the creation of a user", "something that is no user id")
     return user
@@ -167,7 +167,7 @@ def load(state: CheckpointStore, source: str, folder: str) -> Checkpoint | None:
     except OSError as error:
         raise _trouble("the checkpoint store", "loading", error) from error
     except Exception as error:
-        raise _defect(StateError, "the checkpoint store", _kind(error)) from error
+        raise _defect(StateError, "the checkpoint store", kind_of(error)) from error
     if found is None:
         return None
     if not isinstance(found, Checkpoint):
@@ -187,7 +187,7 @@ def save(state: CheckpointStore, checkpoint: Checkpoint) -> None:
     except OSError as error:
         raise _trouble("the checkpoint store", "saving", error) from error
     except Exception as error:
-        raise _defect(StateError, "the checkpoint store", _kind(error)) from error
+        raise _defect(StateError, "the checkpoint store", kind_of(error)) from error
 
 
 def hold(quarantine: Quarantine, message: SourceMessage, reason: str) -> Receipt:
@@ -199,18 +199,12 @@ def hold(quarantine: Quarantine, message: SourceMessage, reason: str) -> Receipt
     except OSError as error:
         raise _trouble("the quarantine", "holding a message", error) from error
     except Exception as error:
-        raise _defect(StateError, "the quarantine", _kind(error)) from error
+        raise _defect(StateError, "the quarantine", kind_of(error)) from error
     if not isinstance(receipt, Receipt):
         raise _defect(StateError, "the quarantine", "something that is no receipt")
     if receipt.stored_digest != Digest.of(message.raw):
         raise _defect(StateError, "the quarantine", "the receipt of other bytes")
     return receipt
-
-
-def _kind(error: Exception) -> str:
-    """The class of an error and, of the system's, the symbolic number: its text may say more."""
-    number = error.errno if isinstance(error, OSError) else None
-    return f"{type(error).__name__} {errno.errorcode.get(number or 0, '')}".rstrip()
 
 
 def _defect(kind: type[MailArchiveError], who: str, what: str) -> MailArchiveError:
@@ -219,6 +213,6 @@ def _defect(kind: type[MailArchiveError], who: str, what: str) -> MailArchiveErr
 
 def _trouble(who: str, doing: str, error: OSError) -> StateError:
     return StateError(
-        f"{who}: {_kind(error)} while {doing}",
+        f"{who}: {kind_of(error)} while {doing}",
         suggestions=["check that its place is there, writable, and has room, then run again"],
     )

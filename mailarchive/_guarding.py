@@ -31,7 +31,7 @@ def source_errors(name: str, doing: str) -> Iterator[None]:
     except MailArchiveError:
         raise
     except OSError as error:
-        msg = f"source {name}: connection or file trouble while {doing}: {_kind(error)}"
+        msg = f"source {name}: connection or file trouble while {doing}: {kind_of(error)}"
         raise SourceUnavailable(
             msg, suggestions=["check that the source is reachable, and run again"]
         ) from error
@@ -56,14 +56,14 @@ def sink_errors(name: str, doing: str) -> Iterator[None]:
         raise SinkError(msg, suggestions=["this is a defect of the sink: report it"]) from error
 
 
-def _kind(error: OSError) -> str:
-    """The class of an OS error and its symbolic number: its text may hold a path."""
-    symbol = errno.errorcode.get(error.errno or 0, "")
-    return f"{type(error).__name__} {symbol}".rstrip()
+def kind_of(error: Exception) -> str:
+    """The class of an error and, of the system's, the symbolic number: its text may say more."""
+    number = error.errno if isinstance(error, OSError) else None
+    return f"{type(error).__name__} {errno.errorcode.get(number or 0, '')}".rstrip()
 
 
 def _sink_os_error(name: str, doing: str, error: OSError) -> SinkError:
-    where = f"sink {name}: {_kind(error)} while {doing}"
+    where = f"sink {name}: {kind_of(error)} while {doing}"
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return SinkFull(f"{where}: no room left", suggestions=["make room, then run again"])
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:

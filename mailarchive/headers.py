@@ -33,8 +33,7 @@ __all__ = ["addresses", "date", "envelope", "fork_key", "is_plain", "listed", "w
 
 _ENVELOPE: Final = Names("Sender", "From", "To", "Cc", "Bcc", "Subject", "Message-ID", "Date")
 _DATE: Final = Names("Date")
-_FORK: Final = Names(
-    "Message-ID",
+_SHOWN: Final = (
     "Date",
     "From",
     "Sender",
@@ -45,18 +44,9 @@ _FORK: Final = Names(
     "Content-Type",
     "Content-Transfer-Encoding",
 )
-_FORK_FIELDS: Final = (
-    b"date",
-    b"from",
-    b"sender",
-    b"reply-to",
-    b"subject",
-    b"to",
-    b"cc",
-    b"content-type",
-    b"content-transfer-encoding",
-)
 """What people read of a message is what these and the body say: forks agree in all of it."""
+_FORK: Final = Names("Message-ID", *_SHOWN)
+_FORK_FIELDS: Final = tuple(name.lower().encode() for name in _SHOWN)
 _FORK_VERSION: Final = b"mailarchive/fork/2"
 _NOTHING: Final = (b"",)
 _ROLES: Final = ((b"to", Role.TO), (b"cc", Role.CC), (b"bcc", Role.BCC))

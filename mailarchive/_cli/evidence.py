@@ -14,7 +14,7 @@ from attrs import asdict, frozen
 from mailarchive import _durable
 from mailarchive._cli import FAILED, OK, _vaults
 from mailarchive._cli._text import columns, counted, safe
-from mailarchive._cli.reading import verified
+from mailarchive._cli.reading import found, verified
 from mailarchive._model import Digest, UserId
 from mailarchive.errors import ConfigurationError, StateError
 from mailarchive.vault import FileSigner, InclusionProof, LogCheckpoint, Vault, VerifierKey
@@ -243,13 +243,7 @@ def prove(path: Path, who: Who, key: str, copy: int, out: Path | None) -> int:
 
 
 def _for_user(vault: Vault, who: Who, key: str, copy: int) -> InclusionProof:
-    found = vault.view(UserId(who.user or "")).get(key)
-    if found is None:
-        raise StateError(
-            "this user has no message with such a key",
-            suggestions=["list the keys with: mailarchive show VAULT --user U"],
-        )
-    return found.proof(copy - 1)
+    return found(vault.view(UserId(who.user or "")), key, copy).proof(copy - 1)
 
 
 def _for_auditor(vault: Vault, who: Who, key: str) -> InclusionProof:

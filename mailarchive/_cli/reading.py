@@ -62,13 +62,7 @@ def show(
             return _show_every(auditor, limit) if every else _show_all(auditor, limit)
         view = vault.view(UserId(who.user))
         if message is not None:
-            found = _found(view, message)
-            if not 1 <= copy <= found.copies:
-                raise StateError(
-                    f"this message has {counted(found.copies, 'copy', 'copies')}",
-                    suggestions=[f"give --copy a number from 1 to {found.copies}"],
-                )
-            sys.stdout.buffer.write(found.content(copy - 1))
+            sys.stdout.buffer.write(found(view, message, copy).content(copy - 1))
             return OK
         return _show_user(view, who.user, filters, limit)
 
@@ -100,14 +94,20 @@ def _opened(path: Path, filters: Filters, *, read_only: bool) -> Iterator[Vault]
         yield vault
 
 
-def _found(view: View, key: str) -> ViewedMessage:
-    found = view.get(key)
-    if found is None:
+def found(view: View, key: str, copy: int) -> ViewedMessage:
+    """Return the message with a key that has such a copy, counted from 1; raises `StateError`."""
+    message = view.get(key)
+    if message is None:
         raise StateError(
             "this user has no message with such a key",
             suggestions=["list the keys with: mailarchive show VAULT --user U"],
         )
-    return found
+    if not 1 <= copy <= message.copies:
+        raise StateError(
+            f"this message has {counted(message.copies, 'copy', 'copies')}",
+            suggestions=[f"give --copy a number from 1 to {message.copies}"],
+        )
+    return message
 
 
 def _print(auditor: Auditor, beginning: str) -> int:

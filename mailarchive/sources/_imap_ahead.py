@@ -65,7 +65,7 @@ class Ahead:
         self._asked: Asked | None = None
         self._ready = False
 
-    def expect(self, page: Collection[int], following: Some | None) -> None:
+    def expect(self, page: Collection[int], following: Some) -> None:
         """Take note that these UIDs are a page, and what the one behind it will be."""
         self._page, self._next = page, following
 

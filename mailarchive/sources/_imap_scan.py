@@ -228,9 +228,9 @@ class Scanning:
                 f"{self._line.place}: too many messages of a folder wait for being ripe",
                 suggestions=["let fewer messages wait, by age rather than by flags"],
             )
-        refs, uids, state.refs, state.uids = tuple(state.refs), state.uids, [], []
-        self._ahead.expect(uids, Some(self._folder.key, token.epoch, following))
-        return Page(self._folder, refs, text)
+        page, state.refs = state.refs, {}
+        self._ahead.expect(page, Some(self._folder.key, token.epoch, following))
+        return Page(self._folder, tuple(page.values()), text)
 
     def _run(self, step: Callable[[Session], _T]) -> _T:
         return self._line.run(step, "listing a folder", no_folder)
@@ -316,15 +316,13 @@ class _Progress:
         self._start, self._looked = start, looked
         self._last = start.last
         self._waiting, self._due = set(start.waiting), set(due)
-        self.uids: list[int] = []
-        self.refs: list[MessageRef] = []
+        self.refs: dict[int, MessageRef] = {}
 
     def take(self, uid: int, ref: MessageRef) -> None:
         self._due.discard(uid)
         self._waiting.discard(uid)
         self._last = max(self._last, uid)
-        self.uids.append(uid)
-        self.refs.append(ref)
+        self.refs[uid] = ref
 
     def wait(self, uid: int) -> None:
         self._due.discard(uid)

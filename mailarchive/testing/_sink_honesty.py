@@ -161,10 +161,11 @@ def two_sinks_may_be_open_at_once(make: SinkMaker, *, patience: float = 30) -> s
             return "it refuses to be opened twice"
         first += receipts_of(one.put_many(mine[2:]))
         again = beside.submit(_put_beside, make, others[2:]).result(patience)
+        assert again is not None, "a second sink is taken once, and refused the next time"
         for receipt, each in zip(first, mine, strict=True):
             read_back(one, receipt, each.raw, "stored while another sink was open")
     with make() as sink:
-        for receipt, each in zip([*first, *second, *(again or ())], mine + others, strict=True):
+        for receipt, each in zip([*first, *second, *again], mine + others, strict=True):
             read_back(sink, receipt, each.raw, "stored while another sink was open")
     return None
 

@@ -424,8 +424,8 @@ class Session:
                 check = LogCheck(log, self.place.identity.origin, kept, key)
                 looking = evolve(looking, log=check)
             elif log is not None:
-                sizes = [made.size for _, made in log.checkpoints() if made is not None]
-                looking = evolve(looking, signed=max(sizes, default=0))
+                newest = log.newest()
+                looking = evolve(looking, signed=0 if newest is None else newest.size)
             return self._verify(looking)
 
     def _verify(self, looking: Looking) -> VerifyReport:
