@@ -44,15 +44,17 @@ class RunReport:
     `listed + retried == archived + quarantined + skipped + vanished + failed`: every message
     that was listed, or taken from a retry list, is accounted for once.  `archived` is
     `stored` (new; `size` bytes) and `present` (already there).  `waiting` is the length of all
-    retry lists after the run.  In a dry run every message is skipped: `would_archive` (`size`
-    bytes; without the sink nobody knows which are there already) and `would_quarantine` say
-    how many of them a run would not skip.  `unexpected` items do not belong in this source:
-    they are archived or quarantined, never removed, and the first 1,000 are named in
-    `unexpected_refs`.
+    retry lists after the run; `unripe` messages wait at the source, which lists them once
+    they are old enough, say, and make no run fail.  In a dry run every message is skipped:
+    `would_archive` (`size` bytes; without the sink nobody knows which are there already) and
+    `would_quarantine` say how many of them a run would not skip.  `unexpected` items do not
+    belong in this source: they are archived or quarantined, never removed, and the first
+    1,000 are named in `unexpected_refs`.
     `defects` counts the quarantined messages at which the decoder itself broke, so that the
     fault may be ours and not theirs: the report is not ok.
     `relisted` folders had lost their checkpoint and were listed anew; those in `left_out`
-    are at the source and were not asked for; `gaps` are what the source cannot reach at all,
+    are at the source and were not asked for; what the choice of folders names in `unmatched`
+    no folder fits, so that it may be misspelt; `gaps` are what the source cannot reach at all,
     which does not make a run fail.
     """
 
@@ -71,6 +73,7 @@ class RunReport:
     vanished: int = 0
     failed: int = 0
     waiting: int = 0
+    unripe: int = 0
     removed: int = 0
     kept: int = 0
     unowned: int = 0
@@ -79,6 +82,7 @@ class RunReport:
     unexpected_refs: tuple[MessageRef, ...] = field(default=(), repr=False)
     relisted: tuple[Folder, ...] = ()
     left_out: tuple[Folder, ...] = ()
+    unmatched: tuple[str, ...] = ()
     gaps: tuple[CoverageGap, ...] = ()
     failures: tuple[FolderFailure, ...] = ()
     observer_errors: int = 0
@@ -136,6 +140,8 @@ class Tally:
         self._unexpected: list[MessageRef] = []
         self.relisted: list[Folder] = []
         self.left_out: tuple[Folder, ...] = ()
+        self.unmatched: tuple[str, ...] = ()
+        self.unripe = 0
         self.gaps: tuple[CoverageGap, ...] = ()
         self.failures: list[FolderFailure] = []
         self.finished = False
@@ -181,6 +187,8 @@ class Tally:
             unexpected_refs=tuple(self._unexpected),
             relisted=tuple(self.relisted),
             left_out=self.left_out,
+            unmatched=self.unmatched,
+            unripe=self.unripe,
             gaps=self.gaps,
             failures=tuple(self.failures),
             finished=self.finished,

@@ -180,6 +180,8 @@ class Source(Opened):
     capabilities: SourceCapabilities = SourceCapabilities()
     left_out: tuple[Folder, ...] = ()
     """Folders that are there and are not archived, known after `folders()`."""
+    unmatched: tuple[str, ...] = ()
+    """What the choice of folders asks for or leaves out and no folder fits, known then too."""
     notices: tuple[SourceNotice, ...] = ()
     """What to tell whoever runs this, once a run; an observer hears it."""
 
@@ -218,6 +220,13 @@ class Source(Opened):
         """Return what may be in the mailbox and cannot be reached; touches no server."""
         return ()
 
+    def _unripe(self) -> int:
+        """Return how many messages wait until they are old enough, say; touches no server.
+
+        They are on no page yet: a later scan lists them.
+        """
+        return 0
+
     def _cannot_remove(self) -> Unsupported:
         return Unsupported(
             f"source {self.name} cannot remove messages",
@@ -238,6 +247,12 @@ class Source(Opened):
         """Return what cannot be reached in this way, as far as it is known by now."""
         with self._guard("summing up"):
             return tuple(self._gaps())
+
+    @final
+    def unripe(self) -> int:
+        """Return how many messages were seen and left for a later scan, as far as was listed."""
+        with self._guard("summing up"):
+            return self._unripe()
 
     @final
     def scan(self, folder: Folder, after: str | None = None) -> Iterator[Page]:

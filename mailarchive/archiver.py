@@ -246,12 +246,14 @@ class Run:
                 self._storing = self._make_storing(digesting)
                 folders = worker.call(self._source.folders)
                 self._tally.left_out = self._source.left_out
+                self._tally.unmatched = self._source.unmatched
                 for folder in folders:
                     yield from self._guarded(worker, folder)
                 self._tally.finished = True
             finally:
                 with contextlib.suppress(SourceError):  # the first error is the one to tell
                     self._tally.gaps = worker.call(self._source.gaps)
+                    self._tally.unripe = worker.call(self._source.unripe)
                 worker.call(lambda: self._source.__exit__(None, None, None))
         self._tell(RunFinished(self._source.name, self.report.ok))
 

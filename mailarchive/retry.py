@@ -110,6 +110,7 @@ class RetryingSource(Source):
         self.mailbox: Address | None = source.mailbox
         self.capabilities: SourceCapabilities = source.capabilities
         self.left_out: tuple[Folder, ...] = source.left_out
+        self.unmatched: tuple[str, ...] = source.unmatched
         self.notices: tuple[SourceNotice, ...] = source.notices
 
     @override
@@ -124,12 +125,16 @@ class RetryingSource(Source):
     @override
     def _folders(self) -> Iterable[Folder]:
         found = self._policy.attempt().run(self._source.folders)
-        self.left_out = self._source.left_out
+        self.left_out, self.unmatched = self._source.left_out, self._source.unmatched
         return found
 
     @override
     def _gaps(self) -> Iterable[CoverageGap]:
         return self._source.gaps()
+
+    @override
+    def _unripe(self) -> int:
+        return self._source.unripe()
 
     @override
     def _scan(self, folder: Folder, after: str | None) -> Iterator[Page]:

@@ -17,7 +17,7 @@ from mailarchive.events import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from mailarchive.archiver import RunReport
     from mailarchive.events import Event
@@ -89,6 +89,14 @@ class Progress:
         self._out.flush()
 
 
+def unmatched(reports: Sequence[RunReport]) -> str:
+    """Return what no folder of any mailbox fits; empty where each pattern fits one."""
+    told = [set(report.unmatched) for report in reports if report.folders or report.finished]
+    idle = set.intersection(*told) if told else set()
+    names = ", ".join(f'"{safe(each)}"' for each in sorted(idle))
+    return f"  fits no folder, so is it written right? {names}" if names else ""
+
+
 def render(report: RunReport) -> str:
     """Return the report of a run in words and numbers."""
     would = report.would_archive + report.would_quarantine
@@ -109,6 +117,7 @@ def render(report: RunReport) -> str:
         (f"{report.kept:,}", "not removed: flagged or changed"),
         (f"{report.failed:,}", "failed"),
         (f"{report.waiting:,}", "waiting on the retry list"),
+        (f"{report.unripe:,}", "not ripe: left at the source for a later run"),
     ]
     shown = [row for row in rows if row[0] != "0"] or [("0", "messages, nothing new")]
     lines = [columns((number.rjust(9), words) for number, words in shown)]

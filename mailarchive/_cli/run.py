@@ -11,7 +11,7 @@ from mailarchive import archiver
 from mailarchive._cli import FAILED, OK, _vaults, config
 from mailarchive._cli._text import columns, counted, safe
 from mailarchive._cli.each import each_mailbox
-from mailarchive._cli.progress import Progress, render
+from mailarchive._cli.progress import Progress, render, unmatched
 from mailarchive._model import Copy, UserId
 from mailarchive.abc import Intake, Source
 from mailarchive.errors import StateError
@@ -56,7 +56,8 @@ def run(
         else:
             watch = partial(follow, progress=progress)
             reports = each_mailbox(job, job.organisation, archive, watch, settings)
-    print(_verdict(job, reports))
+    for line in filter(None, (unmatched(reports), _verdict(job, reports))):
+        print(line)
     bad = fail_on_quarantine and any(report.quarantined for report in reports)
     return OK if all(report.ok for report in reports) and not bad else FAILED
 

@@ -89,6 +89,16 @@ class FolderChoice:
             if not set(name) & {"*", "?"} and not any(_fits(f, name) for f in folders)
         )
 
+    def idle(self, folders: Sequence[Folder]) -> tuple[str, ...]:
+        """Return the patterns and the purposes asked for that no folder fits.
+
+        One of them may be misspelt: it takes nothing, or leaves out nothing.
+        """
+        patterns = dict.fromkeys((*self.names, *self.without))
+        idle = [each for each in patterns if not any(_fits(f, each) for f in folders)]
+        asked = () if self.roles is None else self.roles - {f.role for f in folders}
+        return (*idle, *sorted(str(role) for role in asked))
+
     def _takes(self, folder: Folder, dropped: Sequence[tuple[str, ...]]) -> bool:
         if self.roles is not None and folder.role not in self.roles:
             return False
@@ -107,11 +117,17 @@ def _fits(folder: Folder, pattern: str) -> bool:
 
 
 def missing(place: object, names: Sequence[str]) -> MailboxNotFound:
-    """A folder that was asked for by name is not there."""
+    """A folder that was asked for by name is not there; its name is said where it may be.
+
+    Who chose the folders wrote the names, and an address in one is not for a log all the same.
+    """
+    told = ", ".join(f'"{name}"' for name in names if "@" not in name)
+    which = f": {told}" if told else ""
     return MailboxNotFound(
         f"{place}: {len(names)} of the chosen folders are not in this mailbox",
         suggestions=[
-            "check the names in folders: letters count, and the parts of a path are joined by /",
+            f"check the names in folders{which}",
+            "letters count, and the parts of a path are joined by /",
             "check mailbox, where it is set: it decides whose folders these are",
         ],
     )

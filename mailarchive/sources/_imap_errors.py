@@ -28,6 +28,8 @@ from mailarchive.errors import (
 from mailarchive.sources._imap_wire import Broken, Garbled, Silent
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mailarchive.sources._imap_session import Refused
 
 
@@ -195,8 +197,10 @@ def no_numbers(place: Place) -> SourceError:
     )
 
 
-def login_refused(place: Place, how: str, error: Refused) -> SourceError:
-    """The server refused a login."""
+def login_refused(
+    place: Place, how: str, error: Refused, settings: Sequence[str] = ()
+) -> SourceError:
+    """The server refused a login; `settings` says what to check of whose mailbox it is to."""
     pause = pause_asked(error.text, error.code)
     if pause is not None:
         return throttled(place, pause)
@@ -206,11 +210,16 @@ def login_refused(place: Place, how: str, error: Refused) -> SourceError:
     if error.code == "AUTHORIZATIONFAILED":
         return AccessDenied(
             where,
-            suggestions=["give the login the right to act for this mailbox, or leave mailbox out"],
+            suggestions=[
+                "give the login the right to act for this mailbox, or leave mailbox out",
+                *settings,
+            ],
         )
     if error.code == "PRIVACYREQUIRED":
         return AuthenticationFailed(where, suggestions=[USE_STARTTLS, USE_SSL])
-    return AuthenticationFailed(where, suggestions=_login_suggestions(place.host, how))
+    return AuthenticationFailed(
+        where, suggestions=[*_login_suggestions(place.host, how), *settings]
+    )
 
 
 def _login_suggestions(host: str, how: str) -> list[str]:

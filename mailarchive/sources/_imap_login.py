@@ -39,7 +39,7 @@ def log_in(session: Session, place: Place, auth: Auth, mailbox: str | None) -> N
         if session.capabilities == before:
             session.tell(b"CAPABILITY")
     except Refused as error:
-        raise login_refused(place, how, error) from None
+        raise login_refused(place, how, error, _settings(auth, mailbox)) from None
     except Broken as error:
         raise broken(place, error) from None
 
@@ -71,7 +71,7 @@ def _for_password(
     if "PLAIN" in offered:
         return "PLAIN"
     if closed or (_acts_for(auth, mailbox) and not auth.master_separator):
-        raise _not_offered(place, "PLAIN")
+        raise _not_offered(place, "PLAIN", *_settings(auth, mailbox))
     return "LOGIN"
 
 
@@ -79,10 +79,25 @@ def _acts_for(auth: Auth, mailbox: str | None) -> bool:
     return mailbox is not None and mailbox != auth.username
 
 
-def _not_offered(place: Place, what: str) -> MailArchiveError:
+def _settings(auth: Auth, mailbox: str | None) -> list[str]:
+    """What to check where the login is to somebody else's mailbox, besides name and password."""
+    if not _acts_for(auth, mailbox):
+        return []
+    whose = "check mailbox: it must be a mailbox here, and this login must be allowed to open it"
+    if not isinstance(auth, Password):
+        return [whose]
+    if auth.master_separator is None:
+        return [whose, "where user is a master user of Dovecot's, set master_separator"]
+    return [
+        "check master_separator: it must be that of the server, auth_master_user_separator",
+        whose,
+    ]
+
+
+def _not_offered(place: Place, what: str, *settings: str) -> MailArchiveError:
     return Unsupported(
         f"{place}: the server does not offer the login by {what}",
-        suggestions=["use another kind of login", "allow this one on the server"],
+        suggestions=[*settings, "use another kind of login", "allow this one on the server"],
     )
 
 

@@ -170,6 +170,8 @@ class Scanning:
         self._limits = line.limits
         self._condition = None if self._ripe is None else self._ripe.condition
         self._modseq: int | None = None
+        self.waiting = 0
+        """How many are not ripe, once all pages were taken."""
 
     def pages(self, after: str | None) -> Iterator[Page]:
         """Yield what came after a token and what has become ripe since; oldest first.
@@ -177,6 +179,7 @@ class Scanning:
         Raises `CheckpointInvalid` where the token means nothing any more.
         """
         token = None if after is None else self._parse(after)
+        self.waiting = 0 if token is None else len(token.waiting)
         if not self._run(partial(self._has_news, token)):
             return
         epoch, new = self._run(partial(self._news, token))
@@ -189,6 +192,7 @@ class Scanning:
             ripe = self._ripe_ones(epoch, uids)
             left -= len(uids)
             yield from self._of_block(state, uids, ripe, last=not left)
+        self.waiting = state.waiting
         if state.refs:
             yield self._page(state, {})
 
@@ -327,6 +331,10 @@ class _Progress:
     def wait(self, uid: int) -> None:
         self._due.discard(uid)
         self._waiting.add(uid)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
 
     def token(self) -> Token:
         """Return the token; while some are due for a look it is as of the look before."""

@@ -188,6 +188,7 @@ class EwsSource(Source):
         known = [each.folder for each in listed]
         if lacking := self._choice.unmatched(known):
             raise missing(self._line.place, lacking)
+        self.unmatched: tuple[str, ...] = self._choice.idle(known)
         fitting, left_out = self._choice.split(known)
         mail = {each.folder.key for each in listed if self._contents.takes_folder(each.found)}
         self.left_out: tuple[Folder, ...] = left_out + tuple(

@@ -158,6 +158,7 @@ class GraphSource(Source):
         known = [each.folder for each in listed if not each.search]
         if lacking := self._choice.unmatched(known):
             raise missing(self._wire.place, lacking)
+        self.unmatched: tuple[str, ...] = self._choice.idle(known)
         taken, left_out = self._choice.split(known)
         self.left_out: tuple[Folder, ...] = left_out
         return taken

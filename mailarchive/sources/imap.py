@@ -121,12 +121,13 @@ class ImapSource(Source):
         self._limits = limits or ImapLimits()
         self._known: list[Folder] | None = None
         self._epochs: dict[str, int] = {}
+        self._waiting: dict[str, int] = {}
         self._ahead = Ahead(self._limits)
         self._line = Line(self._place, self._limits, self._connect, sleep)
 
     @override
     def _open(self) -> None:
-        self._ahead = Ahead(self._limits)
+        self._ahead, self._waiting = Ahead(self._limits), {}
         session = self._line.session()
         can = session.capabilities
         fidelity = Fidelity.RENDERED if session.exchange else Fidelity.WIRE
@@ -146,6 +147,7 @@ class ImapSource(Source):
         known = self._list_folders()
         if lacking := self._choice.unmatched(known):
             raise missing(self._place, lacking)
+        self.unmatched: tuple[str, ...] = self._choice.idle(known)
         taken, left_out = self._choice.split(known)
         if self._remove_to is not None:
             target = self._target()
@@ -159,7 +161,12 @@ class ImapSource(Source):
         scanning = Scanning(
             self._line, folder, (self._ripe, self._clock), (self._epochs, self._ahead)
         )
-        return scanning.pages(after)
+        yield from scanning.pages(after)
+        self._waiting[folder.key] = scanning.waiting
+
+    @override
+    def _unripe(self) -> int:
+        return sum(self._waiting.values())
 
     @override
     def _fetch(self, refs: Sequence[MessageRef]) -> Iterator[SourceMessage | Unavailable]:

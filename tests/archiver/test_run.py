@@ -715,6 +715,31 @@ def test_what_a_source_cannot_reach_is_said(world: World) -> None:
     assert "not reached: the archive mailbox" in render(report)
 
 
+def test_what_waits_at_the_source_is_counted_and_fails_nothing(world: World) -> None:
+    """Nor does what fits no folder; both go through the decorator that tries again."""
+
+    class Young(MemorySource):
+        """Has seen three messages that are not old enough."""
+
+        @override
+        def _folders(self) -> Iterable[Folder]:
+            self.unmatched = ("Privat/*",)
+            return super()._folders()
+
+        @override
+        def _unripe(self) -> int:
+            return 3
+
+    world.source = Young()
+    world.fill(1)
+    report = evolve(world.archiver(), source=RetryingSource(world.source)).run()
+
+    assert (report.unripe, report.unmatched) == (3, ("Privat/*",))
+    assert report.ok
+    assert report.adds_up
+    assert "3  not ripe" in render(report)
+
+
 class Letters:
     """A user map that answers with a text instead of a set of users."""
 

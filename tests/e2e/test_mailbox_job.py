@@ -101,6 +101,28 @@ remove_to = "Archived"
     assert folders(server, mailbox) == {"Junk": 1, "Archived": 3}
 
 
+def test_what_waits_and_what_fits_no_folder_is_in_the_summary(
+    server: Dovecot, mailbox: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also when nothing is new; neither makes the run fail, and the patterns are the job's."""
+    users(tmp_path, mailbox)
+    (tmp_path / "secret").write_text(f"{server.password}\n")
+    server.put(mailbox, [mail(0), mail(1)])
+    login = f"""
+user = "{mailbox}"
+password = {{ file = "secret" }}
+folders = ["INBOX", "Project/*"]
+without_folders = ["Privat/*", "INBOX/*"]
+older_than_days = 30
+"""
+    file = write(tmp_path, server, login)
+    for _ in range(2):
+        run(file)
+        said = capsys.readouterr().out
+        assert "2  not ripe" in said
+        assert 'is it written right? "INBOX/*", "Privat/*", "Project/*"' in said
+
+
 @pytest.mark.parametrize("mechanism", ["XOAUTH2", "OAUTHBEARER"])
 def test_a_token_is_read_from_a_file_at_each_run(
     mechanism: str, server: Dovecot, mailbox: str, tmp_path: Path

@@ -32,6 +32,7 @@ from mailarchive.testing.imap_server import CAPABILITIES, ImapServer
 if TYPE_CHECKING:
     from support.imap import Mailbox, Numbered
 
+    from mailarchive.auth import Auth
     from mailarchive.testing.imap_server import Command, Talk
 
 SECRETS = ("secret", "alice", "bob", "user-", "admin", "@example.com")
@@ -323,6 +324,59 @@ def test_a_mailbox_that_is_not_there_is_told(mailbox: Mailbox) -> None:
     assert failure(source).code in {"authentication-failed", "access-denied", "mailbox-not-found"}
 
 
+MAILBOX, SEPARATOR = "check mailbox: ", "master_separator"
+
+
+@pytest.mark.parametrize(
+    ("separator", "whose", "named"),
+    [
+        (None, None, set()),
+        (None, "nobody@example.com", {MAILBOX, SEPARATOR}),
+        ("*", "nobody@example.com", {MAILBOX, SEPARATOR}),
+        ("%", "", {MAILBOX, SEPARATOR}),
+    ],
+)
+def test_a_refused_login_names_the_settings_of_whose_mailbox_it_is(
+    mailbox: Mailbox, separator: str | None, whose: str | None, named: set[str]
+) -> None:
+    """A wrong mailbox, or a wrong separator, looks to the server like a wrong password."""
+    ((master, secret),) = MASTERS.items()
+    given = secret if named else "wrong"
+    auth = Password(master, given, master_separator=separator)
+    mine = mailbox.user if whose == "" else whose
+    error = failure(mailbox.source(auth=auth, mailbox=mine))
+
+    told = "; ".join(error.suggestions)
+    assert {each for each in (MAILBOX, SEPARATOR) if each in told} == named
+    assert error.code in {"authentication-failed", "access-denied"}
+    assert "@" not in told
+
+
+@pytest.mark.parametrize("auth", [OAuth("alice", lambda: "token"), Password("alice", "secret")])
+def test_a_login_that_may_not_act_for_another_names_the_mailbox(auth: Auth) -> None:
+    """By any kind of login."""
+
+    def refuse(talk: Talk, command: Command) -> bool:
+        if command.name != "AUTHENTICATE":
+            return False
+        talk.no(command, b"[AUTHORIZATIONFAILED] alice may not")
+        return True
+
+    capabilities = "IMAP4rev1 SASL-IR AUTH=PLAIN AUTH=XOAUTH2"
+    with ImapServer({"INBOX": []}, refuse, capabilities=capabilities) as server:
+        error = failure(scripted(server, auth=auth, mailbox="bob"), AccessDenied)
+
+    assert MAILBOX in "; ".join(error.suggestions)
+
+
+def test_a_login_that_needs_sasl_names_the_way_without() -> None:
+    """A server that offers none has no identity to act for but that in the name."""
+    with ImapServer({"INBOX": []}, capabilities="IMAP4rev1") as server:
+        error = failure(scripted(server, mailbox="bob"), Unsupported)
+
+    assert SEPARATOR in "; ".join(error.suggestions)
+
+
 def test_a_folder_that_is_not_there_is_told(mailbox: Mailbox) -> None:
     """A name that was meant exactly and fits nothing is a mistake in a setting."""
     with (
@@ -331,8 +385,21 @@ def test_a_folder_that_is_not_there_is_told(mailbox: Mailbox) -> None:
     ):
         source.folders()
 
-    assert "folders" in caught.value.suggestions[0]
+    assert caught.value.suggestions[0] == 'check the names in folders: "Journall"'
     assert "Journall" not in str(caught.value)
+
+
+def test_an_address_in_the_name_of_a_folder_is_not_told(mailbox: Mailbox) -> None:
+    """Whoever wrote it may read it, and whoever reads the log may not."""
+    choice = FolderChoice.only("INBOX", "shared/bob@example.com", "Projects")
+    with (
+        mailbox.source(folders=choice) as source,
+        pytest.raises(MailboxNotFound, match="2 of the chosen folders") as caught,
+    ):
+        source.folders()
+
+    assert "Projects" in caught.value.suggestions[0]
+    assert "@" not in "".join([str(caught.value), *caught.value.suggestions])
 
 
 @pytest.mark.parametrize("mechanism", list(OAuthMechanism))

@@ -76,6 +76,30 @@ def test_a_name_that_fits_nothing_is_noticed() -> None:
     assert choice.unmatched(FOLDERS) == ("Projects/Gamma",)
 
 
+def test_what_fits_no_folder_is_known() -> None:
+    """Patterns that take, patterns that leave out and purposes; what stands twice once."""
+    choice = FolderChoice(
+        ["INBOX", "Nothing/*"],
+        ["Nothing/*", "Junk", "Privat"],
+        frozenset({FolderRole.INBOX, FolderRole.SENT}),
+    )
+
+    assert choice.idle(FOLDERS) == ("Nothing/*", "Privat", "sent")
+    assert FolderChoice().idle(FOLDERS) == ()
+
+
+def test_a_real_server_has_what_fits_and_lacks_the_rest(mailbox: Mailbox) -> None:
+    """The source knows after it has listed the folders; a default is no wish."""
+    roles = frozenset({FolderRole.INBOX, FolderRole.FLAGGED})
+    choice = FolderChoice(without=["Junk", "Jnuk"], roles=roles)
+    with mailbox.source(folders=choice) as source:
+        source.folders()
+        assert source.unmatched == ("Jnuk", "flagged")
+    with mailbox.source() as source:
+        source.folders()
+        assert source.unmatched == ()
+
+
 def test_names_come_from_a_real_server_as_people_wrote_them(
     mailbox: Mailbox, numbered: Numbered
 ) -> None:

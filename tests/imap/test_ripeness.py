@@ -104,6 +104,29 @@ def test_what_waits_on_a_real_server_is_listed_when_it_is_ripe(
     assert (first, second, rest) == ([4, 5], [2], [1, 3])
 
 
+@pytest.mark.parametrize("ripe", [Ripe(with_flags=[r"\Seen"]), Ripe(older_than=timedelta(1))])
+def test_how_many_wait_on_a_real_server_is_known(
+    ripe: Ripe, mailbox: Mailbox, numbered: Numbered
+) -> None:
+    """Of all folders, and of each also where nothing is new since the last run."""
+    now = datetime.now(UTC)
+    mailbox.put(numbered(3))
+    mailbox.put(numbered(1), flags=[r"\Seen"])
+    mailbox.put(numbered(2), folder="Sent Items")
+    old = ripe.older_than is not None
+    tokens: dict[str, str | None] = {}
+    counts = []
+    for clock in (now, now, now + timedelta(days=2)):
+        with mailbox.source(ripe=ripe, clock=lambda at=clock: at) as source:
+            assert source.unripe() == 0
+            for folder in source.folders():
+                for page in source.scan(folder, tokens.get(folder.key)):
+                    tokens[folder.key] = page.token
+            counts.append(source.unripe())
+
+    assert counts == ([6, 6, 0] if old else [5, 5, 5])
+
+
 def test_a_message_that_is_gone_waits_no_more() -> None:
     """It is listed once more, is found to be gone, and leaves the token."""
     with ImapServer({"INBOX": [b"Subject: a\r\n\r\n"] * 4}) as server:
