@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mailarchive.quarantine import QuarantineFolder
 from mailarchive.vault import FileKeys, Vault
+from mailarchive.vault._choice import UNDECIDED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,10 +17,6 @@ if TYPE_CHECKING:
     from mailarchive.vault import KeyProvider
 
 _key_file: ContextVar[Path | None] = ContextVar("_key_file", default=None)
-NOT_ENCRYPTED = (
-    "The vault is new and not encrypted: whoever can read its folder can read the mail."
-    ' Say encryption = "none" in [vault] if that is meant.'
-)
 IS_ENCRYPTED = (
     "The vault is new and encrypted: without the key file and keys/keys.db nobody can ever"
     " read the mail. Keep copies of both."
@@ -37,8 +34,16 @@ def key_file(path: Path | None) -> Iterator[None]:
 
 
 def opened(path: Path, keys: KeyProvider | None = None, **settings: Any) -> Vault:
-    """Return the vault, not yet entered, with these keys or those of the command's key file."""
-    return Vault(path, keys=keys or named_keys(), **settings)
+    """Return the vault, not yet entered, with these keys or those of the command's key file.
+
+    Without either it is one that exists: none is made, and an encrypted one is closed.
+    """
+    return Vault(path, keys=keys or named_keys() or UNDECIDED, **settings)
+
+
+def is_new(path: Path) -> bool:
+    """Return whether there is no vault in the folder, nor what is left of one."""
+    return not any((path / name).exists() for name in ("vault.json", "volumes"))
 
 
 def named_keys() -> KeyProvider | None:

@@ -59,8 +59,8 @@ class Job:
     removal: Removal
     vault: Path = field(repr=False)
     """The vault's folder; without a vault the one for state and quarantine."""
-    new_vault: str | None
-    """What to say of the vault's encryption when it is made; `None` without a vault."""
+    decided: bool
+    """Whether the file says if a new vault is encrypted; so it does where there is none."""
     keys: KeyProvider | None = field(repr=False)
     archive: Callable[[], Sink] = field(repr=False)
     """Makes the archive, not yet opened: the vault, another sink, or both in a `Tee`."""
@@ -93,10 +93,22 @@ class Job:
             **settings,
         )
 
+    def refuse_undecided(self) -> None:
+        """Raise where a vault would be made and the file does not say whether encrypted."""
+        if not self.decided and _vaults.is_new(self.vault):
+            raise ConfigurationError(
+                "the vault would be a new one, and nothing says whether it is to be encrypted",
+                suggestions=[
+                    'add encryption = "none" to [vault]: whoever has the folder can read the mail',
+                    'or encryption = { key_file = "FILE" }, made with: mailarchive new-key FILE',
+                    "it cannot be changed later",
+                ],
+            )
+
     def announce(self) -> None:
-        """Say whether the vault that is about to be made is encrypted."""
-        if self.new_vault is not None and not (self.vault / "vault.json").exists():
-            print(self.new_vault, file=sys.stderr)
+        """Say what it takes to read the vault that is about to be made, if it is encrypted."""
+        if self.keys is not None and _vaults.is_new(self.vault):
+            print(_vaults.IS_ENCRYPTED, file=sys.stderr)
 
     @property
     def organisation(self) -> Organisation:
@@ -167,7 +179,7 @@ def build(top: Table, here: Path) -> Job:
         unknown=unknown,
         removal=Removal.when_archived() if remove else Removal.never(),
         vault=vault,
-        new_vault=_new_vault(top, keys),
+        decided="vault" not in top or "encryption" in top.table("vault"),
         keys=keys,
         archive=archive,
         quarantine=_vaults.quarantine_of(vault, keys),
@@ -195,10 +207,13 @@ def _archive(top: Table, here: Path) -> tuple[Path, KeyProvider | None, Callable
 
 
 def _vault(table: Table, here: Path) -> tuple[Path, KeyProvider | None, Callable[[], Vault]]:
-    """Return the vault's folder, the keys that it is made with, and what opens it."""
+    """Return the vault's folder, its keys, and what opens it.
+
+    Where the file says nothing of encryption the vault is opened, and never made.
+    """
     vault = here / table.need("path", str)
     chosen = table.raw("encryption")
-    keys = None
+    keys = _vaults.named_keys() if chosen is None else None
     if isinstance(chosen, dict):
         encryption = table.table("encryption")
         keys = FileKeys(here / encryption.need("key_file", str))
@@ -215,16 +230,8 @@ def _vault(table: Table, here: Path) -> tuple[Path, KeyProvider | None, Callable
     if volume_size is not None and volume_size < 1:
         raise table.wrong("volume_size must be at least 1", "say how many bytes a volume may have")
     table.done()
-    opened = partial(Vault, vault, keys=keys)
+    opened = partial(Vault, vault, keys=keys, create=chosen is not None)
     return vault, keys, opened if volume_size is None else partial(opened, volume_size=volume_size)
-
-
-def _new_vault(top: Table, keys: KeyProvider | None) -> str | None:
-    """Nothing is decided silently: what the file leaves out is said, and what keys mean."""
-    if keys is not None:
-        return _vaults.IS_ENCRYPTED
-    said = "vault" in top and "encryption" in top.table("vault")
-    return None if said or ("sink" in top and "vault" not in top) else _vaults.NOT_ENCRYPTED
 
 
 def _decoder(table: Table, *, journal: bool) -> Decoder:

@@ -89,7 +89,7 @@ def _fresh(folder: Path | None) -> Path:
 
 def _run(job: Job) -> RunReport:
     progress = Progress()
-    with job.lock, Vault(job.vault) as vault:
+    with job.lock, Vault(job.vault, keys=None) as vault:
         return follow(job.archiver(vault, observer=progress), progress)
 
 

@@ -33,6 +33,7 @@ def receive(path: Path, *, quiet: bool = False) -> int:
             f'{path.name}: [source] is read and does not receive: its kind is not "smtp"',
             suggestions=["run it with: mailarchive run ARCHIVE.TOML"],
         )
+    job.refuse_undecided()
     job.users.refresh()  # a list of users that cannot be read is said before anything comes
     progress = Progress()
 

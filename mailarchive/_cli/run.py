@@ -38,6 +38,7 @@ def run(
 ) -> int:
     """Run the job of a TOML file once; only one run of it at a time."""
     job = config.load(path)
+    job.refuse_undecided()
     job.users.refresh()  # a list of users that cannot be read is said also when nothing is new
     progress = None if quiet else Progress()
     archive = job.archive()
@@ -49,6 +50,7 @@ def run(
             _look(job, archive)
         else:
             stack.enter_context(job.lock)
+            _reach(job)
             job.announce()
             stack.enter_context(archive)
         if plan is not None:
@@ -62,12 +64,19 @@ def run(
     return OK if all(report.ok for report in reports) and not bad else FAILED
 
 
+def _reach(job: Job) -> None:
+    """Raise where the source cannot be opened, before a vault is made for nothing."""
+    if isinstance(job.source, Source) and _vaults.is_new(job.vault):
+        with job.source:
+            pass  # it is opened again by the run, as every source here can be
+
+
 def _look(job: Job, archive: Sink) -> None:
     """Raise what a run would raise about the vault, and change nothing in it."""
     is_new = not job.vault.exists() or (job.vault.is_dir() and not any(job.vault.iterdir()))
     if is_new or not isinstance(archive, Vault | Tee):
         return  # a run makes it, or there is none
-    with _vaults.opened(job.vault, job.keys, create=False, read_only=True) as vault:
+    with Vault(job.vault, keys=job.keys, create=False, read_only=True) as vault:
         vault.view(UserId("")).count()
 
 

@@ -3,7 +3,7 @@
 The whole of it::
 
     intake = SmtpIntake([address], host="0.0.0.0", certificate="fullchain.pem", key="key.pem")
-    with Vault("acme.vault") as vault:
+    with Vault("acme.vault", keys=None) as vault:
         Receiver(intake, vault, users, quarantine=quarantine).run()
 
 A message gets its 250 when the archive has a receipt for it, and not before; whatever goes

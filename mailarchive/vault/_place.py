@@ -18,6 +18,7 @@ from attrs import frozen
 
 from mailarchive.errors import SinkCorrupt, SinkError, SinkNotWritable, Unsupported
 from mailarchive.vault import _disk, _mounts
+from mailarchive.vault._choice import ENCRYPTED, PLAIN, undecided
 from mailarchive.vault._errors import closed, linked
 from mailarchive.vault._volumes import FIRST, PACKS, Volumes, open_kept
 
@@ -34,8 +35,6 @@ _LARGEST_HEADER = 1 << 16
 _LATER_HEADER = re.compile(r"vault\.[0-9]+\.json\Z")
 _ID = re.compile(r"[0-9a-f]{32}\Z")
 _SUITES = {"hash": "sha256", "compression": "zstd"}
-PLAIN, ENCRYPTED = "none", "aes-256-gcm"
-"""The words for `encryption`."""
 _DERIVED = ("index.db", "fts.db")
 _PARTS = ("volumes", FIRST, PACKS)
 
@@ -77,11 +76,12 @@ class Place:
         *,
         create: bool,
         read_only: bool,
-        encryption: str = PLAIN,
+        encryption: str | None,
     ) -> None:
         """Use the folder `path`; with `create` it is made where it is missing or empty.
 
-        `encryption` is that of a vault that is made.
+        `encryption` is that of a vault that is made; `None` where nobody decided on it,
+        and then none is made.
         """
         self._encryption = encryption
         self._path = path
@@ -153,7 +153,8 @@ class Place:
         """Open the folder and everything on the way to the packs.
 
         Raises `SinkError` where it is no vault, `Unsupported` where it is one that this
-        release must not touch, `SinkNotWritable`, and `OSError`.
+        release must not touch, `ConfigurationError` where it would be a new one and its
+        encryption is not decided, `SinkNotWritable`, and `OSError`.
         """
         _mounts.refuse_network(self._path)
         with ExitStack() as stack:
@@ -178,10 +179,12 @@ class Place:
 
     def _enter_root(self, stack: ExitStack) -> int:
         try:
-            if self._create:
+            if self._create and self._encryption is not None:
                 self._make(self._path)
             return _kept(stack, _disk.open_folder(str(self._path)))
         except FileNotFoundError as error:
+            if self._create and self._encryption is None:
+                raise undecided() from error
             raise SinkError(
                 "there is no vault at this path",
                 suggestions=["check the path; a run makes the vault, reading does not"],
@@ -206,7 +209,9 @@ class Place:
             data = _read_header(root)
             if data is None:
                 self._refuse_foreign(root)
-                data = self._write_header(root, now)
+                if self._encryption is None:
+                    raise undecided()
+                data = self._write_header(root, new_header(now, self._encryption))
         return parse_header(data, (PLAIN, ENCRYPTED))
 
     def _refuse_foreign(self, root: int) -> None:
@@ -224,8 +229,7 @@ class Place:
         if any(not _is_ours(name) for name in names):
             raise _no_vault("the folder holds something that is no vault")
 
-    def _write_header(self, root: int, now: datetime) -> bytes:
-        data = new_header(now, self._encryption)
+    def _write_header(self, root: int, data: bytes) -> bytes:
         beside = f".{_HEADER}.{uuid.uuid4().hex}"
         with ExitStack() as stack:
             handle = _kept(stack, self._disk.create(beside, root))
@@ -339,7 +343,7 @@ def _read_header(root: int) -> bytes | None:
         os.close(handle)
 
 
-def new_header(now: datetime, encryption: str = PLAIN) -> bytes:
+def new_header(now: datetime, encryption: str) -> bytes:
     """Return a `vault.json` for a new vault, with an id of its own."""
     vault = uuid.uuid4().hex
     tree = {

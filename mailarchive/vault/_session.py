@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
-from mailarchive.errors import ConfigurationError, SinkCorrupt, SinkError
-from mailarchive.vault import _place, _repair, _tar
+from mailarchive.errors import SinkCorrupt, SinkError
+from mailarchive.vault import _repair, _tar
+from mailarchive.vault._choice import UNDECIDED, encryption_of, is_encrypted, is_plain
 from mailarchive.vault._disk import Disk
 from mailarchive.vault._encrypting import Encryption
 from mailarchive.vault._erasing import confirm, is_erased, overwrite, pending, reclaimed
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mailarchive._model import Digest
+    from mailarchive.vault._choice import Undecided
     from mailarchive.vault._erasing import Gone
     from mailarchive.vault._findings import Looking, VerifyReport
     from mailarchive.vault._index import Found
@@ -71,7 +73,7 @@ class Settings:
     pack_size: int
     volume_size: int
     clock: Callable[[], datetime]
-    keys: KeyProvider | None = field(default=None, repr=False)
+    keys: KeyProvider | Undecided | None = field(repr=False)
 
 
 class Session:
@@ -89,7 +91,7 @@ class Session:
                 disk,
                 create=settings.create,
                 read_only=settings.read_only,
-                encryption=_place.PLAIN if settings.keys is None else _place.ENCRYPTED,
+                encryption=encryption_of(settings.keys),
             )
             self.place.enter(settings.clock())
             stack.callback(self.place.leave)
@@ -142,19 +144,19 @@ class Session:
 
     # -- keys -----------------------------------------------------------------------------
 
-    def _keys(self, provider: KeyProvider | None, stack: ExitStack) -> Encryption | None:
+    def _keys(
+        self, provider: KeyProvider | Undecided | None, stack: ExitStack
+    ) -> Encryption | None:
         """Open the keys of an encrypted vault; `None` without a provider, or a need of one."""
         place = self.place
+        if provider is UNDECIDED:
+            return None
         if provider is None:
+            if place.identity.is_encrypted:
+                raise is_encrypted()
             return None
         if not place.identity.is_encrypted:
-            raise ConfigurationError(
-                "keys were given, and the vault was made without encryption",
-                suggestions=[
-                    "leave the keys out, or make a new vault with them",
-                    "remove its folder first if nothing was archived into it yet",
-                ],
-            )
+            raise is_plain()
         with place.writing() if not self._read_only else nullcontext():
             new = not self.packs.names()
             if new and not self._read_only:

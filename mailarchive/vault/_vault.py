@@ -28,6 +28,7 @@ from mailarchive.abc import Sink
 from mailarchive.errors import ConfigurationError, SinkCorrupt, Unsupported
 from mailarchive.vault import _zstd
 from mailarchive.vault._audit import Auditor, reading_fact
+from mailarchive.vault._choice import UNDECIDED
 from mailarchive.vault._disk import Disk
 from mailarchive.vault._errors import closed, erased, forked, os_errors
 from mailarchive.vault._findings import Level, Looking, VerifyReport
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from mailarchive._durable import Fuse
     from mailarchive._model import ArchiveEntry, Digest, UserId
     from mailarchive.abc import UserMap
+    from mailarchive.vault._choice import Undecided
     from mailarchive.vault._index import Found
     from mailarchive.vault._note import LogCheckpoint, VerifierKey
     from mailarchive.vault._repair import RepairPlan
@@ -75,7 +77,8 @@ class Vault(Sink):
     be shared by threads, and several processes of one machine may write to one vault.
     Opening it raises `SinkError`, `SinkNotWritable`, `SinkCorrupt`, and `Unsupported` for a
     later format or a network file system; of an encrypted one also `KeyUnavailable`, for
-    keys that are missing, or not those of the vault.
+    keys that are missing, or not those of the vault.  Making one raises
+    `ConfigurationError`, with nothing written, where `keys` does not say what it is to be.
     """
 
     def __init__(
@@ -88,7 +91,7 @@ class Vault(Sink):
         compression_level: int = _zstd.USUAL,
         pack_size: int = 512 << 20,
         volume_size: int = 1 << 40,
-        keys: KeyProvider | None = None,
+        keys: KeyProvider | Undecided | None = UNDECIDED,
         clock: Callable[[], datetime] = _now,
         fuse: Fuse | None = None,
     ) -> None:
@@ -101,11 +104,13 @@ class Vault(Sink):
         `pack_size` bytes, and a new volume begun once the packs of one have about
         `volume_size`.
 
-        Whether a vault is encrypted is decided when it is made, and for good: with `keys`
-        it is, and it can be read with these keys alone; **without, the default, it is
-        not**, and whoever can read the folder can read the mail.  An encrypted vault that
-        is opened without keys can be verified, and nothing else.  `fuse` is called before each
-        step that changes something on the disk, for tests that crash there.
+        Whether a vault is encrypted is said when it is made, and for good: with `keys` it
+        is, and it can be read with these keys alone; with **`keys=None` it is not**, and
+        whoever can read the folder can read the mail.  Left out, a vault that exists is
+        opened, an encrypted one to be verified and nothing else, and none is made: entering
+        raises `ConfigurationError`.  What is said and is not so is refused as well.  `fuse`
+        is called before each step that changes something on the disk, for tests that crash
+        there.
 
         Raises `ConfigurationError` for a setting that cannot be.
         """

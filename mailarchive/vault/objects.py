@@ -1,6 +1,7 @@
 """The vault's packs as objects in a store such as S3, with an index in PostgreSQL.
 
-For many machines that archive into one place.  `pip install 'mailarchive[objects]'`.
+For many machines that archive into one place; **never encrypted** by the library, so that
+whoever can read the store can read the mail.  `pip install 'mailarchive[objects]'`.
 The objects are those of a vault in a folder, under the same names::
 
     vault.json
@@ -24,6 +25,7 @@ from mailarchive._model import Durability, Receipt, Rejected, SinkCapabilities, 
 from mailarchive.abc import Sink
 from mailarchive.errors import ConfigurationError, SinkCorrupt, SinkUnavailable
 from mailarchive.vault import _place, _tar, _zstd
+from mailarchive.vault._choice import PLAIN
 from mailarchive.vault._errors import Damage, closed
 from mailarchive.vault._manifest import BAD_JSON, LARGEST, Manifest
 from mailarchive.vault._object_index import ObjectIndex
@@ -77,6 +79,9 @@ class ObjectVault(Sink):
     and compared, and then one transaction of the index.  So put many at a time.  Opening it
     tries the store, and refuses one that would replace what is there.  Any number of
     processes on any machines may write; one of them stores at a time.
+
+    It takes no keys and is never encrypted: what encryption there is, is the store's own.
+    Opening one that says it is encrypted raises `Unsupported`.
 
     What a crash leaves behind is found by whoever opens the vault or writes next: a pack
     that was begun is taken in where it arrived whole, and else its name is closed for ever,
@@ -347,7 +352,7 @@ class ObjectVault(Sink):
                     "vault.json is missing from a store that holds packs",
                     suggestions=["restore it from a copy; every manifest names the vault's id"],
                 )
-            self._objects.create(_HEADER, _place.new_header(self._clock()))
+            self._objects.create(_HEADER, _place.new_header(self._clock(), PLAIN))
             data = self._objects.get(_HEADER)
         if data is None:
             raise missing(_HEADER)

@@ -30,7 +30,7 @@ def test_who_sent_by_an_alias_sees_what_the_sender_may(tmp_path: Path) -> None:
     source = MemorySource(mailbox=Address("alice@example.com"))
     source.add(RAW)
     state, quarantine = MemoryCheckpoints(), MemoryQuarantine()
-    with Vault(tmp_path / "v") as vault:
+    with Vault(tmp_path / "v", keys=None) as vault:
         archiver = Archiver(
             source, vault, USERS, state=state, quarantine=quarantine, attribution=mailbox_owner
         )

@@ -122,7 +122,7 @@ def read_into_vault(port: int, ca_file: str, work: Path) -> dict[str, float]:
     from mailarchive.vault import Vault
 
     mailbox = source(port, ca_file)
-    with Vault(work / "vault") as vault:
+    with Vault(work / "vault", keys=None) as vault:
         archiver = Archiver(
             mailbox,
             vault,

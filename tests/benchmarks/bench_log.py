@@ -74,7 +74,7 @@ def sealing(options: argparse.Namespace) -> None:
     """Fill a vault, and time what its log costs."""
     folder = Path(tempfile.mkdtemp(dir=options.folder))
     signer = FileSigner(folder / "signer")
-    with Vault(folder / "v", read_back=False) as vault:
+    with Vault(folder / "v", keys=None, read_back=False) as vault:
         rest = small(options.count)
         put = 0.0
         while some := entries(islice(rest, BATCH)):
@@ -128,7 +128,7 @@ def verifying(options: argparse.Namespace) -> None:
     folder = Path(tempfile.mkdtemp(dir=options.folder))
     every = entries(messages(options.verify))
     took: dict[str, list[float]] = {}
-    with Vault(folder / "v", read_back=False) as vault:
+    with Vault(folder / "v", keys=None, read_back=False) as vault:
         for some in batches(every, 100):
             vault.put_many(some)
         vault.seal(FileSigner(folder / "signer"))

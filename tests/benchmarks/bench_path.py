@@ -74,7 +74,7 @@ def job(folder: Path, server: Dovecot, *, tls: bool) -> Path:
     file.write_text(
         f'[source]\nkind = "imap"\nhost = "{server.host}"\nuser = "{USER}"\n'
         f'password = {{ file = "secret" }}\nfolders = ["INBOX"]\n{way}'
-        '[users]\ncsv = "users.csv"\n[vault]\npath = "bench.vault"\n'
+        '[users]\ncsv = "users.csv"\n[vault]\npath = "bench.vault"\nencryption = "none"\n'
     )
     return file
 

@@ -129,7 +129,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with (
         tempfile.TemporaryDirectory(dir=arguments.folder) as folder,
-        Vault(Path(folder, "vault"), read_back=False) as vault,
+        Vault(Path(folder, "vault"), keys=None, read_back=False) as vault,
     ):
         fill(vault, arguments.count)
         take_in(vault, arguments.count, Path(folder, "vault/volumes/0001/fts.db"))

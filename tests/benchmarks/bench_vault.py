@@ -174,7 +174,7 @@ def store(every: list[ArchiveEntry], folder: Path, batch: int, *, read_back: boo
     """Put everything into a new vault."""
 
     def work() -> None:
-        with Vault(folder / "v", read_back=read_back) as vault:
+        with Vault(folder / "v", keys=None, read_back=read_back) as vault:
             put_all(vault, every, batch)
 
     return timed(work)
@@ -267,7 +267,7 @@ def room(options: argparse.Namespace) -> None:
     folder = Path(tempfile.mkdtemp(dir=options.folder))
     write_maildir(folder / "mail", messages(options.count))
     paths = sorted((folder / "mail").glob("cur/*"))
-    with Vault(folder / "vault", read_back=False) as vault:
+    with Vault(folder / "vault", keys=None, read_back=False) as vault:
         made = (_entry(n, path.read_bytes()) for n, path in enumerate(paths))
         while some := list(islice(made, options.batch)):
             vault.put_many(some)
@@ -294,7 +294,7 @@ def views(options: argparse.Namespace) -> None:
     """Give one user so many small messages, and time the ways to look at them."""
     folder = Path(tempfile.mkdtemp(dir=options.folder))
     user = UserId("user@example.com")
-    with Vault(folder / "v", read_back=False) as vault:
+    with Vault(folder / "v", keys=None, read_back=False) as vault:
         small = (
             b"Subject: Message %d\r\nFrom: a%d@example.com\r\n\r\nx\r\n" % (n, n % 97)
             for n in range(options.views)

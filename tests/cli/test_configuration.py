@@ -35,6 +35,7 @@ path = "journal"
 csv = "users.csv"
 [vault]
 path = "acme.vault"
+encryption = "none"
 """
 
 IMAP = """
@@ -46,6 +47,7 @@ password = { file = "secret" }
 csv = "users.csv"
 [vault]
 path = "acme.vault"
+encryption = "none"
 """
 
 

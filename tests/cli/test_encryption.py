@@ -88,16 +88,99 @@ def test_what_is_quarantined_is_encrypted_and_verified_too(
     assert [each["kind"] for each in tree["quarantine"]["faults"]] == ["missing"]
 
 
-@pytest.mark.parametrize("said", [True, False])
-def test_a_run_without_encryption_says_so(
-    demo: Path, capsys: pytest.CaptureFixture[str], *, said: bool
+def _undecided(folder: Path) -> str:
+    return re.sub(r"(?m)^encryption = .*\n", "", (folder / "archive.toml").read_text())
+
+
+def test_a_new_vault_is_refused_until_the_job_decides(
+    demo: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nothing is decided silently: it stands in the file, or the run says it."""
-    text = _encrypted(demo, '"none"')
-    (demo / "archive.toml").write_text(text if said else text.replace('encryption = "none"\n', ""))
+    """With exit status 2, both ways out, and nothing written; a dry run says it too."""
+    (demo / "archive.toml").write_text(_undecided(demo))
+    before = sorted(demo.rglob("*"))
+    run = ["run", "archive.toml", "--quiet"]
+    for command in (run, [*run, "--dry-run"], ["--key-file", "acme.key", *run]):
+        capsys.readouterr()
+        assert main(command) == 2
+        told = capsys.readouterr().err
+        assert 'encryption = "none"' in told
+        assert "[vault]" in told
+        assert 'encryption = { key_file = "FILE" }' in told
+        assert "mailarchive new-key FILE" in told
+    assert sorted(demo.rglob("*")) == before
+
+
+def test_a_receiver_is_refused_before_it_listens(
+    demo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would make the vault as a run does."""
+    (demo / "addresses").write_text("journal-8Kq2@example.com\n")
+    smtp = 'kind = "smtp"\naddresses = { file = "addresses" }\nport = 0\nsecurity = "plain"'
+    rest = _undecided(demo).partition("[decoder]")[2]
+    more = 'allow_plaintext = true\nnetworks = ["127.0.0.0/8"]'
+    (demo / "archive.toml").write_text(f"[source]\n{smtp}\n{more}\n[decoder]{rest}")
+    before = sorted(demo.rglob("*"))
+    capsys.readouterr()
+
+    assert main(["receive", "archive.toml"]) == 2
+
+    told = capsys.readouterr()
+    assert 'encryption = "none"' in told.err
+    assert sorted(demo.rglob("*")) == before
+
+
+def test_a_vault_that_is_said_not_to_be_encrypted_is_made_without_a_word(
+    demo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It stands in the file; and once the vault is there the file need not say it."""
+    (demo / "archive.toml").write_text(_encrypted(demo, '"none"'))
     capsys.readouterr()
     assert main(["run", "archive.toml", "--quiet"]) == 0
-    assert ("not encrypted" in capsys.readouterr().err) is not said
+    assert capsys.readouterr().err == ""
+    (demo / "archive.toml").write_text(_undecided(demo))
+    assert main(["run", "archive.toml", "--quiet"]) == 0
+    assert main(["run", "archive.toml", "--quiet", "--dry-run"]) == 0
+
+
+def test_an_encrypted_vault_opens_with_the_key_file_of_the_command(
+    demo: Path, printed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A job that says nothing runs with it, and says what is missing without it."""
+    del printed
+    (demo / "archive.toml").write_text(_undecided(demo))
+    assert main(["--key-file", "acme.key", "run", "archive.toml", "--quiet"]) == 0
+    capsys.readouterr()
+    assert main(["run", "archive.toml", "--quiet"]) == 2
+    assert "the vault is encrypted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("made", "said", "told"),
+    [
+        ('{ key_file = "acme.key" }', '"none"', "the vault is encrypted"),
+        ('"none"', '{ key_file = "acme.key" }', "made without encryption"),
+    ],
+)
+def test_a_job_that_says_otherwise_than_its_vault_is_refused(
+    demo: Path, capsys: pytest.CaptureFixture[str], made: str, said: str, told: str
+) -> None:
+    """It was decided when the vault was made, and is told before anything is read."""
+    (demo / "archive.toml").write_text(_encrypted(demo, made))
+    assert main(["run", "archive.toml", "--quiet"]) == 0
+    (demo / "archive.toml").write_text(_encrypted(demo, said))
+    for how in ([], ["--dry-run"]):
+        capsys.readouterr()
+        assert main(["run", "archive.toml", "--quiet", *how]) == 2
+        assert told in capsys.readouterr().err
+
+
+def test_a_source_that_cannot_be_opened_leaves_no_vault(
+    demo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A first run that fails may be decided anew: there is nothing to take away first."""
+    shutil.rmtree(demo / "journal")
+    assert main(["run", "archive.toml", "--quiet"]) == 1
+    assert not (demo / "acme.vault").exists()
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def run(
 ) -> Run:
     """Runs a command in a folder with a vault in it; gives status, output and errors."""
     monkeypatch.chdir(tmp_path)
-    with Vault(tmp_path / "v", pack_size=8_000) as vault:
+    with Vault(tmp_path / "v", keys=None, pack_size=8_000) as vault:
         for n in range(0, 30, 10):
             vault.put_many(entries(10, start=n))
     capsys.readouterr()

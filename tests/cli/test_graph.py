@@ -33,6 +33,7 @@ ca_file = "{login.ca_file}"
 directory = "graph"
 [vault]
 path = "contoso.vault"
+encryption = "none"
 """
 
 

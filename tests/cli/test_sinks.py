@@ -90,7 +90,8 @@ def test_mail_goes_into_the_vault_and_beside_it(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Both have all of it, and the vault shows it."""
-    run(here, '[vault]\npath = "acme.vault"\n[sink]\nkind = "mbox"\npath = "out.mbox"\n')
+    vault = '[vault]\npath = "acme.vault"\nencryption = "none"\n'
+    run(here, vault + '[sink]\nkind = "mbox"\npath = "out.mbox"\n')
     capsys.readouterr()
 
     assert main(["show", "acme.vault", "--user", "alice"]) == 0

@@ -255,7 +255,7 @@ def test_what_is_read_is_run_and_what_arrives_is_received(
     """The other command says which one it is, and touches nothing."""
     (tmp_path / "addresses").write_text(ADDRESS)
     (tmp_path / "users.csv").write_text(CSV)
-    rest = '[users]\ncsv = "users.csv"\n[vault]\npath = "acme.vault"\n'
+    rest = '[users]\ncsv = "users.csv"\n[vault]\npath = "acme.vault"\nencryption = "none"\n'
     file = tmp_path / "archive.toml"
     file.write_text(f"[source]\n{kind}\n[decoder]\nkind = 'journal'\n{rest}")
 

@@ -35,7 +35,7 @@ def make(folder: Path) -> None:
         return clock()
 
     signer = FileSigner(folder / "signer")
-    with Vault(folder / "vault", pack_size=12_000, clock=tick) as vault:
+    with Vault(folder / "vault", keys=None, pack_size=12_000, clock=tick) as vault:
         vault.put_many(entries(3))
         vault.put_many(entries(1, source="again"))
         vault.put(journaled(mail(50), [to("bob@example.com")], key="50"))

@@ -38,7 +38,7 @@ class Case:
     def run(self, fuse: Callable[[str], None]) -> None:
         """Run with removal, everything that writes on one fuse."""
         self.source.fuse = fuse
-        with Vault(self.vault, fuse=fuse) as vault:
+        with Vault(self.vault, keys=None, fuse=fuse) as vault:
             Archiver(
                 self.source,
                 vault,

@@ -30,6 +30,7 @@ addresses = { file = "addresses" }
 csv = "users.csv"
 [vault]
 path = "acme.vault"
+encryption = "none"
 """
 
 

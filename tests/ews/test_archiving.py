@@ -40,7 +40,7 @@ def test_a_mailbox_reaches_its_owner_and_a_second_run_stores_nothing(
     """Every message comes back to the byte; what is new comes with the next run."""
     raws = desk.deliver(13)
     state = MemoryCheckpoints()
-    with Vault(tmp_path / "acme.vault") as vault:
+    with Vault(tmp_path / "acme.vault", keys=None) as vault:
         first = archive(desk.source(), vault, state)
         again = archive(desk.source(), vault, state)
         later = numbered(15)[13:]
@@ -58,7 +58,7 @@ def test_a_mailbox_reaches_its_owner_and_a_second_run_stores_nothing(
 def test_what_is_archived_is_removed_where_that_is_asked_for(desk: Desk, tmp_path: Path) -> None:
     """Exactly what has a receipt goes to Deleted Items."""
     raws = desk.deliver(7)
-    with Vault(tmp_path / "acme.vault") as vault:
+    with Vault(tmp_path / "acme.vault", keys=None) as vault:
         report = archive(desk.source(), vault, MemoryCheckpoints(), remove=True)
 
     assert report.ok

@@ -34,6 +34,7 @@ csv = "users.csv"
 
 [vault]
 path = "acme.vault"
+encryption = "none"
 
 [removal]
 when = "{removal}"

@@ -39,7 +39,7 @@ AWKWARD = [
 @pytest.fixture
 def vault(tmp_path: Path) -> Iterator[Vault]:
     """A vault with what is worth exporting."""
-    with Vault(tmp_path / "acme.vault") as vault:
+    with Vault(tmp_path / "acme.vault", keys=None) as vault:
         vault.put_many(entries(3))
         fork = mail(1).replace(b"Subject", b"Received: by x\r\nSubject")
         vault.put(entry(fork, key="fork"))

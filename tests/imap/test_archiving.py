@@ -49,7 +49,7 @@ class Archive:
 
     def run(self, source: Source, **settings: Any) -> RunReport:
         """Run once into the vault."""
-        with Vault(self.folder / "vault") as vault:
+        with Vault(self.folder / "vault", keys=None) as vault:
             plan = Archiver(
                 source,
                 vault,

@@ -78,7 +78,7 @@ class TestRetrying(SinkContract):
     @pytest.fixture
     def open_sink(self, tmp_path: Path) -> SinkMaker:
         """A vault."""
-        return lambda: RetryingSink(Vault(tmp_path / "acme.vault"))
+        return lambda: RetryingSink(Vault(tmp_path / "acme.vault", keys=None))
 
 
 class TestFunction(SinkContract):

@@ -39,7 +39,7 @@ class TestVault(SinkContract):
     @pytest.fixture
     def open_sink(self, tmp_path: Path) -> SinkMaker:
         """A vault in a folder."""
-        return partial(Vault, tmp_path / "acme.vault")
+        return partial(Vault, tmp_path / "acme.vault", keys=None)
 
     @override
     def seen_by(self, sink: Sink, user: UserId) -> Iterable[bytes]:
@@ -57,7 +57,7 @@ class TestVaultThatRolls(TestVault):
     @override
     def open_sink(self, tmp_path: Path) -> SinkMaker:
         """A vault in a folder, whose volumes are full at once."""
-        return partial(Vault, tmp_path / "acme.vault", pack_size=1, volume_size=1)
+        return partial(Vault, tmp_path / "acme.vault", keys=None, pack_size=1, volume_size=1)
 
 
 class TestEncryptedVault(TestVault):

@@ -111,7 +111,7 @@ def test_a_journal_comes_in_over_starttls_and_everybody_sees_what_is_theirs(
     intake = SmtpIntake([ADDRESS], port=0, certificate=certificate, key=key)
     with receiving(
         intake,
-        open_sink=lambda: Vault(tmp_path / "vault"),
+        open_sink=lambda: Vault(tmp_path / "vault", keys=None),
         users=journal_users(tmp_path),
         decoder=decoding.JournalMailbox(),
     ) as running:
@@ -138,7 +138,7 @@ def test_who_handed_it_over_is_kept_as_evidence(tmp_path: Path) -> None:
     intake = SmtpIntake(
         [ADDRESS], port=0, security="ssl", certificate=certificate, key=key, logins={"hub": "pw"}
     )
-    with receiving(intake, open_sink=lambda: Vault(tmp_path / "vault")):
+    with receiving(intake, open_sink=lambda: Vault(tmp_path / "vault", keys=None)):
         context = ssl.create_default_context(cafile=str(certificate))
         with smtplib.SMTP_SSL("127.0.0.1", intake.port, "hub.example", context=context) as client:
             client.login("hub", "pw")
@@ -288,7 +288,7 @@ def test_unowned_mail_is_quarantined_where_that_is_asked_for() -> None:
 
 def test_the_same_delivery_is_stored_once(tmp_path: Path) -> None:
     """An answer that was lost on the way costs nothing but the way."""
-    with receiving(open_sink=lambda: Vault(tmp_path / "vault")) as running:
+    with receiving(open_sink=lambda: Vault(tmp_path / "vault", keys=None)) as running:
         running.send(mail(1))
         running.send(mail(1))
         running.send(mail(2))
@@ -639,7 +639,7 @@ def test_evidence_may_be_any_octets(tmp_path: Path) -> None:
     quarantine = QuarantineFolder(tmp_path / "quarantine")
     with (
         receiving(
-            open_sink=lambda: Vault(tmp_path / "vault"),
+            open_sink=lambda: Vault(tmp_path / "vault", keys=None),
             quarantine=quarantine,
             decoder=decoding.JournalMailbox(),
         ) as running,

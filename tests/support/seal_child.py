@@ -35,7 +35,7 @@ def check(vault: Path, acks: frozenset[int]) -> None:
     signer = FileSigner(vault.parent / "signer")
     for derived in vault.rglob("index.db*"):
         derived.unlink()  # what is asked here is what packs, log and signer are left with
-    with Vault(vault) as opened:
+    with Vault(vault, keys=None) as opened:
         sizes = [each.size for each in opened.checkpoints()]
         for n in acks:
             assert (n + 1) * (SIZE + 1) in sizes, "a seal that was given is gone"
@@ -55,7 +55,7 @@ def main(vault: str, acks: str, bug: str = "") -> int:
         LogFolder.settle = forgetful  # type: ignore[method-assign]  # the bug that is seeded
     handle = os.open(acks, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     signer = FileSigner(Path(vault).parent / "signer")
-    with Vault(vault) as opened:
+    with Vault(vault, keys=None) as opened:
         for n in range(SEALS):
             opened.put_many(EVERYTHING[n * SIZE : (n + 1) * SIZE])
             opened.seal(signer)

@@ -39,7 +39,7 @@ BUGS = ("no_fdatasync", "no_folder_sync", "acknowledge_first")
 def check(vault: Path, acks: frozenset[int]) -> None:
     """Assert that a vault has what was acknowledged, is whole, and takes the rest once."""
     acknowledged = [each for n in acks for each in EVERYTHING[n * SIZE : (n + 1) * SIZE]]
-    with Vault(vault) as opened:
+    with Vault(vault, keys=None) as opened:
         for each in acknowledged:
             receipt = opened.put(each)
             assert isinstance(receipt, Receipt)
@@ -60,7 +60,7 @@ def main(vault: str, acks: str, bug: str = "") -> int:
     _writer._LITTLE = 0  # small batches too are made durable by the thread that large ones are
     handle = os.open(acks, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
-        with Vault(vault, pack_size=PACK, volume_size=PACK) as opened:
+        with Vault(vault, keys=None, pack_size=PACK, volume_size=PACK) as opened:
             for n in range(BATCHES):
                 batch = EVERYTHING[n * SIZE : (n + 1) * SIZE]
                 if bug == "acknowledge_first":

@@ -35,7 +35,7 @@ def open_vault(folder: Path, clock: Clock) -> Iterator[OpenVault]:
     with ExitStack() as stack:
 
         def opened(**settings: Any) -> Vault:
-            return stack.enter_context(Vault(folder, **{"clock": clock, **settings}))
+            return stack.enter_context(Vault(folder, **{"clock": clock, "keys": None, **settings}))
 
         yield opened
 

@@ -57,7 +57,7 @@ def _in_thread(work: Callable[[], object]) -> tuple[threading.Thread, list[objec
 def test_closing_waits_for_a_put_that_is_under_way(tmp_path: Path, step: str) -> None:
     """A handle that was closed is soon another file's: nothing of ours may be written to it."""
     fuse = At(step)
-    vault = Vault(tmp_path / "v", fuse=fuse)
+    vault = Vault(tmp_path / "v", keys=None, fuse=fuse)
     with vault:
         vault.put(entry(mail(1), key="1"))
         fuse.armed = True
@@ -80,7 +80,7 @@ def test_closing_waits_for_a_put_that_is_under_way(tmp_path: Path, step: str) ->
 
 def test_a_put_into_a_vault_that_was_closed_is_told_so(tmp_path: Path) -> None:
     """Whatever it met with on the way is of no interest."""
-    with Vault(tmp_path / "v") as vault:
+    with Vault(tmp_path / "v", keys=None) as vault:
         pass
     with pytest.raises(SinkError, match="not open"):
         vault.put(entry(mail(1)))
@@ -90,7 +90,7 @@ def test_a_put_into_a_vault_that_was_closed_is_told_so(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_fork_may_not_use_the_vault_of_its_parent(tmp_path: Path) -> None:
     """The kernel takes both for one, and no lock keeps them apart."""
-    with Vault(tmp_path / "v") as vault:
+    with Vault(tmp_path / "v", keys=None) as vault:
         vault.put(entry(mail(1), key="1"))
         child = os.fork()
         if not child:
@@ -113,7 +113,7 @@ def test_an_interruption_waits_for_what_is_being_written(
     """Whoever may go on after it finds no write under way, however often it is interrupted."""
     monkeypatch.setattr(_writer, "_LITTLE", 0)
     fuse = At("write")
-    with Vault(tmp_path / "v", fuse=fuse) as vault:
+    with Vault(tmp_path / "v", keys=None, fuse=fuse) as vault:
         vault.put(entry(mail(0), key="0"))
         fuse.armed = True
         interruptions = iter([KeyboardInterrupt, KeyboardInterrupt])
@@ -146,7 +146,7 @@ def test_an_interruption_waits_for_what_is_being_written(
 
 def test_what_is_erased_while_it_is_listed_is_passed_over(tmp_path: Path) -> None:
     """The list was read before; it accuses nobody, and the others come."""
-    with Vault(tmp_path / "v") as vault:
+    with Vault(tmp_path / "v", keys=None) as vault:
         every = entries(6)
         vault.put_many(every)
         listing = vault.view(BOB).messages()
@@ -177,7 +177,7 @@ def test_what_was_granted_and_then_erased_is_listed_as_erased(
 
 def test_an_index_made_anew_after_an_erasure_is_not_accused(tmp_path: Path) -> None:
     """The bytes of the newest batch of a pack are looked at then, and may be gone on purpose."""
-    with Vault(tmp_path / "v", pack_size=4096) as vault:
+    with Vault(tmp_path / "v", keys=None, pack_size=4096) as vault:
         for n in range(6):
             vault.put(entry(mail(n, body=os.urandom(3000)), key=str(n)))
         for each in list(vault.auditor("officer", "case").entries()):
@@ -191,7 +191,10 @@ def test_an_index_made_anew_after_an_erasure_is_not_accused(tmp_path: Path) -> N
 def test_what_is_erased_while_it_is_verified_is_no_damage(tmp_path: Path, level: str) -> None:
     """Others may go on writing; what was changed behind everybody's back is found all the same."""
     every = entries(6)
-    with Vault(tmp_path / "v") as vault, Vault(tmp_path / "v", read_only=True) as reader:
+    with (
+        Vault(tmp_path / "v", keys=None) as vault,
+        Vault(tmp_path / "v", read_only=True) as reader,
+    ):
         for each in every:
             vault.put(each)
         todo = [every[4]]

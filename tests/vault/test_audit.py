@@ -24,7 +24,7 @@ def test_a_reading_is_on_record_before_anything_is_shown(
     open_vault: OpenVault, folder: Path, clock: Clock
 ) -> None:
     """Whoever becomes an auditor leaves name, reason and time, also where nothing is read."""
-    with Vault(folder, clock=clock) as vault:
+    with Vault(folder, keys=None, clock=clock) as vault:
         vault.auditor("Ada", "matter 7")
         clock.advance(hours=1)
         vault.auditor("Bob", "\ud800 \0 why")
@@ -52,7 +52,7 @@ def test_without_the_record_there_is_no_auditor(folder: Path, step: str) -> None
         if armed and name == step:
             raise OSError(28, "no room")
 
-    with Vault(folder, fuse=fuse) as vault:
+    with Vault(folder, keys=None, fuse=fuse) as vault:
         armed.append("now")
         with pytest.raises(SinkError):
             vault.auditor("me", "why")
@@ -63,7 +63,7 @@ def test_a_crash_before_the_record_shows_nothing(folder: Path) -> None:
     shown: list[object] = []
 
     def run(fuse: Fuse) -> None:
-        with Vault(folder.with_name(str(len(tried)))) as vault:
+        with Vault(folder.with_name(str(len(tried))), keys=None) as vault:
             vault._disk.fuse = fuse
             shown.append(vault.auditor("me", "why"))
 

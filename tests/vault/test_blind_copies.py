@@ -226,7 +226,7 @@ def test_no_command_gives_a_withheld_message_away(
 ) -> None:
     """Neither on the terminal nor in a file; and both say so."""
     path = tmp_path / "v"
-    with Vault(path) as vault:
+    with Vault(path, keys=None) as vault:
         vault.put(journaled(OPAQUE["msg"], BLIND, owners=OWN))
         key = _one(vault, BOB).key
     words = {

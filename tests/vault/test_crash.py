@@ -55,7 +55,7 @@ class World:
 
     def run(self, fuse: Callable[[str], None]) -> None:
         """Put everything, noting each receipt as it comes."""
-        with Vault(self.folder, pack_size=PACK, volume_size=VOLUME, fuse=fuse) as vault:
+        with Vault(self.folder, keys=None, pack_size=PACK, volume_size=VOLUME, fuse=fuse) as vault:
             for batch in _batches():
                 for receipt in receipts(vault.put_many(batch)):
                     self._note(receipt)
@@ -69,7 +69,7 @@ class World:
 
     def check(self) -> None:
         """Everything acknowledged can be read; nothing is there twice; nothing is damaged."""
-        with Vault(self.folder, pack_size=PACK, volume_size=VOLUME) as vault:
+        with Vault(self.folder, keys=None, pack_size=PACK, volume_size=VOLUME) as vault:
             raws = {each.id: each.raw for batch in _batches() for each in batch}
             for receipt in self.receipts.values():
                 assert vault.read(receipt) == raws[receipt.entry_id]
@@ -210,7 +210,7 @@ def _opened(folder: Path, disk: Disk) -> Vault:
 def test_a_pack_that_failed_is_never_touched_again(folder: Path, step: str) -> None:
     """A failed write, sync or reading back poisons the pack: the batch goes into a new one."""
     at = {"write": 1, "sync": 1, "read back": 0}[step]  # the first two are vault.json's
-    with Vault(folder) as vault:
+    with Vault(folder, keys=None) as vault:
         first = receipts(vault.put_many(entries(2)))
     (poisoned,) = folder.rglob("*.tar")
     good = poisoned.stat().st_size
@@ -236,7 +236,7 @@ def test_a_pack_that_failed_is_never_touched_again(folder: Path, step: str) -> N
 @pytest.mark.parametrize("step", ["write", "sync", "read back"])
 def test_a_disk_that_only_fails_is_an_error(folder: Path, step: str) -> None:
     """Where the new pack fails too, there is an error, no receipt, and no third attempt."""
-    with Vault(folder) as vault:
+    with Vault(folder, keys=None) as vault:
         vault.put_many(entries(2))
     with _opened(folder, Unsure(step, 0, once=False)) as vault:
         with pytest.raises(SinkError):
@@ -258,7 +258,7 @@ def test_a_disk_that_only_fails_is_an_error(folder: Path, step: str) -> None:
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
 def test_the_same_vault_goes_on_after_an_error(folder: Path, number: int) -> None:
     """An error concerns one batch: the next one is stored, by the same open vault."""
-    with Vault(folder) as vault:
+    with Vault(folder, keys=None) as vault:
         vault.put_many(entries(1))
         vault._disk.fuse = _always("write", number)
         with pytest.raises(SinkFull if number == errno.ENOSPC else SinkError):
@@ -274,7 +274,7 @@ def test_the_same_vault_goes_on_after_an_error(folder: Path, number: int) -> Non
 
 def test_a_sync_of_folders_that_failed_is_not_repeated(folder: Path) -> None:
     """After a failed sync of its folders a vault stores nothing until it is opened anew."""
-    with Vault(folder) as vault:
+    with Vault(folder, keys=None) as vault:
         vault._disk.fuse = _always("sync folder", errno.EIO)
         with pytest.raises(SinkError):
             vault.put_many(entries(1))
@@ -306,7 +306,7 @@ def _index_of(folder: Path) -> Path:
 @pytest.mark.slow
 def test_a_tail_torn_anywhere_is_left_and_harms_nothing(tmp_path: Path) -> None:
     """A batch of which only a part came to the disk never was; what is before it is whole."""
-    with Vault(tmp_path / "whole") as vault:
+    with Vault(tmp_path / "whole", keys=None) as vault:
         vault.put_many(entries(2))
         first = vault.name
     index = _index_of(tmp_path / "whole").read_bytes()
@@ -340,7 +340,7 @@ def test_a_tail_torn_anywhere_is_left_and_harms_nothing(tmp_path: Path) -> None:
 def test_a_batch_with_a_hole_never_was(tmp_path: Path, hole: int) -> None:
     """A manifest that came to the disk before its messages did is not believed."""
     folder = tmp_path / "v"
-    with Vault(folder) as vault:
+    with Vault(folder, keys=None) as vault:
         vault.put_many(entries(2))
     index = _index_of(folder).read_bytes()
     (pack,) = folder.rglob("*.tar")
@@ -368,7 +368,7 @@ def test_a_batch_with_a_hole_never_was(tmp_path: Path, hole: int) -> None:
 
 def test_an_index_that_fell_back_catches_up(folder: Path) -> None:
     """An older state of the index, as after a loss of power, takes in what it has missed."""
-    with Vault(folder, pack_size=PACK) as vault:
+    with Vault(folder, keys=None, pack_size=PACK) as vault:
         vault.put_many(entries(2))
     old = _index_of(folder).read_bytes()
     with Vault(folder, pack_size=PACK) as vault:
@@ -391,7 +391,7 @@ import sys
 from support.vaults import entries, receipts
 from mailarchive.vault import Vault
 print("ready", flush=True)
-with Vault(sys.argv[1], pack_size=20_000) as vault:
+with Vault(sys.argv[1], keys=None, pack_size=20_000) as vault:
     for n in range(0, 10_000, 5):
         for receipt in receipts(vault.put_many(entries(5, start=n))):
             print(receipt.outcome.value, receipt.entry_id, receipt.location, flush=True)
@@ -439,7 +439,7 @@ def test_a_process_that_is_killed_loses_nothing(folder: Path) -> None:
 def test_every_step_is_durable_before_the_next_counts_on_it(folder: Path) -> None:
     """Names are synced before a pack is written, its bytes before the index says so."""
     fuse = Fuse()
-    with Vault(folder, fuse=fuse) as vault:
+    with Vault(folder, keys=None, fuse=fuse) as vault:
         fuse.steps.clear()
         vault.put_many(entries(2))
         first = list(fuse.steps)
@@ -461,7 +461,7 @@ def test_every_step_is_durable_before_the_next_counts_on_it(folder: Path) -> Non
 
 def test_what_is_there_already_takes_no_step(folder: Path) -> None:
     """Putting again, and opening again, write nothing at all."""
-    with Vault(folder) as vault:
+    with Vault(folder, keys=None) as vault:
         vault.put_many(entries(2))
     fuse = Fuse()
 

@@ -143,7 +143,7 @@ def test_everything_reads_as_without_encryption(
     """Views, forks, owners, an auditor, originals: as a vault without encryption has them."""
     mails = [*_entries(4), _report(), _report(8, encoded=False)]
     mails += [entry(mail(9), owners={}, unresolved=("carol@example.com",), key="9")]
-    with Vault(folder.parent / "plain.vault") as plain:
+    with Vault(folder.parent / "plain.vault", keys=None) as plain:
         plain.put_many(mails)
         expected = {
             user: [(it.subject, it.size, it.content()) for it in plain.view(user).messages()]
@@ -319,7 +319,7 @@ def test_a_provider_that_cannot_unwrap_makes_no_vault_to_put_in(folder: Path) ->
 
 def test_encryption_is_decided_once(folder: Path, keys: FileKeys) -> None:
     """Keys for a vault that was made without are an error, never an unencrypted put."""
-    with Vault(folder) as vault:
+    with Vault(folder, keys=None) as vault:
         vault.put_many(_entries(1))
     with pytest.raises(ConfigurationError, match="without encryption"), Vault(folder, keys=keys):
         pass

@@ -49,7 +49,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Kept:
     """A vault with every kind of line, sealed, and with more behind the seal."""
     top = tmp_path_factory.mktemp("example")
     signer = FileSigner(top / "signer")
-    with Vault(top / "v", pack_size=20_000, volume_size=30_000) as vault:
+    with Vault(top / "v", keys=None, pack_size=20_000, volume_size=30_000) as vault:
         vault.put_many(entries(30))
         vault.put(journaled(mail(50), [to("bob@example.com")], key="50"))
         vault.put(journaled(mail(51), [to("bob@example.com")], key="51", encoded=True))
@@ -155,7 +155,7 @@ def test_a_forged_checkpoint_is_found_by_its_key(kept: Kept, tmp_path: Path) -> 
 
 def test_an_older_copy_is_found(kept: Kept, tmp_path: Path) -> None:
     """A vault that was taken back has fewer lines than were sealed."""
-    with Vault(tmp_path / "x") as vault:
+    with Vault(tmp_path / "x", keys=None) as vault:
         vault.put_many(entries(2))
     shutil.copytree(tmp_path / "x", tmp_path / "old")
     with Vault(tmp_path / "x") as vault:

@@ -81,7 +81,7 @@ HOSTILE: dict[str, list[dict[str, Any]]] = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_manifest_that_cannot_be_read_harms_nothing(folder: Path, name: str) -> None:
     """Lines that no vault writes are refused with their batch; the vault goes on, and says so."""
-    with Vault(folder) as vault:
+    with Vault(folder, keys=None) as vault:
         vault.put_many(entries(2))
     pack = _forge(folder, *HOSTILE[name])
     before = pack.read_bytes()
@@ -116,7 +116,7 @@ def test_a_manifest_that_cannot_be_read_harms_nothing(folder: Path, name: str) -
 )
 def test_a_head_that_contradicts_its_place_is_refused(folder: Path, head: dict[str, Any]) -> None:
     """A batch of another vault, another pack or another place is not taken in."""
-    with Vault(folder) as vault:
+    with Vault(folder, keys=None) as vault:
         vault.put_many(entries(2))
     _forge(folder, _line(), **head)
 
@@ -129,7 +129,7 @@ def test_a_head_that_contradicts_its_place_is_refused(folder: Path, head: dict[s
 
 def test_an_entry_whose_bytes_are_nowhere_is_named(folder: Path) -> None:
     """An entry that refers to bytes which no pack holds is found, cannot be read, and heals."""
-    with Vault(folder) as vault:
+    with Vault(folder, keys=None) as vault:
         vault.put_many(entries(2))
         (last,) = vault._opened().index.rows("SELECT digest FROM batch")
     _forge(folder, _line(), previous=last[0].hex())
@@ -159,7 +159,7 @@ def test_a_span_outside_of_its_message_is_named(
             "dump",
             lambda record: honest(record) | {"originals": [{"start": 5, "end": 1 << 30}]},
         )
-        with Vault(folder) as vault:
+        with Vault(folder, keys=None) as vault:
             vault.put(journaled(mail(), [to("bob@example.com")]))
 
     with Vault(folder) as vault:
@@ -179,7 +179,7 @@ def test_a_frame_that_would_fill_the_memory_is_not_unpacked(
     bomb = _zstd.compress(bytes(1 << 28), 3)
     with monkeypatch.context() as patch:
         patch.setattr(_zstd, "compress", lambda data, level: bomb)
-        with Vault(folder) as vault:
+        with Vault(folder, keys=None) as vault:
             (receipt,) = receipts([vault.put(entry(mail()))])
     with Vault(folder) as vault:
         with pytest.raises(SinkCorrupt):
@@ -190,7 +190,7 @@ def test_a_frame_that_would_fill_the_memory_is_not_unpacked(
 
 def test_a_batch_that_claims_a_number_again_is_named(folder: Path) -> None:
     """A pack smuggled in breaks the order of the batches, and is found."""
-    with Vault(folder) as vault:
+    with Vault(folder, keys=None) as vault:
         vault.put_many(entries(2))
         vault.put_many(entries(2, start=2))
     _forge(folder, {"kind": "note"}, sequence=2)
@@ -203,7 +203,7 @@ def test_bytes_made_to_look_like_manifests_are_not_read(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Behind a damage, forged headers cost no time: what they stand on does not name the pack."""
-    with Vault(folder) as vault:
+    with Vault(folder, keys=None) as vault:
         vault.put_many(entries(1))
     forged = _tar.header(_tar.MANIFEST.format("0" * 64), 2_000_000) * 5000
     pack = folder / "volumes" / "0001" / "packs" / f"{NAME}.tar"
@@ -219,7 +219,7 @@ def test_bytes_made_to_look_like_manifests_are_not_read(
 
 def test_a_damage_can_be_sent_elsewhere(folder: Path) -> None:
     """An error that says what is damaged, and where, survives pickling; it tells no mail."""
-    with Vault(folder) as vault:
+    with Vault(folder, keys=None) as vault:
         (receipt,) = receipts([vault.put(entry(mail()))])
         (pack,) = folder.rglob("*.tar")
         pack.write_bytes(pack.read_bytes().replace(b"Hello", b"HELLO").replace(b"\x28\xb5", b"xx"))
@@ -237,7 +237,7 @@ def test_a_batch_too_large_to_be_read_back_is_refused(
 ) -> None:
     """Nothing is written that the reader would refuse; many entries become several batches."""
     monkeypatch.setattr("mailarchive.vault._session._MOST_ENTRIES", 3)
-    with Vault(folder) as vault:
+    with Vault(folder, keys=None) as vault:
         assert len(receipts(vault.put_many(entries(8)))) == 8
         assert vault.verify("content").batches == 3
         monkeypatch.setattr(_manifest, "LARGEST", 1000)
@@ -257,7 +257,7 @@ def _session_db(vault: Vault) -> sqlite3.Connection:
 
 def test_an_index_without_room_is_a_full_sink(folder: Path) -> None:
     """A batch that the index has no room for is no loss: it is taken in later."""
-    with Vault(folder) as vault:
+    with Vault(folder, keys=None) as vault:
         vault.put_many(entries(2))
         _session_db(vault).execute("PRAGMA max_page_count = 1")
         with pytest.raises(SinkFull):
@@ -277,7 +277,7 @@ def test_an_index_that_another_program_holds_is_worth_another_try(
     """An index that is locked for too long is an error after which one may try again."""
     monkeypatch.setattr(_index, "_PATIENCE", 0.01)
     with (
-        Vault(folder) as vault,
+        Vault(folder, keys=None) as vault,
         closing(sqlite3.connect(folder / "volumes" / "0001" / "index.db")) as other,
     ):
         vault.put_many(entries(1))
@@ -308,7 +308,7 @@ def test_what_sqlite_says_gets_a_type_of_ours(
     folder: Path, spoil: Callable[[sqlite3.Connection], None], kind: type[SinkError]
 ) -> None:
     """An error of the index is told by its number, with something to do about it."""
-    with Vault(folder) as vault:
+    with Vault(folder, keys=None) as vault:
         vault.put_many(entries(1))
         spoil(_session_db(vault))
 

@@ -159,7 +159,7 @@ def test_candidates_are_what_may_be_erased(
 ) -> None:
     """`expired` yields exactly those whose status says: ended, and held by nobody."""
     clock = Clock()
-    with Vault(tmp_path_factory.mktemp("v") / "vault", clock=clock) as vault:
+    with Vault(tmp_path_factory.mktemp("v") / "vault", keys=None, clock=clock) as vault:
         every = [
             entry(mail(n), key=str(n), owners={user: (f"{user}@example.com",)})
             for n, user in enumerate(("bob", "carol", "dave"))
@@ -350,7 +350,7 @@ def test_a_crash_leaves_it_there_or_gone(folder: Path, clock: Clock) -> None:
     """At every step: afterwards it is whole, or opening the vault finishes the erasing."""
     for at in range(200):
         here = folder.with_name(f"{at}.vault")
-        with Vault(here, clock=clock) as vault:
+        with Vault(here, keys=None, clock=clock) as vault:
             vault.put_many(some := entries(3))
         try:
             with Vault(here, clock=clock, fuse=Fuse(at)) as vault:
@@ -371,7 +371,7 @@ def test_a_crash_leaves_it_there_or_gone(folder: Path, clock: Clock) -> None:
 
 def test_an_index_alone_erases_nothing(open_vault: OpenVault, folder: Path) -> None:
     """A forged index makes a vault overwrite nothing: a fact in a pack must say so too."""
-    with Vault(folder) as vault:
+    with Vault(folder, keys=None) as vault:
         vault.put_many(some := entries(3))
     with sqlite3.connect(folder / "volumes" / "0001" / "index.db") as index:
         index.execute("UPDATE entry SET erased = 1 WHERE id = ?", (some[1].id.value,))

@@ -35,7 +35,7 @@ BOB = UserId("bob")
 
 
 def _refused(folder: Path, kind: type[MailArchiveError], **settings: object) -> MailArchiveError:
-    with pytest.raises(kind) as caught, Vault(folder, **settings):  # type: ignore[arg-type]  # passed through
+    with pytest.raises(kind) as caught, Vault(folder, keys=None, **settings):  # type: ignore[arg-type]  # passed through
         pass
     assert caught.value.suggestions
     assert str(folder) not in str(caught.value)
@@ -45,7 +45,7 @@ def _refused(folder: Path, kind: type[MailArchiveError], **settings: object) -> 
 def test_a_missing_folder_is_made(tmp_path: Path) -> None:
     """A vault is made where there is none, with the folders above it, for its owner alone."""
     folder = tmp_path / "a" / "b" / "vault"
-    with Vault(folder):
+    with Vault(folder, keys=None):
         assert folder.stat().st_mode & 0o777 == 0o700
 
     header = json.loads((folder / "vault.json").read_bytes())
@@ -82,13 +82,13 @@ def test_what_a_run_puts_beside_a_vault_is_no_obstacle(tmp_path: Path) -> None:
         (tmp_path / name).write_text("")
     (tmp_path / "quarantine").mkdir()
 
-    with Vault(tmp_path) as vault:
+    with Vault(tmp_path, keys=None) as vault:
         vault.put_many(entries(1))
 
 
 def test_a_vault_without_its_header_is_not_made_anew(folder: Path, open_vault: OpenVault) -> None:
     """Packs without vault.json are a damaged vault, and never taken for an empty folder."""
-    with Vault(folder):
+    with Vault(folder, keys=None):
         (folder / "vault.json").unlink()
 
     _refused(folder, SinkCorrupt)
@@ -112,7 +112,7 @@ def test_a_header_that_is_not_known_is_refused(
     folder: Path, change: object, kind: type[MailArchiveError]
 ) -> None:
     """A later format, an unknown suite or a damaged header is refused, and nothing touched."""
-    with Vault(folder):
+    with Vault(folder, keys=None):
         pass
     header = json.loads((folder / "vault.json").read_bytes())
     changed = {**header, **change} if isinstance(change, dict) else change
@@ -123,7 +123,7 @@ def test_a_header_that_is_not_known_is_refused(
 
 def test_a_vault_that_a_later_release_took_over_is_refused(folder: Path) -> None:
     """A second header says that a later release has written what this one cannot know."""
-    with Vault(folder):
+    with Vault(folder, keys=None):
         (folder / "vault.2.json").write_text("{}")
 
     _refused(folder, Unsupported)
@@ -182,7 +182,7 @@ def test_a_vault_that_may_not_be_written_says_so(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A folder without the right to write is told at opening, and can still be read."""
-    with Vault(folder) as vault:
+    with Vault(folder, keys=None) as vault:
         vault.put_many(entries(2))
     monkeypatch.setattr(_place, "_writable", lambda handle: False)
 
@@ -228,7 +228,7 @@ def test_a_full_disk_says_so_before_half_a_batch_is_written(
 @pytest.mark.parametrize("name", ["volumes", "volumes/0001", "volumes/0001/packs"])
 def test_a_link_inside_leads_nowhere(folder: Path, tmp_path: Path, name: str) -> None:
     """A symbolic link in the place of a folder of the vault is refused, for reading too."""
-    with Vault(folder) as vault:
+    with Vault(folder, keys=None) as vault:
         vault.put_many(entries(1))
     elsewhere = tmp_path / "elsewhere"
     (folder / name).rename(elsewhere)
@@ -241,7 +241,7 @@ def test_a_link_inside_leads_nowhere(folder: Path, tmp_path: Path, name: str) ->
 @pytest.mark.parametrize("name", ["vault.json", "volumes/0001/index.db"])
 def test_a_linked_file_is_refused(folder: Path, tmp_path: Path, name: str) -> None:
     """Neither the header nor the index is read or written through a symbolic link."""
-    with Vault(folder) as vault:
+    with Vault(folder, keys=None) as vault:
         vault.put_many(entries(1))
     (folder / name).rename(tmp_path / "elsewhere")
     (folder / name).symlink_to(tmp_path / "elsewhere")
@@ -254,7 +254,7 @@ def test_the_vault_itself_may_be_linked_to(folder: Path, tmp_path: Path) -> None
     (tmp_path / "real").mkdir()
     folder.symlink_to(tmp_path / "real")
 
-    with Vault(folder) as vault:
+    with Vault(folder, keys=None) as vault:
         vault.put_many(entries(1))
     assert (tmp_path / "real" / "vault.json").exists()
 
@@ -274,7 +274,7 @@ def test_only_a_file_is_a_pack(
     open_vault: OpenVault, folder: Path, replace: Callable[[Path], None]
 ) -> None:
     """A link or a pipe in the place of a pack is no pack: named, not read, not waited for."""
-    with Vault(folder) as vault:
+    with Vault(folder, keys=None) as vault:
         vault.put_many(entries(1))
     (pack,) = folder.rglob("*.tar")
     replace(pack)
@@ -296,7 +296,7 @@ def test_no_receipt_is_given_for_bytes_that_are_gone(
     open_vault: OpenVault, folder: Path, way: str
 ) -> None:
     """What is put again is present only where it is: a run that repeats must not be told so."""
-    with Vault(folder) as vault:
+    with Vault(folder, keys=None) as vault:
         vault.put_many(entries(3))
     (pack,) = folder.rglob("*.tar")
     if way == "missing":
@@ -329,7 +329,7 @@ def _unable_to_write(folder: Path, code: str) -> str:
 
 def test_a_vault_that_nobody_may_write_to_can_be_verified(folder: Path) -> None:
     """A medium that cannot be written has no room for what SQLite keeps beside an index."""
-    with Vault(folder) as vault:
+    with Vault(folder, keys=None) as vault:
         vault.put_many(entries(3))
     (index,) = folder.rglob("index.db")
     before = sorted(path.name for path in index.parent.iterdir())
@@ -347,7 +347,7 @@ def test_a_vault_that_nobody_may_write_to_can_be_verified(folder: Path) -> None:
 
 def test_other_files_among_the_packs_are_passed_over(open_vault: OpenVault, folder: Path) -> None:
     """What is not named like a pack is not opened as one."""
-    with Vault(folder) as vault:
+    with Vault(folder, keys=None) as vault:
         vault.put_many(entries(1))
     packs = folder / "volumes" / "0001" / "packs"
     for name in ("notes.txt", "x.tar", ".20260301T120000Z-1-0123456789ab.tar", "evil.tar.gz"):
@@ -370,7 +370,7 @@ def _spoil(folder: Path) -> None:
 
 
 def _other_vault(folder: Path) -> None:
-    with Vault(folder.with_name("other")) as other:
+    with Vault(folder.with_name("other"), keys=None) as other:
         other.put(entry(mail()))
     _index(folder).write_bytes(_index(folder.with_name("other")).read_bytes())
 
@@ -390,7 +390,7 @@ def _one_more_table(folder: Path) -> None:
 @pytest.mark.parametrize("spoil", [_spoil, _other_vault, _trigger, _one_more_table])
 def test_an_index_that_is_not_ours_is_refused(folder: Path, spoil: Callable[[Path], None]) -> None:
     """A damaged, foreign or rigged index is named, not used; the packs can still be read."""
-    with Vault(folder) as vault:
+    with Vault(folder, keys=None) as vault:
         vault.put_many(entries(3))
     spoil(folder)
 
@@ -408,7 +408,7 @@ def test_an_index_that_is_not_ours_is_refused(folder: Path, spoil: Callable[[Pat
 
 def test_an_index_of_another_version_is_made_anew(folder: Path) -> None:
     """The index is derived: one of another release is thrown away and made again."""
-    with Vault(folder) as vault:
+    with Vault(folder, keys=None) as vault:
         vault.put_many(entries(3))
     with sqlite3.connect(_index(folder)) as index:
         index.execute("CREATE TABLE more (x)")
@@ -422,7 +422,7 @@ def test_an_index_of_another_version_is_made_anew(folder: Path) -> None:
 
 def test_reading_needs_no_index_and_no_right_to_write(folder: Path) -> None:
     """A vault on a medium that cannot be written is read and verified from its packs alone."""
-    with Vault(folder) as vault:
+    with Vault(folder, keys=None) as vault:
         vault.put_many(entries(3))
     _index(folder).unlink()
     before = sorted(folder.rglob("*"))
@@ -449,5 +449,5 @@ def test_reading_while_another_writes(open_vault: OpenVault) -> None:
 
 def test_two_that_make_a_vault_at_once_make_one(folder: Path) -> None:
     """A vault gets one id, also where two processes find the folder empty."""
-    with Vault(folder) as one, Vault(folder) as two:
+    with Vault(folder, keys=None) as one, Vault(folder, keys=None) as two:
         assert one.name == two.name

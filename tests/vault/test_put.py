@@ -91,7 +91,7 @@ def test_any_batch_is_answered_in_order(
 ) -> None:
     """Each entry of a batch has its own receipt, in the order of the batch, and reads back."""
     batch = [entry(raw, key=str(n)) for n, raw in enumerate(raws)]
-    with Vault(tmp_path_factory.mktemp("v") / "v") as vault:
+    with Vault(tmp_path_factory.mktemp("v") / "v", keys=None) as vault:
         answers = receipts(vault.put_many(batch))
 
         assert [answer.entry_id for answer in answers] == [each.id for each in batch]
@@ -297,7 +297,7 @@ def test_a_receipt_of_somewhere_else_reads_nothing(vault: Vault) -> None:
 
 def test_a_closed_vault_says_so(open_vault: OpenVault, folder: Path) -> None:
     """A vault that is not open raises one of our errors from everything."""
-    with Vault(folder) as vault:
+    with Vault(folder, keys=None) as vault:
         (receipt,) = receipts([vault.put(entry(mail()))])
         view, auditor = vault.view(BOB), vault.auditor("me", "to see")
         (seen,) = view.messages()
@@ -354,7 +354,7 @@ def test_a_pack_is_closed_when_it_is_full(open_vault: OpenVault, folder: Path) -
 def test_a_later_writer_goes_on_with_the_pack(open_vault: OpenVault, folder: Path) -> None:
     """Many short runs do not leave as many packs behind."""
     for n in range(5):
-        with Vault(folder) as vault:
+        with Vault(folder, keys=None) as vault:
             vault.put(entry(mail(n), key=str(n)))
 
     assert len(list(folder.rglob("*.tar"))) == 1
@@ -403,7 +403,7 @@ WRITER = """
 import sys
 from support.vaults import entries, receipts
 from mailarchive.vault import Vault
-with Vault(sys.argv[1]) as vault:
+with Vault(sys.argv[1], keys=None) as vault:
     for n in range(0, 60, 3):
         for receipt in receipts(vault.put_many(entries(3, start=n))):
             print(receipt.outcome.value, receipt.location, flush=True)
@@ -435,7 +435,7 @@ def _python(program: str, *arguments: object) -> subprocess.Popen[str]:
 
 def test_a_rebuild_changes_nothing_that_is_seen(open_vault: OpenVault, folder: Path) -> None:
     """The index deleted and made again from the packs gives identical views, to all."""
-    with Vault(folder, pack_size=5000) as vault:
+    with Vault(folder, keys=None, pack_size=5000) as vault:
         vault.put_many(entries(5))
         with Vault(folder) as other:
             other.put_many(entries(3, start=4))

@@ -119,7 +119,7 @@ def test_each_sees_exactly_what_their_addresses_made_theirs(
     """Whoever is known later: the views are those of an archive that knew them at once."""
     both = ("dave@example.com", "erin@example.com", "bob@example.com")
     some = {each: each.partition("@")[0] for each in both if each.partition("@")[0] in known}
-    with Vault(tmp_path_factory.mktemp("v") / "vault") as vault:
+    with Vault(tmp_path_factory.mktemp("v") / "vault", keys=None) as vault:
         for n in range(3):
             vault.put(entry(mail(n), owners={}, unresolved=both[: n + 1], key=str(n)))
         vault.reattribute(StaticMap(some))
@@ -160,7 +160,7 @@ def test_a_crash_gives_all_of_a_batch_or_nothing(folder: Path) -> None:
     """At every write: afterwards one more call completes it, and gives nothing twice."""
     for at in range(1, 60):
         here = folder.with_name(f"{at}.vault")
-        with Vault(here) as vault:
+        with Vault(here, keys=None) as vault:
             for n in range(3):
                 vault.put(entry(mail(n), owners={}, unresolved=("dave@example.com",), key=str(n)))
         fuse = Fuse(at)

@@ -38,7 +38,9 @@ def _ticking() -> Callable[[], datetime]:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sealed vault of four packs in two volumes, the last not full; its signer is beside it."""
     top = tmp_path_factory.mktemp("whole")
-    with Vault(top / "v", pack_size=30_000, volume_size=50_000, clock=_ticking()) as vault:
+    with Vault(
+        top / "v", keys=None, pack_size=30_000, volume_size=50_000, clock=_ticking()
+    ) as vault:
         for n in range(0, 30, 3):
             vault.put_many(entries(3, start=n))
         vault.put(journaled(mail(50), [to("bob@example.com")], key="50", encoded=True))
@@ -239,7 +241,7 @@ def test_what_no_copy_has_is_said_and_nothing_is_dropped(
 
 def test_another_vault_with_the_same_mail_helps(whole: Path, folder: Path, tmp_path: Path) -> None:
     """A second archive of the same messages gives them back by digest, and no manifest."""
-    with Vault(tmp_path / "other") as other:
+    with Vault(tmp_path / "other", keys=None) as other:
         other.put_many(entries(30))
         other.put(journaled(mail(50), [to("bob@example.com")], key="50", encoded=True))
     for pack in _packs(folder):

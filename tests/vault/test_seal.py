@@ -166,7 +166,7 @@ def test_a_vault_that_was_taken_back_is_not_sealed(
     folder: Path, tmp_path: Path, signer: FileSigner
 ) -> None:
     """An older copy of the archive, log and all, is refused: its signer knows better."""
-    with Vault(folder) as vault:
+    with Vault(folder, keys=None) as vault:
         vault.put_many(entries(2))
         vault.seal(signer)
     shutil.copytree(folder, tmp_path / "old")
@@ -189,7 +189,7 @@ def test_a_history_that_was_altered_is_not_sealed(
     folder: Path, tmp_path: Path, signer: FileSigner
 ) -> None:
     """Other mail under the same vault's name, with a log that fits it, is refused."""
-    with Vault(folder) as vault:
+    with Vault(folder, keys=None) as vault:
         vault.put_many(entries(3))
         vault.seal(signer)
         vault.put_many(entries(1, start=9))
@@ -209,7 +209,7 @@ def test_a_history_that_was_altered_is_not_sealed(
 
 def test_a_vault_with_a_hole_is_not_sealed(folder: Path, signer: FileSigner, clock: Clock) -> None:
     """Where a batch is missing it must be repaired first: its place cannot be given away."""
-    with Vault(folder, pack_size=1, clock=clock) as vault:
+    with Vault(folder, keys=None, pack_size=1, clock=clock) as vault:
         for n in range(3):
             vault.put_many(entries(1, start=n))
             clock.advance(seconds=1)
@@ -372,7 +372,7 @@ def test_sealing_in_two_threads_gives_one_history(
 def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A vault that was sealed once and has more since, so much that a tile becomes full."""
     top = tmp_path_factory.mktemp("before")
-    with Vault(top / "v") as vault:
+    with Vault(top / "v", keys=None) as vault:
         vault.put_many(entries(250))
         vault.seal(FileSigner(top / "s"))
         vault.put_many(entries(10, start=300))
@@ -593,7 +593,7 @@ def test_histories_of_two_logs_are_not_consistent(
     vault.put_many(entries(1, start=1))
     proof = vault.consistency(one, vault.seal(signer).checkpoint)
     proof.check(key=signer.verifier(vault.origin))
-    with Vault(tmp_path / "other") as other:
+    with Vault(tmp_path / "other", keys=None) as other:
         two = other.seal(signer).checkpoint
 
     with pytest.raises(NotProven, match="two different logs"):

@@ -158,7 +158,7 @@ def _fts(folder: Path) -> Path:
 @pytest.mark.parametrize("damage", ["gone", "garbage", "another", "emptied", "forged"])
 def test_nothing_hangs_on_the_file(open_vault: OpenVault, folder: Path, damage: str) -> None:
     """Deleted, damaged or exchanged, the full text is made again from the packs."""
-    first = Vault(folder)
+    first = Vault(folder, keys=None)
     with first:
         first.put(entry(mail(1, body=b"apple")))
         assert found(first, "apple") == {"Message 1"}

@@ -40,7 +40,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         clock.advance(seconds=1)
         return clock()
 
-    with Vault(folder, pack_size=30_000, clock=ticking) as vault:
+    with Vault(folder, keys=None, pack_size=30_000, clock=ticking) as vault:
         for n in range(0, 24, 3):
             vault.put_many(entries(3, start=n))
         vault.put(journaled(mail(50), [to("bob@example.com")], key="50", encoded=True))

@@ -81,7 +81,7 @@ def _ticking() -> Callable[[], datetime]:
 
 def _made(folder: Path, signer: FileSigner, mails: list[list[ArchiveEntry]]) -> World:
     """A vault of many packs, sealed in the middle and near the end, with a batch behind."""
-    with Vault(folder, pack_size=1, clock=_ticking()) as vault:
+    with Vault(folder, keys=None, pack_size=1, clock=_ticking()) as vault:
         for some in mails[:3]:
             vault.put_many(some)
         first = vault.seal(signer).checkpoint
@@ -140,7 +140,7 @@ def test_a_sealed_vault_is_accused_of_nothing(world: World, kept: bool, index: b
 
 def test_a_vault_that_was_never_sealed_is_accused_of_nothing(tmp_path: Path) -> None:
     """Without a log there is nothing to compare, and nothing is sealed."""
-    with Vault(tmp_path / "v") as vault:
+    with Vault(tmp_path / "v", keys=None) as vault:
         vault.put_many(entries(3))
         report = vault.verify("log")
 
@@ -333,7 +333,7 @@ def test_one_pack_replaced_by_a_consistent_one_is_named(world: World) -> None:
 def test_an_older_copy_is_named(tmp_path: Path) -> None:
     """A vault that was taken back, log and all, shows against a checkpoint kept elsewhere."""
     signer = FileSigner(tmp_path / "signer")
-    with Vault(tmp_path / "v") as vault:
+    with Vault(tmp_path / "v", keys=None) as vault:
         vault.put_many(entries(5))
         vault.seal(signer)
     shutil.copytree(tmp_path / "v", tmp_path / "old")
@@ -352,7 +352,7 @@ def test_an_older_copy_is_named(tmp_path: Path) -> None:
 def test_packs_taken_back_under_a_newer_log_are_named(tmp_path: Path) -> None:
     """Where only the packs are older, the log in the vault says what is missing."""
     signer = FileSigner(tmp_path / "signer")
-    with Vault(tmp_path / "v") as vault:
+    with Vault(tmp_path / "v", keys=None) as vault:
         vault.put_many(entries(5))
     shutil.copytree(tmp_path / "v" / "volumes" / "0001" / "packs", tmp_path / "packs")
     with Vault(tmp_path / "v") as vault:
@@ -477,7 +477,7 @@ def test_a_changed_checkpoint_is_named_and_nothing_else(
 
 def test_a_kept_checkpoint_of_another_vault_is_named(world: World, tmp_path: Path) -> None:
     """A checkpoint that is not of this log shows nothing about it, and is said to be so."""
-    with Vault(tmp_path / "other") as other:
+    with Vault(tmp_path / "other", keys=None) as other:
         other.put_many(entries(1))
         stranger = other.seal(world.signer).checkpoint
 
@@ -559,7 +559,7 @@ def test_tiles_are_not_made_of_what_was_not_sealed(world: World) -> None:
 
 def test_what_was_erased_is_accused_in_no_turn(tmp_path: Path) -> None:
     """A turn judges of erased bytes those that it looked at, and no others."""
-    with Vault(tmp_path / "v", pack_size=1, clock=_ticking()) as vault:
+    with Vault(tmp_path / "v", keys=None, pack_size=1, clock=_ticking()) as vault:
         for n in range(4):
             vault.put_many(entries(1, start=n))
         found = list(vault.auditor("me", "why").entries())

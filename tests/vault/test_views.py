@@ -96,7 +96,7 @@ def test_no_two_users_are_one(
     tmp_path_factory: pytest.TempPathFactory, one: str, other: str
 ) -> None:
     """However alike two ids are, neither sees the other's mail."""
-    with Vault(tmp_path_factory.mktemp("v") / "v") as vault:
+    with Vault(tmp_path_factory.mktemp("v") / "v", keys=None) as vault:
         vault.put(entry(mail(1), owners={one: ()}))
 
         assert vault.view(UserId(other)).count() == (1 if one == other else 0)

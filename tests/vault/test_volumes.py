@@ -31,7 +31,7 @@ sys.path.insert(0, sys.argv[1])
 from support.vaults import entries
 from mailarchive.vault import Vault
 start = int(sys.argv[3])
-with Vault(sys.argv[2], pack_size=4000, volume_size=9000) as vault:
+with Vault(sys.argv[2], keys=None, pack_size=4000, volume_size=9000) as vault:
     for each in entries(12, start=start):
         vault.put(each)
 """
@@ -44,7 +44,7 @@ def _filled(folder: Path, count: int = 12) -> Vault:
         clock.advance(seconds=1)
         return clock()
 
-    with Vault(folder, pack_size=PACK, volume_size=VOLUME, clock=ticking) as vault:
+    with Vault(folder, keys=None, pack_size=PACK, volume_size=VOLUME, clock=ticking) as vault:
         for each in entries(count):
             vault.put(each)
     return vault
