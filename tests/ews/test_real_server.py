@@ -89,7 +89,7 @@ def test_a_second_run_archives_nothing_new(tmp_path: object) -> None:
     from pathlib import Path
 
     state, lost = MemoryCheckpoints(), MemoryCheckpoints()
-    with Vault(Path(str(tmp_path)) / "real.vault") as vault:
+    with Vault(Path(str(tmp_path)) / "real.vault", keys=None) as vault:
         reports = [
             Archiver(source(), vault, NoUsers(), state=s, quarantine=MemoryQuarantine()).run()
             for s in (state, state, lost)
