@@ -1,7 +1,8 @@
 """The command line: thin, it composes what the library has from a TOML file.
 
-Exit status: 0 all is accounted for; 1 something failed, waits or was found damaged; 2 the
-command or its configuration is wrong.
+Exit status: 0 all is accounted for; 1 it was attempted, and something failed, waits or was
+found damaged; 2 the command, its configuration or a file that these name is wrong, which was
+found before anything was done; 130 and 143 a signal ended it.
 """
 
 from __future__ import annotations
@@ -17,16 +18,19 @@ from mailarchive._cli._out import Output, guarded
 from mailarchive._cli._text import safe, symbol
 from mailarchive.errors import (
     ConfigurationError,
-    DirectoryError,
     KeyUnavailable,
     MailArchiveError,
     Unsupported,
+    Withheld,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 OK, FAILED, WRONG, STOPPED = 0, 1, 2, 130
+
+WRONG_ERRORS = (ConfigurationError, KeyUnavailable, Unsupported)
+"""What whoever wrote the command or the configuration must mend, found before all else."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,10 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _perform(arguments: argparse.Namespace) -> int:
     try:
         return _commanded(arguments)
-    except (ConfigurationError, DirectoryError, KeyUnavailable, Unsupported) as error:
-        return _say(error, WRONG)
     except MailArchiveError as error:
-        return _say(error, FAILED)
+        wrong = isinstance(error, WRONG_ERRORS) and not isinstance(error, Withheld)
+        return _say(error, WRONG if wrong else FAILED)
     except ImportError as error:
         if "mailarchive[" not in str(error):
             raise
@@ -55,18 +58,38 @@ def _perform(arguments: argparse.Namespace) -> int:
         why = symbol(error)
         print(f"mailarchive: the system refused ({why}); is there room?", file=sys.stderr)
         return FAILED
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("mailarchive: stopped; run it again to go on where it was", file=sys.stderr)
-        return STOPPED
+        return int(getattr(stop, "status", STOPPED))
 
 
 def _commanded(arguments: argparse.Namespace) -> int:
+    for path in (getattr(arguments, name, None) for name in ("vault", "source")):
+        if isinstance(path, Path):
+            _check_vault(path)
     if arguments.key_file is None:
         return int(arguments.command(arguments))
     from mailarchive._cli import _vaults
+    from mailarchive.vault import FileKeys
 
+    FileKeys(arguments.key_file).check()
     with _vaults.key_file(arguments.key_file):
         return int(arguments.command(arguments))
+
+
+def _check_vault(path: Path) -> None:
+    """Refuse what is no vault before a command looks into it; one that is damaged is one."""
+    if not path.is_dir():
+        raise ConfigurationError(
+            "there is no vault at this path",
+            suggestions=["check the path; a run makes the vault, reading does not"],
+        )
+    if not {each.name for each in path.iterdir()} & _OF_A_VAULT:
+        raise ConfigurationError("the folder is no vault", suggestions=["check the path"])
+
+
+_OF_A_VAULT = {"vault.json", "volumes", "quarantine", "state.db"}
+"""One of these is in every vault, and in the folder for the state of a job without one."""
 
 
 def _printed(out: Output, status: int) -> int:

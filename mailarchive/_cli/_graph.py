@@ -8,6 +8,7 @@ from mailarchive._cli._imap import choice
 from mailarchive._cli._limits import limits
 from mailarchive._cli._msal import cloud_of, tokens_of
 from mailarchive._cli._organisation import Organisation, chosen
+from mailarchive._cli._secret import readable
 from mailarchive.sources.graph import GraphLimits, GraphSource, SeenIds
 from mailarchive.users.graph import GraphDirectory
 
@@ -25,10 +26,10 @@ def graph(
     table: Table, here: Path, vault: Path, *, journal: bool
 ) -> tuple[GraphSource | Organisation, GraphDirectory]:
     """Return the source, or the sources, that the table describes, and the tenant's users."""
-    cloud, ca_file = cloud_of(table), table.get("ca_file", str)
+    cloud = cloud_of(table)
     whom: dict[str, Any] = {
         "cloud": cloud,
-        "ca_file": None if ca_file is None else here / ca_file,
+        "ca_file": readable(table, "ca_file", here),
         "proxy": table.get("proxy", str),
     }
     tokens = tokens_of(table, here, whom)

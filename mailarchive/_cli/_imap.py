@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from mailarchive._cli._limits import limits
-from mailarchive._cli._secret import secret
+from mailarchive._cli._secret import readable, secret
 from mailarchive._model import Fidelity, FolderRole
 from mailarchive.auth import ClientCertificate, OAuth, OAuthMechanism, Password, scoped
 from mailarchive.sources.imap import FolderChoice, ImapLimits, ImapSource, Recheck, Ripe, Security
@@ -143,8 +143,7 @@ def _token(table: Table, here: Path) -> Callable[[], str]:
     from mailarchive._cli._msal import cloud_of, tokens_of
 
     inner = table.table("auth")
-    cloud, ca_file = cloud_of(inner), inner.get("ca_file", str)
-    authority = None if ca_file is None else here / ca_file
+    cloud, authority = cloud_of(inner), readable(inner, "ca_file", here)
     whom = {"cloud": cloud, "ca_file": authority, "proxy": inner.get("proxy", str)}
     tokens = tokens_of(inner, here, whom)
     inner.done()

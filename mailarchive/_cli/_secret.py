@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from mailarchive.errors import AuthenticationFailed
+from mailarchive.errors import AuthenticationFailed, ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,8 +15,31 @@ if TYPE_CHECKING:
 
     from mailarchive._cli._toml import Table
 
+
+class NoSecret(ConfigurationError, AuthenticationFailed):
+    """The configuration names no secret that can be had: the login would fail for its sake."""
+
+
 SECRET_SECONDS = 60
 """How long a command may take to print a secret."""
+
+
+def readable(table: Table, key: str, here: Path) -> Path | None:
+    """Return the file that a key names, if it does, and have it looked at before a run."""
+    name = table.get(key, str)
+    if name is None:
+        return None
+    path = here / name
+
+    def check() -> None:
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            kind = type(error).__name__
+            raise table.wrong(f"{key} cannot be read: {kind}", f"check {key}") from None
+
+    table.checks.append(check)
+    return path
 
 
 def secret(table: Table, key: str, here: Path, *, whole: bool = False) -> Callable[[], str]:
@@ -26,7 +49,9 @@ def secret(table: Table, key: str, here: Path, *, whole: bool = False) -> Callab
     """
     match table.raw(key):
         case {"file": str(name), **rest} if not rest:
-            return _FromFile(here / name, key)
+            found = _FromFile(here / name, key)
+            table.checks.append(found)
+            return found
         case {"command": [str(), *_] as words, **rest} if not rest and all(
             isinstance(word, str) for word in words
         ):
@@ -49,11 +74,15 @@ class _FromFile:
         try:
             found = self.path.read_text(encoding="utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
-            raise AuthenticationFailed(
+            raise NoSecret(
                 f"the file of the {self.what} cannot be read: {type(error).__name__}",
                 suggestions=[f"check {self.what}.file, and who may read it"],
             ) from None
-        return _some(found, f"the file of the {self.what}")
+        if not found:
+            raise NoSecret(
+                f"the file of the {self.what} gives nothing", suggestions=["put the secret there"]
+            )
+        return found
 
 
 @frozen
@@ -77,15 +106,16 @@ class _FromCommand:
                 timeout=SECRET_SECONDS,
             )
         except (OSError, ValueError, subprocess.SubprocessError) as error:
-            raise AuthenticationFailed(
+            # What cannot be started is written wrong; what was started and failed is not.
+            started = isinstance(error, subprocess.SubprocessError | UnicodeDecodeError)
+            raise (AuthenticationFailed if started else NoSecret)(
                 f"the command of the {self.what} failed: {type(error).__name__}",
                 suggestions=[f"run {self.what}.command by hand"],
             ) from None
         said = done.stdout if self.whole else done.stdout.partition("\n")[0]
-        return _some(said.rstrip("\r\n"), f"the command of the {self.what}")
-
-
-def _some(secret: str, where: str) -> str:
-    if not secret:
-        raise AuthenticationFailed(f"{where} gives nothing", suggestions=["put the secret there"])
-    return secret
+        if not (found := said.rstrip("\r\n")):
+            raise AuthenticationFailed(
+                f"the command of the {self.what} gives nothing",
+                suggestions=[f"run {self.what}.command by hand"],
+            )
+        return found

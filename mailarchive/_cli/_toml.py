@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from mailarchive.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from enum import StrEnum
     from pathlib import Path
 
@@ -50,12 +50,20 @@ def parse(text: str, name: str) -> Table:
 class Table:
     """Keys and values; each key is asked for once, and what is left over is a mistake."""
 
-    def __init__(self, values: dict[str, Any], where: str, typo: str | None = None) -> None:
+    def __init__(
+        self,
+        values: dict[str, Any],
+        where: str,
+        typo: str | None = None,
+        checks: list[Callable[[], object]] | None = None,
+    ) -> None:
         """Take the values, the words that say where they stand, and what may be meant by them."""
         self._values = values
         self._where = where
         self._typo = typo
         self._asked: set[str] = set()
+        self.checks: list[Callable[[], object]] = [] if checks is None else checks
+        """What to look at before a run, of this table and of all in the file."""
 
     def __contains__(self, key: str) -> bool:
         """Return whether the key is there."""
@@ -131,7 +139,7 @@ class Table:
         """Return the table under the key, empty where there is none."""
         values: dict[str, Any] = self.get(key, dict) or {}
         typo = None if key in self._values else self.misspelt(key)
-        return Table(values, f"{self._where}: [{key}]", typo and f"[{typo}]")
+        return Table(values, f"{self._where}: [{key}]", typo and f"[{typo}]", self.checks)
 
     def misspelt(self, key: str) -> str | None:
         """Return what stands there and was never asked for, where it looks like the key."""

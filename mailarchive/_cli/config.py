@@ -14,6 +14,7 @@ from attrs import field, frozen
 
 from mailarchive import decoding
 from mailarchive._cli import _sinks, _toml, _vaults
+from mailarchive._cli._checks import check_place
 from mailarchive._cli._organisation import Organisation
 from mailarchive._model import Address, UserId
 from mailarchive.abc import Intake, Source
@@ -37,7 +38,7 @@ from mailarchive.users.csv import CsvDirectory
 from mailarchive.vault import FileKeys, Vault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from mailarchive._cli._toml import Table
@@ -54,6 +55,8 @@ class Job:
     source: Source | Intake | Organisation
     decoder: Decoder
     users: DirectoryMap
+    directory: Directory
+    """Where the users are listed."""
     attribution: Attribution
     unknown: Unknown
     removal: Removal
@@ -67,6 +70,12 @@ class Job:
     quarantine: QuarantineFolder = field(repr=False)
     lock: JobLock = field(repr=False)
     state: SqliteCheckpoints = field(repr=False)
+    local: bool
+    """Whether mail is read from files here, rather than from a server."""
+    says_unknown: bool
+    """Whether the file says what becomes of mail that nobody known owns."""
+    checks: Sequence[Callable[[], object]] = field(repr=False)
+    """What raises where a file that is named cannot be read, or the vault cannot be there."""
 
     def archiver(self, archive: Sink, source: Source | None = None, **settings: Any) -> Archiver:
         """Return the archiver into an archive, with these settings beside the file's.
@@ -145,6 +154,8 @@ def load(path: Path) -> Job:
 def build(top: Table, here: Path) -> Job:
     """Return the job that the table describes, with paths relative to `here`."""
     vault, keys, archive = _archive(top, here)
+    if "vault" in top:
+        top.checks.append(partial(check_place, vault))
     source_table = top.table("source")
     if not source_table and not top.misspelt("source"):
         raise top.wrong("there is no [source]", 'say in it where the mail is: kind = "imap", ...')
@@ -175,6 +186,7 @@ def build(top: Table, here: Path) -> Job:
         source=RetryingSource(source) if isinstance(source, Source) else source,
         decoder=decoder,
         users=users,
+        directory=known,
         attribution=attribution,
         unknown=unknown,
         removal=Removal.when_archived() if remove else Removal.never(),
@@ -185,6 +197,9 @@ def build(top: Table, here: Path) -> Job:
         quarantine=_vaults.quarantine_of(vault, keys),
         lock=JobLock(vault.with_name(f"{vault.name}.lock")),
         state=SqliteCheckpoints(vault / "state.db"),
+        local=source_table.raw("kind") in _LOCAL,
+        says_unknown="unknown" in users_table,
+        checks=tuple(top.checks),
     )
 
 
@@ -326,6 +341,9 @@ def _source(
         source = _of_kind(kind, table, here, journal=journal)
     table.done()
     return source, directory
+
+
+_LOCAL = ("maildir", "eml", "mbox")
 
 
 def _of_kind(

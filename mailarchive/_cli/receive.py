@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mailarchive._cli import OK, config
+from mailarchive._cli._checks import check
+from mailarchive._cli._signals import Signals
 from mailarchive._cli._text import columns, size
 from mailarchive._cli.progress import Progress
 from mailarchive.abc import Intake
@@ -18,10 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mailarchive.events import Event
-    from mailarchive.receiver import Received, Receiver
-
-STOPS = (signal.SIGTERM, signal.SIGINT)
-"""Either lets the messages under way be answered first; a second one does not."""
+    from mailarchive.receiver import Received
 
 
 def receive(path: Path, *, quiet: bool = False) -> int:
@@ -34,7 +31,7 @@ def receive(path: Path, *, quiet: bool = False) -> int:
             suggestions=["run it with: mailarchive run ARCHIVE.TOML"],
         )
     job.refuse_undecided()
-    job.users.refresh()  # a list of users that cannot be read is said before anything comes
+    check(job)  # a list of users that cannot be read is said before anything comes
     progress = Progress()
 
     def tell(event: Event) -> None:
@@ -49,32 +46,11 @@ def receive(path: Path, *, quiet: bool = False) -> int:
     job.announce()
     with job.archive() as archive:
         receiver = job.receiver(archive, observer=tell)
-        with _Signals(receiver):
+        with Signals(receiver.stop):
             done = receiver.run()
     progress.close()
     print(_render(done))
     return OK
-
-
-class _Signals:
-    """While it lasts, a signal stops the receiver in good order; only where signals come."""
-
-    def __init__(self, receiver: Receiver) -> None:
-        self._receiver = receiver
-        self._before: dict[signal.Signals, Any] = {}
-
-    def __enter__(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            self._before = {each: signal.signal(each, self._stop) for each in STOPS}
-
-    def __exit__(self, *exc: object) -> None:
-        for each, handler in self._before.items():
-            signal.signal(each, handler)
-
-    def _stop(self, number: int, frame: object) -> None:
-        del frame
-        signal.signal(number, self._before[signal.Signals(number)])
-        self._receiver.stop()
 
 
 def _render(done: Received) -> str:

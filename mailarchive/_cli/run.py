@@ -8,18 +8,20 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mailarchive import archiver
-from mailarchive._cli import FAILED, OK, _vaults, config
+from mailarchive._cli import FAILED, OK, WRONG_ERRORS, _vaults, config
+from mailarchive._cli._checks import belongs_to_nobody, check, check_users
+from mailarchive._cli._signals import Signals, Watch
 from mailarchive._cli._text import columns, counted, safe
 from mailarchive._cli.each import each_mailbox
 from mailarchive._cli.progress import Progress, render, unmatched
 from mailarchive._model import Copy, UserId
 from mailarchive.abc import Intake, Source
-from mailarchive.errors import StateError
+from mailarchive.errors import MailArchiveError, StateError
 from mailarchive.sinks import Tee
 from mailarchive.vault import Vault
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from mailarchive._cli.config import Job
@@ -39,28 +41,22 @@ def run(
     """Run the job of a TOML file once; only one run of it at a time."""
     job = config.load(path)
     job.refuse_undecided()
-    job.users.refresh()  # a list of users that cannot be read is said also when nothing is new
+    check(job)  # what cannot be read is said also when nothing is new
+    stray = belongs_to_nobody(job)
+    if stray:
+        print(_STRAY, file=sys.stderr)
     progress = None if quiet else Progress()
-    archive = job.archive()
-    settings: dict[str, Any] = {"observer": progress, "dry_run": dry_run, "retry_now": retry_now}
-    one = isinstance(job.source, Source | Intake)
-    plan = job.archiver(archive, **settings) if one else None
+    seen: list[RunReport] = []
     with contextlib.ExitStack() as stack:
-        if dry_run:
-            _look(job, archive)
-        else:
-            stack.enter_context(job.lock)
-            _reach(job)
-            job.announce()
-            stack.enter_context(archive)
-        if plan is not None:
-            reports = [follow(plan, progress)]
-        else:
-            watch = partial(follow, progress=progress)
-            reports = each_mailbox(job, job.organisation, archive, watch, settings)
-    for line in filter(None, (unmatched(reports), _verdict(job, reports))):
+        signals = stack.enter_context(Signals())
+        watch = partial(follow, progress=progress, signals=signals, seen=seen)
+        settings = {"observer": Watch(signals, progress), "retry_now": retry_now}
+        stack.enter_context(_begun(seen))
+        reports = _reports(job, watch, {**settings, "dry_run": dry_run}, stack)
+    for line in filter(None, (unmatched(reports), _verdict(job, reports, stray=stray))):
         print(line)
     bad = fail_on_quarantine and any(report.quarantined for report in reports)
+    bad = bad or (stray and not job.says_unknown)
     return OK if all(report.ok for report in reports) and not bad else FAILED
 
 
@@ -69,6 +65,45 @@ def _reach(job: Job) -> None:
     if isinstance(job.source, Source) and _vaults.is_new(job.vault):
         with job.source:
             pass  # it is opened again by the run, as every source here can be
+
+
+_STRAY = (
+    "mailarchive: the mailbox in [source] has an address that [users] does not know, so nobody"
+    " known owns its mail; mend either, or say with unknown in [users] what becomes of it"
+)
+
+
+def _reports(
+    job: Job,
+    watch: Callable[[Archiver], RunReport],
+    settings: dict[str, Any],
+    stack: contextlib.ExitStack,
+) -> Sequence[RunReport]:
+    """Run the job in the archive, which is made and closed with the stack."""
+    archive = job.archive()
+    one = isinstance(job.source, Source | Intake)
+    plan = job.archiver(archive, **settings) if one else None
+    if settings["dry_run"]:
+        _look(job, archive)
+    else:
+        stack.enter_context(job.lock)
+        _reach(job)
+        job.announce()
+        stack.enter_context(archive)
+    if plan is None:
+        return each_mailbox(job, job.organisation, archive, watch, settings)
+    return [watch(plan)]
+
+
+@contextlib.contextmanager
+def _begun(seen: Sequence[RunReport]) -> Iterator[None]:
+    """Once mail was read, what is wrong with a setting is a failure of the run."""
+    try:
+        yield
+    except WRONG_ERRORS as error:
+        if not any(report.listed or report.retried for report in seen):
+            raise
+        raise MailArchiveError(str(error), suggestions=error.suggestions) from error
 
 
 def _look(job: Job, archive: Sink) -> None:
@@ -80,28 +115,41 @@ def _look(job: Job, archive: Sink) -> None:
         vault.view(UserId("")).count()
 
 
-def follow(plan: Archiver, progress: Progress | None) -> RunReport:
-    """Run to the end and print the report, also where the run has to stop."""
+def follow(
+    plan: Archiver,
+    progress: Progress | None,
+    signals: Signals | None = None,
+    seen: list[RunReport] | None = None,
+) -> RunReport:
+    """Run to the end and print the report, also where the run has to stop.
+
+    Raises `Stopped` after a signal: between two pages, where all is accounted for.
+    """
+    heed = Signals() if signals is None else signals
+    heed.check()
     with plan.outcomes() as outcomes:
         try:
             for _ in outcomes:
-                pass
+                heed.check()
         finally:
             if progress is not None:
                 progress.close()
             report = outcomes.report
+            if seen is not None:
+                seen.append(report)
             if report.finished or report.listed or report.retried or report.failures:
                 print(render(report))
                 sys.stdout.flush()
     return report
 
 
-def _verdict(job: Job, reports: Sequence[RunReport]) -> str:
+def _verdict(job: Job, reports: Sequence[RunReport], *, stray: bool) -> str:
     if any(report.dry_run for report in reports):
         return "This was a dry run: nothing was stored, saved or removed."
     if not all(report.ok for report in reports):
         return "Not everything could be archived. What failed is tried again by the next run."
-    if any(0 < report.archived == report.unowned for report in reports):
+    stray = stray and not job.says_unknown
+    if stray or any(0 < report.archived == report.unowned for report in reports):
         return (
             "All is accounted for, and nobody owns any of it: does [users] know the address of"
             " the mailbox, or those in the mail? Mend it, then: mailarchive reattribute"
@@ -115,7 +163,7 @@ def _verdict(job: Job, reports: Sequence[RunReport]) -> str:
 def reattribute(path: Path) -> int:
     """Give mail to those whom the list of users names by now."""
     job = config.load(path)
-    job.users.refresh()
+    check_users(job)
     with _vaults.opened(job.vault, job.keys, create=False) as vault:
         given = vault.reattribute(job.users)
     print(f"{counted(given, 'message')} got an owner." if given else "Nobody new owns anything.")

@@ -39,6 +39,7 @@ class DirectoryMap:
         self._max_age = max_age
         self._clock = clock
         self._book: dict[Address, frozenset[UserId]] | None = None
+        self._ids: frozenset[UserId] = frozenset()
         self._read_at = 0.0
 
     def resolve(self, addresses: Collection[Address], /) -> Mapping[Address, frozenset[UserId]]:
@@ -46,6 +47,15 @@ class DirectoryMap:
         if self._book is None or self._is_old():
             self.refresh()
         return look_up(self._book or {}, addresses, self._separator)
+
+    def lists(self, user: UserId, /) -> bool:
+        """Return whether the directory has such a user, with or without an address.
+
+        Raises `DirectoryError`.
+        """
+        if self._book is None or self._is_old():
+            self.refresh()
+        return user in self._ids
 
     def refresh(self) -> None:
         """Read the directory now; raises `DirectoryError`.
@@ -55,7 +65,7 @@ class DirectoryMap:
         """
         now = self._clock()
         try:
-            book = self._read()
+            ids, book = self._read()
         except MailArchiveError:
             raise
         except Exception as error:
@@ -63,13 +73,14 @@ class DirectoryMap:
                 f"{type(error).__name__} in the directory of users",
                 suggestions=["this is a defect of the directory's adapter: report it"],
             ) from error
-        self._book, self._read_at = book, now
+        self._ids, self._book, self._read_at = ids, book, now
 
     def _is_old(self) -> bool:
         age = self._clock() - self._read_at
         return self._max_age is not None and age >= self._max_age.total_seconds()
 
-    def _read(self) -> dict[Address, frozenset[UserId]]:
+    def _read(self) -> tuple[frozenset[UserId], dict[Address, frozenset[UserId]]]:
+        ids: set[UserId] = set()
         owners: dict[Address, set[UserId]] = {}
         for user in self._directory.users():
             if not user.id:
@@ -77,6 +88,8 @@ class DirectoryMap:
                     "a user of the directory has an empty id",
                     suggestions=["give every user an id that stays for good"],
                 )
+            ids.add(user.id)
             for address in user.addresses:
                 owners.setdefault(canonical(address), set()).add(user.id)
-        return {address: frozenset(users) for address, users in owners.items()}
+        book = {address: frozenset(users) for address, users in owners.items()}
+        return frozenset(ids), book

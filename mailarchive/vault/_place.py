@@ -226,7 +226,7 @@ class Place:
             )
         if not self._create:
             raise _no_vault("the folder is no vault")
-        if any(not _is_ours(name) for name in names):
+        if any(not is_ours(name) for name in names):
             raise _no_vault("the folder holds something that is no vault")
 
     def _write_header(self, root: int, data: bytes) -> bytes:
@@ -385,7 +385,7 @@ def parse_header(data: bytes, encryptions: Collection[str] = (PLAIN,)) -> Identi
 _OURS = frozenset({"quarantine", "export", "lost+found"})
 
 
-def _is_ours(name: str) -> bool:
+def is_ours(name: str) -> bool:
     """Whether a run may have put this beside a vault that is yet to be made."""
     return name in _OURS or name.startswith((f".{_HEADER}.", "state.")) or name.endswith(".lock")
 

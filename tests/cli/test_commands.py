@@ -219,7 +219,7 @@ def test_a_quarantine_of_no_vault_is_no_empty_one(
     demo: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     """A misspelt path must not say that all is well."""
-    assert run(capfdbinary, "quarantine", "acme.vualt", status=1) == b""
+    assert run(capfdbinary, "quarantine", "acme.vualt", status=2) == b""
 
 
 def test_export_to_a_file_is_our_error(
@@ -530,7 +530,7 @@ def test_a_dry_run_tells_what_a_run_would_say_of_the_vault(
     job = Path("archive.toml")
     sound = job.read_text()
     job.write_text(sound.replace('path = "acme.vault"', 'path = "users.csv"'))
-    run(capfdbinary, "run", "archive.toml", "--dry-run", status=1)
+    run(capfdbinary, "run", "archive.toml", "--dry-run", status=2)
     keys = 'path = "new.vault"\nencryption = { key_file = "no.key" }'
     job.write_text(sound.replace('path = "acme.vault"', keys))
     for dry in (("--dry-run",), ()):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.vaults import entries
 
-from mailarchive import UserId
+from mailarchive import UserId, Vault
 from mailarchive._cli import _secret, _toml, config, main
 from mailarchive.archiver import Removal
 from mailarchive.attribution import (
@@ -203,6 +203,55 @@ def test_unowned_mail_can_be_quarantined(tmp_path: Path) -> None:
     made = job(JOB.replace("[users]", '[users]\nunknown = "quarantine"'), tmp_path)
 
     assert made.unknown == HoldUnowned()
+
+
+MINE = JOB.replace("[users]", 'mailbox = "bob@example.com"\n[users]').replace(
+    "[vault]", '[decoder]\nkind = "ordinary"\n[vault]'
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "told", "status"),
+    [
+        (MINE, False, 0),
+        (MINE.replace("bob@", "bbo@"), True, 1),
+        (MINE.replace("bob@", "bbo@").replace("csv =", 'unknown = "keep"\ncsv ='), True, 0),
+        (
+            MINE.replace("bob@", "bbo@").replace(
+                "csv =", 'unknown = { catch_all = "rest" }\ncsv ='
+            ),
+            True,
+            0,
+        ),
+        (
+            MINE.replace("bob@", "bbo@").replace("csv =", 'owners = "participants"\ncsv ='),
+            False,
+            0,
+        ),
+    ],
+)
+def test_a_mailbox_that_belongs_to_nobody_is_told_before_and_after(
+    text: str,
+    told: bool,
+    status: int,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It is archived all the same, and no success unless `unknown` says that it is meant."""
+    for name in ("cur", "new", "tmp"):
+        (tmp_path / "journal" / name).mkdir(parents=True)
+    raw = b"From: bob@example.com\r\nTo: bob@example.com\r\n\r\nHello\r\n"
+    (tmp_path / "journal" / "cur" / "1.x:2,").write_bytes(raw)
+    (tmp_path / "users.csv").write_text("id,addresses\nbob,bob@example.com\nrest,\n")
+    (tmp_path / "archive.toml").write_text(text)
+    for words in (["--dry-run"], [], []):
+        assert main(["run", str(tmp_path / "archive.toml"), "--quiet", *words]) == status
+        said = capsys.readouterr()
+        assert ("[users] does not know" in said.err) is told
+        assert "bbo@" not in said.err + said.out
+        assert words or not status or "mailarchive reattribute" in said.out
+    with Vault(tmp_path / "acme.vault", read_only=True) as vault:
+        assert vault.view(UserId("bob")).count() == (0 if told else 1)
 
 
 def secret(value: str, here: Path) -> str:

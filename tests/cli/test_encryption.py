@@ -179,7 +179,7 @@ def test_a_source_that_cannot_be_opened_leaves_no_vault(
 ) -> None:
     """A first run that fails may be decided anew: there is nothing to take away first."""
     shutil.rmtree(demo / "journal")
-    assert main(["run", "archive.toml", "--quiet"]) == 1
+    assert main(["run", "archive.toml", "--quiet"]) == 2
     assert not (demo / "acme.vault").exists()
 
 

@@ -223,4 +223,4 @@ def test_a_repair_is_planned_first_and_then_done(run: Run, tmp_path: Path) -> No
     assert (status, "1 pack restored" in said) == (0, True)
     assert run("verify", "v", "--level", "content")[0] == 0
     assert run("repair", "v", "--from", "replica")[:2] == (0, "nothing to repair\n")
-    assert run("repair", "v", "--from", "nowhere")[0] == 1
+    assert run("repair", "v", "--from", "nowhere")[0] == 2

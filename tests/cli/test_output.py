@@ -108,7 +108,7 @@ def test_a_failure_is_not_hidden_by_a_reader_who_left(demo: Path) -> None:
         ["sh", "-c", words, "sh", *lost], cwd=demo, capture_output=True, text=True, check=False
     )
 
-    assert done.stdout.strip() == "1"
+    assert done.stdout.strip() == "2"
 
 
 @pytest.mark.slow

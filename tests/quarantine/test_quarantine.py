@@ -103,6 +103,7 @@ def test_damage_is_noticed(folder: QuarantineFolder, tmp_path: Path) -> None:
     with pytest.raises(StateError):
         folder.read(receipt.entry_id.hex)
     assert [(each.id, each.kind) for each in folder.verify()] == [(receipt.location, "altered")]
+    assert folder.verify(contents=False) == ()
 
 
 def test_a_damaged_record_hides_no_other(folder: QuarantineFolder, tmp_path: Path) -> None:
@@ -128,7 +129,9 @@ def test_what_was_taken_away_is_missed(folder: QuarantineFolder, tmp_path: Path)
     folder.hold(message(b"another"), "broken")
     ours = [path for path in tmp_path.rglob(f"{receipt.location}*") if ".eml" in path.name]
     ours[0].unlink()
-    assert [(it.id, it.kind) for it in folder.verify()] == [(receipt.location, "gone")]
+    for contents in (True, False):
+        faults = folder.verify(contents=contents)
+        assert [(it.id, it.kind) for it in faults] == [(receipt.location, "gone")]
     for path in tmp_path.rglob(f"{receipt.location}*"):
         path.unlink()
     assert [(it.id, it.kind) for it in folder.verify()] == [(receipt.location, "missing")]

@@ -158,6 +158,13 @@ def test_a_directory_map_knows_every_alias() -> None:
     assert {"ann": {"a"}, "eve": {"a", "b"}} == everybody(users)
 
 
+def test_a_directory_map_lists_users_also_without_an_address() -> None:
+    """Mail may be given to somebody whom none is sent to."""
+    users = DirectoryMap(Users(user("bob", "bob@example.com"), user("rest")))
+
+    assert [users.lists(UserId(each)) for each in ("bob", "rest", "ghost")] == [True, True, False]
+
+
 def test_a_directory_is_read_once_and_again_when_it_is_old() -> None:
     """Without an age it is read once; with one, by the first question after that time."""
     now = [0.0]

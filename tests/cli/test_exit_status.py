@@ -1,0 +1,262 @@
+"""The law of the exit status: 2 where something is written wrong and nothing was done, else 1."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support import journal
+from typing_extensions import override
+
+from mailarchive._cli import main
+from mailarchive.archiver import Archiver
+from mailarchive.errors import ConfigurationError
+from mailarchive.testing.certificates import self_signed
+from mailarchive.testing.dovecot import free_port
+from mailarchive.testing.memory import MemorySource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from mailarchive import MessageRef, SourceMessage, Unavailable
+
+FILES = 'kind = "eml"\npath = "mail"\n'
+IMAP = (
+    'host = "127.0.0.1"\nport = PORT\nsecurity = "plain"\nallow_plaintext = true\n'
+    'user = "bob@example.com"\n'
+)
+PASSWORD = 'password = { file = "secret" }\n'
+GRAPH = 'kind = "graph"\nmailbox = "bob@example.com"\ntenant = "t.example"\nclient_id = "c"\n'
+SMTP = 'kind = "smtp"\nport = 0\nsecurity = "plain"\nallow_plaintext = true\n'
+REST = '[users]\ncsv = "users.csv"\n[vault]\npath = "acme.vault"\nencryption = "none"\n'
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a message to archive, a list of users and a password; the test is there."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mail").mkdir()
+    (tmp_path / "users.csv").write_text(journal.CSV)
+    (tmp_path / "secret").write_text("hunter2\n")
+    (mail,) = journal.mailbox(1)
+    (tmp_path / "mail" / "1.eml").write_bytes(mail.raw)
+    return tmp_path
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    """What is said on standard error: a line, without secrets."""
+    said = capsys.readouterr().err
+    assert said.startswith("mailarchive: ")
+    assert said.count("\n") == 1
+    assert "hunter2" not in said
+    return said
+
+
+WRONG_JOBS = {
+    "no TOML": "[source",
+    "an unknown key": f"[source]\n{FILES}pth = 1\n{REST}",
+    "no folder of mail": f'[source]\nkind = "eml"\npath = "nowhere"\n{REST}',
+    "a file for a folder": f'[source]\nkind = "maildir"\npath = "users.csv"\n{REST}',
+    "a folder that is no Maildir": f'[source]\nkind = "maildir"\npath = "mail"\n{REST}',
+    "no mbox": f'[source]\nkind = "mbox"\npath = "nowhere"\n{REST}',
+    "no mbox but another file": f'[source]\nkind = "mbox"\npath = "users.csv"\n{REST}',
+    "no list of users": f"[source]\n{FILES}{REST.replace('users.csv', 'nowhere')}",
+    "a list of nothing": f"[source]\n{FILES}{REST.replace('users.csv', 'secret')}",
+    "a file for a vault": f"[source]\n{FILES}{REST.replace('acme.vault', 'users.csv')}",
+    "another folder for a vault": f"[source]\n{FILES}{REST.replace('acme.vault', 'mail')}",
+    "no key file": f"[source]\n{FILES}{REST}".replace('"none"', '{ key_file = "nowhere" }'),
+    "no password": f"[source]\n{IMAP}{PASSWORD.replace('secret', 'nowhere')}{REST}",
+    "an empty password": f"[source]\n{IMAP}{PASSWORD.replace('secret', 'empty')}{REST}",
+    "no token": f'[source]\n{IMAP}token = {{ file = "nowhere" }}\n{REST}',
+    "no authority": f'[source]\n{IMAP}{PASSWORD}ca_file = "nowhere"\n{REST}'.replace(
+        '"plain"', '"ssl"'
+    ),
+    "an authority that is none": f'[source]\n{IMAP}{PASSWORD}ca_file = "secret"\n{REST}'.replace(
+        '"plain"', '"ssl"'
+    ),
+    "no certificate": f'[source]\n{IMAP}certificate = "nowhere"\n{REST}',
+    "no secret of an application": f'[source]\n{GRAPH}secret = {{ file = "nowhere" }}\n{REST}',
+    "no authority of a proxy": (
+        f'[source]\n{GRAPH}secret = {{ file = "secret" }}\nca_file = "nowhere"\n{REST}'
+    ),
+    "a login too many": f'[source]\n{IMAP}{PASSWORD}token = {{ file = "secret" }}\n{REST}',
+    "a catch-all that is nobody": f"[source]\n{FILES}{REST}".replace(
+        "[users]", '[users]\nunknown = { catch_all = "u99" }'
+    ),
+    "removal where none is": f'[source]\n{FILES}{REST}[removal]\nwhen = "archived"\n',
+    "no secret of a store": (
+        f'[source]\n{FILES}{REST}[sink]\nkind = "objects"\nbucket = "b"\naccess_key = "a"\n'
+        'secret_key = { file = "nowhere" }\ndatabase = { file = "secret" }\n'
+    ),
+    "a receiver": f'[source]\n{SMTP}addresses = {{ file = "secret" }}\n{REST}',
+}
+
+
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+@pytest.mark.parametrize("name", WRONG_JOBS)
+def test_a_job_that_is_written_wrong_is_status_two_and_does_nothing(
+    name: str, dry: Sequence[str], here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The file itself, or what it names: a vault, a lock or a connection is never made."""
+    (here / "empty").write_text("\n")
+    # Nothing may be asked of this port: whoever asks is refused, which is status 1.
+    text = WRONG_JOBS[name].replace("PORT", str(free_port()))
+    (here / "archive.toml").write_text(text)
+    before = sorted(here.rglob("*"))
+
+    assert main(["run", "archive.toml", "--quiet", *dry]) == 2
+    assert one_line(capsys)
+    assert sorted(here.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("no addresses", 'file = "secret"', 'file = "nowhere"'),
+        ("no list of users", "users.csv", "nowhere"),
+        ("no certificate", '"plain"', '"ssl"\ncertificate = "nowhere"\nkey = "nowhere"'),
+    ],
+)
+def test_a_receiver_that_is_written_wrong_is_status_two(
+    name: str, old: str, new: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing listens, and nothing is made."""
+    del name
+    text = f'[source]\n{SMTP}addresses = {{ file = "secret" }}\n{REST}'
+    (here / "archive.toml").write_text(text.replace(old, new))
+    before = sorted(here.rglob("*"))
+
+    assert main(["receive", "archive.toml", "--quiet"]) == 2
+    assert one_line(capsys)
+    assert sorted(here.rglob("*")) == before
+
+
+TRIED_JOBS = {
+    "nobody listens": f"[source]\n{IMAP}{PASSWORD}{REST}",
+    "a command that fails": f'[source]\n{IMAP}password = {{ command = ["false"] }}\n{REST}',
+    "a command that says nothing": f'[source]\n{IMAP}password = {{ command = ["true"] }}\n{REST}',
+}
+
+
+@pytest.mark.parametrize("name", TRIED_JOBS)
+def test_a_job_that_was_tried_and_failed_is_status_one(
+    name: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Perhaps the next run succeeds; nothing of the job need be mended."""
+    text = TRIED_JOBS[name].replace("PORT", str(free_port()))
+    (here / "archive.toml").write_text(text)
+
+    assert main(["run", "archive.toml", "--quiet"]) == 1
+    assert one_line(capsys)
+    assert not (here / "acme.vault").exists()
+
+
+def test_a_command_that_cannot_be_started_is_written_wrong(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is started at the login, so this alone is told after the server was asked."""
+    self_signed(here, ["DNS:archive.example"])
+    text = f'[source]\n{SMTP}addresses = {{ command = ["/nowhere/at/all"] }}\n{REST}'
+    (here / "archive.toml").write_text(text)
+
+    assert main(["receive", "archive.toml"]) == 2
+    assert one_line(capsys)
+
+
+WRONG_COMMANDS = [
+    ["run", "nowhere.toml"],
+    ["run", "mail"],
+    ["retries", "nowhere.toml"],
+    ["reattribute", "nowhere.toml"],
+    ["receive", "nowhere.toml"],
+    ["show", "no.vault", "--user", "u1"],
+    ["show", "mail", "--user", "u1"],
+    ["show", "users.csv", "--user", "u1"],
+    ["export", "no.vault", "--user", "u1", "--to", "out"],
+    ["verify", "no.vault"],
+    ["verify", "mail"],
+    ["quarantine", "no.vault"],
+    ["quarantine", "mail"],
+    ["quarantine", "no.vault", "--release", "ab"],
+    ["kept", "no.vault"],
+    ["expired", "no.vault"],
+    ["hold", "no.vault", "m", "--all", "--actor", "a", "--reason", "r"],
+    ["rebuild", "no.vault"],
+    ["repair", "acme.vault", "--from", "no.vault"],
+    ["--key-file", "nowhere.key", "show", "acme.vault", "--user", "u1"],
+    ["decode", "nowhere.eml"],
+    ["new-key", "secret"],
+]
+
+
+@pytest.fixture
+def archived(here: Path) -> Path:
+    """The same after a first run."""
+    (here / "archive.toml").write_text(f"[source]\n{FILES}{REST}")
+    assert main(["run", "archive.toml", "--quiet"]) == 0
+    return here
+
+
+@pytest.mark.parametrize("words", WRONG_COMMANDS, ids=" ".join)
+def test_a_command_that_is_written_wrong_is_status_two(
+    words: list[str], archived: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it names is not there, or is something else; nothing is made of it."""
+    before = sorted(archived.rglob("*"))
+    capsys.readouterr()
+
+    assert main(words) == 2
+    assert one_line(capsys)
+    assert sorted(archived.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["show", "acme.vault", "--user", "u1", "--message", "f" * 12],
+        ["quarantine", "acme.vault", "--release", "abc"],
+        ["retries", "archive.toml", "--give-up", "abc"],
+        ["export", "acme.vault", "--user", "u1", "--to", "users.csv"],
+    ],
+    ids=" ".join,
+)
+def test_what_was_looked_for_and_is_not_there_is_status_one(
+    words: list[str], archived: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The archive was opened and asked."""
+    del archived
+    capsys.readouterr()
+
+    assert main(words) == 1
+    assert one_line(capsys)
+
+
+def test_what_turns_out_wrong_after_mail_was_read_is_status_one(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A certificate that ends in the middle of a run, say: something was done by then."""
+
+    class Ends(MemorySource):
+        """Reads one folder, and at the next one finds that it is not configured right."""
+
+        @override
+        def _fetch(self, refs: Sequence[MessageRef]) -> Iterator[SourceMessage | Unavailable]:
+            if any(ref.folder == "B" for ref in refs):
+                raise ConfigurationError("the certificate is not trusted")
+            return super()._fetch(refs)
+
+    source = Ends()
+    (mail,) = journal.mailbox(1)
+    source.add(mail.raw, folder="A")
+    source.add(mail.raw, folder="B")
+    made = Archiver.__init__
+
+    def init(self: Archiver, _: object, *rest: Any, **settings: Any) -> None:
+        made(self, source, *rest, **settings)
+
+    monkeypatch.setattr(Archiver, "__init__", init)
+    (here / "archive.toml").write_text(f"[source]\n{FILES}{REST}")
+
+    assert main(["run", "archive.toml", "--quiet"]) == 1
+    assert "not trusted" in one_line(capsys)
