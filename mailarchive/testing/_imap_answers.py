@@ -216,7 +216,7 @@ def _expunge(talk: Talk, command: Command) -> None:
     if box is None or not talk.writable:
         talk.no(command, b"read-only")
         return
-    for _, item in list(box.chosen(command.arguments)):
+    for _, item in list(box.chosen(command.arguments or b"1:*")):
         if b"\\Deleted" in item.flags:
             _drop(talk, box, item)
     talk.ok(command)
@@ -243,6 +243,7 @@ def _move(talk: Talk, command: Command) -> None:
 _ANSWERS: dict[str, Callable[[Talk, Command], None]] = {
     "CAPABILITY": _capability,
     "EXAMINE": _select,
+    "EXPUNGE": _expunge,
     "LIST": _list,
     "LOGIN": _ok,
     "LOGOUT": _logout,

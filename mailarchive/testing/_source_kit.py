@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from mailarchive._model import (
     Archived,
@@ -20,6 +20,7 @@ from mailarchive.errors import MailArchiveError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from mailarchive._model import Page
     from mailarchive.abc import Source
@@ -45,7 +46,11 @@ class SourceWorld(ABC):
 
     @abstractmethod
     def look(self) -> object:
-        """Return everything about the place that reading may not change, to be compared."""
+        """Return everything about the place that reading may not change, to be compared.
+
+        Nor may the removal of a message change what it tells of the others; where the place
+        keeps what was removed, in a bin, it tells nothing of the bin.
+        """
 
     def flag(self, ref: MessageRef) -> None:
         """Flag one message, as a person does who wants to come back to it.
@@ -53,6 +58,22 @@ class SourceWorld(ABC):
         Only a source that removes is asked for this.
         """
         raise NotImplementedError
+
+    def mark_deleted(self, ref: MessageRef) -> None:
+        r"""Mark one message for deletion, as somebody does who has not taken it away yet.
+
+        IMAP's `\Deleted`, a Maildir's `T`.  Nothing is done where the place has no such
+        mark.  Only a source that removes is asked for this.
+        """
+
+    def broken(self) -> AbstractContextManager[None] | None:
+        """Return a context in which the place is broken, and after which it is as before.
+
+        The server is gone or answers 500, the folder is moved away or cannot be read: what
+        happens to such a place one day.  Asked several times.  `None` where nobody can break
+        it; then it is said that the law of it was not tried.
+        """
+        return None
 
     def stored(self, raw: bytes) -> bytes:
         """Return what the place keeps of a message, where it adds to it: a header of its own."""
@@ -63,17 +84,24 @@ class SourceWorld(ABC):
         return source.folders()[0]
 
 
-Law: TypeAlias = Callable[[SourceWorld], None]
-"""Returns where the law holds; raises `AssertionError`, whose text names the fault."""
+Law: TypeAlias = Callable[[SourceWorld], str | None]
+"""Returns where the law holds, and a text that says what was not promised, so not tried.
+
+The text is a `NotTried` where only the world lacks what the law needs.  Raises
+`AssertionError` where it is broken; the text names the fault.
+"""
+
+CANNOT_REMOVE: Final = "it says that it cannot remove"
+"""What the laws of removing return for a source that says so."""
 
 
 def law(function: Law) -> Law:
     """Make a law of a function: whatever it raises says that the law is broken."""
 
     @wraps(function)
-    def hold(world: SourceWorld) -> None:
+    def hold(world: SourceWorld) -> str | None:
         try:
-            function(world)
+            return function(world)
         except MailArchiveError as error:
             raise AssertionError(_said(error)) from error
 

@@ -1,17 +1,18 @@
 """The laws of a `Source`, each a plain function that needs no pytest.
 
-Each takes a `SourceWorld`, fresh and empty, and returns, or raises `AssertionError` with a
-text that names the fault::
+Each takes a `SourceWorld`, fresh and empty, and returns `None`, or a text that says what the
+source does not promise (or, a `NotTried`, which hand its world lacks), or raises
+`AssertionError` with a text that names the fault::
 
     every_byte_is_handed_over(MyWorld())
 
-`source_contract` makes a pytest class of them.  Nothing is skipped: a source that cannot
-remove has to say so.
+`source_contract` makes a pytest class of them.  A source that cannot remove has to say so.
 """
 
 from __future__ import annotations
 
 from mailarchive.testing import _source_reading, _source_removing
+from mailarchive.testing._elsewhere import NotTried
 from mailarchive.testing._source_kit import Law, SourceWorld, law, messages
 from mailarchive.testing._source_reading import (
     a_folder_of_nothing_harms_nothing,
@@ -35,12 +36,14 @@ from mailarchive.testing._source_removing import (
     a_flagged_message_stays,
     removing_again_is_harmless,
     removing_takes_exactly_what_has_a_receipt,
+    removing_touches_nothing_else,
     what_is_not_what_was_archived_stays,
 )
 
 __all__ = [
     "LAWS",
     "Law",
+    "NotTried",
     "SourceWorld",
     "a_flagged_message_stays",
     "a_folder_of_nothing_harms_nothing",
@@ -60,6 +63,7 @@ __all__ = [
     "reading_leaves_no_trace",
     "removing_again_is_harmless",
     "removing_takes_exactly_what_has_a_receipt",
+    "removing_touches_nothing_else",
     "scanning_resumes_right_after_each_token",
     "what_comes_after_a_loss_is_found",
     "what_comes_later_is_found",

@@ -51,6 +51,11 @@ class MemoryWorld(SourceWorld):
         self.memory.flag(ref, "\\Flagged")
 
     @override
+    def mark_deleted(self, ref: MessageRef) -> None:
+        """Mark it, as IMAP does."""
+        self.memory.flag(ref, "\\Deleted")
+
+    @override
     def look(self) -> object:
         """Return every ref with its flags, and all bytes."""
         refs = [ref for page in self.memory.scan(self._inbox()) for ref in page.refs]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 from attrs import evolve, frozen
 from support.imap import QUICK, scripted
-from support.imap_worlds import OnAScript
+from support.imap_worlds import INBOX, LIMITS, OnAScript, OnServer
 from typing_extensions import override
 
 from mailarchive import (
@@ -32,6 +32,8 @@ from mailarchive.testing.source_contract import SourceContract
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from support.imap import Mailbox
 
     from mailarchive import RemovalResult
     from mailarchive.abc import Source
@@ -283,6 +285,30 @@ class TakesTheNeighbour(ImapSource):
         session.selected = None
 
 
+class ExpungesEverything(ImapSource):
+    """Takes away with its own what somebody else has marked, as a plain EXPUNGE does."""
+
+    @override
+    def _remove(self, archived: Sequence[Archived]) -> Iterator[RemovalResult]:
+        yield from super()._remove(archived)
+        session = self._line.session()
+        session.tell(b"SELECT INBOX")
+        session.tell(b"EXPUNGE")
+        session.selected = None
+
+
+class MarksTheRest(ImapSource):
+    """Leaves what stays as if somebody had read and answered it."""
+
+    @override
+    def _remove(self, archived: Sequence[Archived]) -> Iterator[RemovalResult]:
+        yield from super()._remove(archived)
+        session = self._line.session()
+        session.tell(b"SELECT INBOX")
+        session.tell(b"UID STORE 1:* +FLAGS.SILENT (\\Seen \\Answered)")
+        session.selected = None
+
+
 class RemovesNothing(ImapSource):
     """Says that it did."""
 
@@ -340,6 +366,18 @@ class Broken(OnAScript):
         )
 
 
+@frozen
+class BrokenOnServer(OnServer):
+    """The same on a real server."""
+
+    kind: type[ImapSource]
+
+    @override
+    def source(self) -> Source:
+        """The source that breaks a law."""
+        return self.mailbox.source(self.kind, folders=INBOX, limits=LIMITS)
+
+
 BROKEN: list[tuple[type[ImapSource], Law, str]] = [
     (LosesOne, laws.every_byte_is_handed_over, "too few"),
     (Rewrites, laws.every_byte_is_handed_over, "other bytes"),
@@ -367,6 +405,9 @@ BROKEN: list[tuple[type[ImapSource], Law, str]] = [
     (NamesSomebody, laws.names_tell_nobody_and_last, "hold an address"),
     (TakesTheNeighbour, laws.removing_takes_exactly_what_has_a_receipt, "something else"),
     (RemovesNothing, laws.removing_takes_exactly_what_has_a_receipt, "still there"),
+    (MarksTheRest, laws.removing_takes_exactly_what_has_a_receipt, "not what it was"),
+    (ExpungesEverything, laws.removing_touches_nothing_else, "not to be removed was taken away"),
+    (MarksTheRest, laws.removing_touches_nothing_else, "or marked"),
     (SaysRemovedAgain, laws.removing_again_is_harmless, "gone already"),
     (DisregardsFlags, laws.a_flagged_message_stays, "flagged message was removed"),
     (ComparesNothing, laws.what_is_not_what_was_archived_stays, "other bytes than archived"),
@@ -379,6 +420,15 @@ def test_a_source_that_breaks_a_law_fails_it(kind: type[ImapSource], law: Law, s
     """The law names the fault; no other source is needed to see that it can fail."""
     with ImapServer({"INBOX": []}) as server, pytest.raises(AssertionError, match=said):
         law(Broken(server, kind))
+
+
+@pytest.mark.parametrize("kind", [ExpungesEverything, MarksTheRest, TakesTheNeighbour])
+def test_what_a_removal_does_to_others_is_seen_on_a_real_server(
+    mailbox: Mailbox, kind: type[ImapSource]
+) -> None:
+    """A server that does as it is told tells what was done to the others."""
+    with pytest.raises(AssertionError, match="not to be removed was taken away"):
+        laws.removing_touches_nothing_else(BrokenOnServer(mailbox, kind))
 
 
 def test_a_world_without_a_second_page_is_told_so() -> None:

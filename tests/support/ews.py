@@ -144,10 +144,11 @@ class EwsWorld(SourceWorld):
 
     @override
     def look(self) -> object:
-        """Everything that the server holds."""
+        """Everything that the server holds, but for what was removed."""
         return [
             (folder.name, [(i.id, i.change_key, i.read, i.flagged) for i in folder.items.values()])
             for folder in self.desk.mailbox.folders.values()
+            if folder.distinguished != "deleteditems"
         ]
 
     def _item(self, ref: MessageRef) -> Any:

@@ -102,10 +102,11 @@ class GraphWorld(SourceWorld):
 
     @override
     def look(self) -> object:
-        """Versions and states of everything."""
+        """Versions and states of everything, but for what was removed."""
         return [
             (item.id, item.change, item.read, item.flagged, item.folder.id)
             for item in self.store.items.values()
+            if item.folder.well_known != "deleteditems"
         ]
 
 

@@ -43,9 +43,9 @@ class AnyMailbox(Generic[S]):
         """A connection to look at it, or change it, behind the library's back."""
         return self.server.raw(self.user)
 
-    def source(self, **settings: Any) -> ImapSource:
+    def source(self, kind: type[ImapSource] = ImapSource, /, **settings: Any) -> ImapSource:
         """The mailbox as the library sees it."""
-        return ImapSource(
+        return kind(
             self.server.host,
             **{
                 "auth": Password(self.user, self.server.password),

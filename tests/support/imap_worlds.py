@@ -55,6 +55,11 @@ class OnServer(SourceWorld):
         self._store(ref, r"\Flagged")
 
     @override
+    def mark_deleted(self, ref: MessageRef) -> None:
+        """By another connection, which expunges nothing."""
+        self._store(ref, r"\Deleted")
+
+    @override
     def look(self) -> object:
         """Flags, sizes and dates."""
         return self.mailbox.state()
@@ -93,9 +98,17 @@ class OnAScript(SourceWorld):
     @override
     def flag(self, ref: MessageRef) -> None:
         """In its memory."""
+        self._store(ref, b"\\Flagged")
+
+    @override
+    def mark_deleted(self, ref: MessageRef) -> None:
+        """In its memory."""
+        self._store(ref, b"\\Deleted")
+
+    def _store(self, ref: MessageRef, flag: bytes) -> None:
         for item in self.server.boxes["INBOX"].items:
             if item.uid == uid_of(ref):
-                item.flags.add(b"\\Flagged")
+                item.flags.add(flag)
 
     @override
     def look(self) -> object:
