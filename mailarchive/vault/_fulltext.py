@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from mailarchive._model import normalized
-from mailarchive._readable import text_of
+from mailarchive._readable import Readable, readable
 from mailarchive.errors import SinkCorrupt, SinkError
 from mailarchive.vault._errors import sqlite_errors
 
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
     from mailarchive.vault._index import Index, Line
     from mailarchive.vault._reading import Reading
+    from mailarchive.vault._record import Record
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _BATCH: Final = 200
 """Messages that are taken in at once."""
 _PATIENCE: Final = 60.0
@@ -43,12 +44,14 @@ _IDEOGRAPH: Final = re.compile(
     "\U00020000-\U0003ffff])"
 )
 """Scripts that put no blank between words: each character is a word of its own."""
-_UNREAD: Final = "\ue000"
+_DAMAGED: Final = "\ue000"
 """Stands for a message that could not be read: a word that no text and no question has."""
+_PARTLY: Final = "\ue001"
+"""Stands behind the text of a message that is not there in full: another such word."""
 _TERM: Final = re.compile(r'"([^"]*)"?|([^\s"]+)')
 
 
-_BLANKS: Final = {0: " ", ord(_UNREAD): " "}
+_BLANKS: Final = dict.fromkeys((0, ord(_DAMAGED), ord(_PARTLY)), " ")
 
 
 def searched(text: str) -> str:
@@ -126,10 +129,10 @@ class FullText:
         self.catch_up()
         return self._matching(query)
 
-    def unread(self) -> tuple[str, tuple[str, ...]]:
-        """Return a query for the entries that could not be read, as `entries` does."""
+    def unread(self, *, damaged_only: bool) -> tuple[str, tuple[str, ...]]:
+        """Return a query for the entries that are not here in full, as `entries` does."""
         self.catch_up()
-        return self._matching(f'"{_UNREAD}"')
+        return self._matching(_DAMAGED if damaged_only else f"{_DAMAGED} OR {_PARTLY}")
 
     def _matching(self, query: str) -> tuple[str, tuple[str, ...]]:
         tables = [*(["fulltext.words"] if self._attached else []), *self._temporary()]
@@ -270,19 +273,25 @@ class FullText:
             try:
                 yield line.n, self._text(line)
             except SinkCorrupt:  # `verify` names what is damaged; a search says how many
-                yield line.n, _UNREAD
+                yield line.n, _DAMAGED
 
     def _text(self, line: Line) -> str:
         record = self._reading.record(line)
         envelope = record.envelope
-        content = self._reading.public(record)
         shown = [
             each.address.spec
             for each, role in zip(envelope.recipients, record.shown, strict=True)
             if role is not None
         ]
         parts = [envelope.subject or "", *(each.spec for each in envelope.senders), *shown]
-        return searched("\n".join([*parts, "" if content is None else text_of(content)]))
+        read = self._readable(record)
+        text = searched("\n".join([*parts, read.text]))
+        return text if read.whole else f"{text}\n{_PARTLY}"
+
+    def _readable(self, record: Record) -> Readable:
+        """What every owner may read of the message; a report without one has no text."""
+        content = self._reading.public(record)
+        return Readable("", whole=not record.opaque) if content is None else readable(content)
 
 
 def _upto(rows: list[tuple[Any, ...]], vault: str) -> _Upto | None:

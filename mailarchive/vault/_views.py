@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, TypedDict
 
 from attrs import field, frozen
@@ -11,10 +10,10 @@ from typing_extensions import Unpack
 from mailarchive import headers
 from mailarchive._model import Address, Owner, Recipient, UserId
 from mailarchive.errors import SinkError, Unsupported, Withheld
-from mailarchive.vault import _knowledge, _leaf, _record
+from mailarchive.vault import _knowledge, _leaf
 from mailarchive.vault._apply import key_of, one_spelling, shown_key, user_bytes
+from mailarchive.vault._copies import USER, Known
 from mailarchive.vault._errors import index_disagrees
-from mailarchive.vault._manifest import BAD_JSON
 from mailarchive.vault._record import PRIVATE_HEADERS
 
 if TYPE_CHECKING:
@@ -27,42 +26,11 @@ if TYPE_CHECKING:
     from mailarchive.vault._index import Line
     from mailarchive.vault._note import LogCheckpoint
     from mailarchive.vault._reading import Reading
-    from mailarchive.vault._record import Record, Summary
+    from mailarchive.vault._record import Record
     from mailarchive.vault.proofs import InclusionProof
 
 _PAGE = 200
 _AS_AUDITOR = "open the vault as an auditor, with a reason"
-_MOST_COPIES = 100
-"""Copies of one message that a list looks at; all of them can be read."""
-
-
-@frozen
-class _Copy:
-    """One entry behind a message, and what this user may know of it."""
-
-    n: int
-    counts: bool
-    sender: bool
-    folder: bool
-    own: frozenset[int]
-    summary: Summary
-
-    @property
-    def withheld(self) -> bool:
-        """Whether the user may not read it."""
-        return _knowledge.is_withheld(self.summary, self.own, sender=self.sender)
-
-    @property
-    def redacted(self) -> bool:
-        """Whether the user may not read all of it."""
-        return self.withheld or (self.summary.private > 0 and not self.sender)
-
-    @property
-    def size(self) -> int:
-        """How many bytes the user may read."""
-        whole = self.summary.content_size or 0
-        cut = 0 if self.sender else self.summary.private
-        return 0 if self.withheld else whole - cut
 
 
 @frozen
@@ -163,21 +131,22 @@ class View:
         """Return how many messages there are."""
         where, values = self._where(filters)
         rows = self._reading.index.rows(
-            f"SELECT count(*) FROM message m WHERE m.user = {_USER}{where}",  # noqa: S608 - only constants
+            f"SELECT count(*) FROM message m WHERE m.user = {USER}{where}",  # noqa: S608 - only constants
             [user_bytes(self._user), *values],
         )
         number: int = rows[0][0]
         return number
 
-    def unsearched(self) -> int:
-        """Return how many copies a search cannot look into, because they are damaged.
+    def unsearched(self, *, damaged_only: bool = False) -> int:
+        """Return how many of the user's copies a search does not look into, or not in full.
 
-        `Vault.verify` names them.  Once they are repaired they are searched again.
+        They are damaged, which `Vault.verify` tells, and searched again once repaired; or
+        larger than a search takes in; or none of those whose text everybody may know.
         """
-        found, values = self._fulltext.unread()
+        found, values = self._fulltext.unread(damaged_only=damaged_only)
         rows = self._reading.index.rows(
             f"SELECT count(*) FROM ({found}) f CROSS JOIN owner o"  # noqa: S608 - only constants
-            f" ON o.entry = f.n AND o.user = {_USER}",
+            f" ON o.entry = f.n AND o.user = {USER} AND o.copy",
             [*values, user_bytes(self._user)],
         )
         number: int = rows[0][0]
@@ -221,7 +190,7 @@ class View:
             # question to the full text is dear.
             clauses.append(
                 f"m.head IN (SELECT o.head FROM ({found}) f CROSS JOIN owner o"  # noqa: S608 - only constants
-                f" ON o.entry = f.n AND o.user = {_USER})"
+                f" ON o.entry = f.n AND o.user = {USER})"
             )
             values += [*words, user_bytes(self._user)]
         if copies:
@@ -254,7 +223,7 @@ class View:
         before = "" if place is None else " AND (m.at, m.head) < (?, ?)"
         return self._reading.index.rows(
             "SELECT m.at, m.head, CAST(m.key AS BLOB), m.copies FROM message m"  # noqa: S608 - only constants
-            f" WHERE m.user = {_USER}{before}{where}"
+            f" WHERE m.user = {USER}{before}{where}"
             " ORDER BY m.at DESC, m.head DESC LIMIT ?",
             [user_bytes(self._user), *(place or ()), *values, size],
         )
@@ -264,7 +233,7 @@ class View:
         if kept is None:
             return None
         rows = self._reading.index.rows(
-            f"SELECT at, head, copies FROM message m WHERE user = {_USER} AND key = ?",  # noqa: S608 - only constants
+            f"SELECT at, head, copies FROM message m WHERE user = {USER} AND key = ?",  # noqa: S608 - only constants
             (user_bytes(self._user), kept),
         )
         return (rows[0][0], rows[0][1], key, rows[0][2]) if rows else None
@@ -283,51 +252,28 @@ class View:
     def _message(self, at: int, head: int, key: str, copies: int) -> ViewedMessage | None:
         """The message of a row of the list; `None` where it was erased since that was read."""
         del at
-        behind = self._behind(head)
-        if not behind:
+        known = Known.of(self._reading.index, user_bytes(self._user), head)
+        if known is None:
             now = self._find(key)
             if now is not None and now[1] == head:
                 raise index_disagrees("a message without an entry")
             return None if now is None else self._message(*now)
-        first, counted = behind[0], [each for each in behind if each.counts]
-        envelope = first.summary.envelope
+        envelope = known.first.envelope
         return ViewedMessage(
             key=key,
             subject=envelope.subject,
             sender=envelope.sender,
             on_behalf_of=envelope.on_behalf_of,
-            recipients=_known_recipients(behind),
+            recipients=known.recipients,
             date=envelope.date,
-            received_at=first.summary.received_at,
-            folders=_known_folders(behind),
-            size=first.size,
+            received_at=known.first.received_at,
+            folders=known.folders,
+            size=known.size,
             copies=copies,
-            redacted=any(each.redacted for each in counted),
-            withheld=any(each.withheld for each in counted),
+            redacted=known.redacted,
+            withheld=known.withheld,
             view=self,
         )
-
-    def _behind(self, head: int) -> list[_Copy]:
-        rows = self._reading.index.rows(
-            "SELECT e.n, o.copy, o.sender, o.folder, o.own, e.summary"  # noqa: S608 - only constants
-            f" FROM owner o JOIN entry e ON e.n = o.entry WHERE o.user = {_USER}"
-            " AND o.head = ? ORDER BY o.entry LIMIT ?",
-            (user_bytes(self._user), head, _MOST_COPIES),
-        )
-        try:
-            return [
-                _Copy(
-                    n,
-                    bool(counts),
-                    bool(sender),
-                    bool(folder),
-                    frozenset(json.loads(own)),
-                    _record.load_summary(json.loads(summary)),
-                )
-                for n, counts, sender, folder, own, summary in rows
-            ]
-        except BAD_JSON as error:
-            raise index_disagrees("a summary that cannot be read") from error
 
     def _line(self, key: str, copy: int) -> Line:
         """Where the entry of a copy is."""
@@ -336,7 +282,7 @@ class View:
             []
             if found is None or not 0 <= copy < found[3]
             else self._reading.index.rows(
-                f"SELECT entry FROM owner WHERE user = {_USER} AND head = ? AND copy = 1"  # noqa: S608 - only constants
+                f"SELECT entry FROM owner WHERE user = {USER} AND head = ? AND copy = 1"  # noqa: S608 - only constants
                 " ORDER BY entry LIMIT 1 OFFSET ?",
                 (user_bytes(self._user), found[1], copy),
             )
@@ -402,9 +348,6 @@ class View:
         return self._reading.proof(self._line(key, copy), (_leaf.CONTENT,), checkpoint)
 
 
-_USER = "(SELECT n FROM user WHERE id = ?)"
-
-
 def _of_copies(filters: Filters) -> tuple[list[str], list[Any]]:
     """The filters on a copy `o` and its entry `e`, and their values in the same order."""
     clauses: list[str] = []
@@ -433,19 +376,3 @@ def _aware(time: datetime) -> int:
             suggestions=["give the time a zone, such as datetime.UTC"],
         )
     return _knowledge.moment(time)
-
-
-def _known_recipients(behind: list[_Copy]) -> tuple[Recipient, ...]:
-    """What any of the copies lets the user know, each line once."""
-    known: dict[Recipient, None] = {}
-    for copy in behind:
-        lines = _knowledge.recipients_for(
-            copy.summary.envelope, copy.summary.shown, copy.own, sender=copy.sender
-        )
-        known.update(dict.fromkeys(lines))
-    return tuple(known)
-
-
-def _known_folders(behind: list[_Copy]) -> tuple[str, ...]:
-    names = ("/".join(copy.summary.folder) for copy in behind if copy.folder)
-    return tuple(dict.fromkeys(names))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from attrs import evolve
+from support.vaults import entry, mail
 from typing_extensions import override
 
 from mailarchive import MessageRef, Retry, UserId, Vault
@@ -91,6 +92,19 @@ def test_show_finds_text(demo: Path, capfdbinary: pytest.CaptureFixture[bytes]) 
     found = run(capfdbinary, "show", "acme.vault", "--user", "bob", "--text", "two ways")
 
     assert found.decode().startswith("bob sees 1 message.")
+
+
+def test_a_search_says_what_it_passed_over(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """What is too large to be searched in full is no damage, and is told all the same."""
+    with Vault(tmp_path / "v", keys=None) as vault:
+        vault.put(entry(mail(1)))
+        vault.put(entry(mail(2, body=b"word " * (1 << 20)), key="2"))
+    found = run(capfdbinary, "show", str(tmp_path / "v"), "--user", "bob", "--words", "hello")
+
+    assert found.decode().startswith("bob sees 1 message")
+    assert found.decode().endswith("  1 were not searched in full\n")
 
 
 def test_nothing_found_is_said_in_its_own_words(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.vaults import entry, journaled, mail, to
 
 from mailarchive import Role, UserId
-from mailarchive._readable import text_of
+from mailarchive._readable import readable, text_of
 from mailarchive.vault import Vault
 from mailarchive.vault._fulltext import match, searched
 
@@ -239,6 +239,87 @@ def test_what_is_damaged_is_counted(open_vault: OpenVault, folder: Path) -> None
 
     assert found(vault, "apple1") == {"Message 1"}
     assert vault.view(BOB).unsearched() == 1
+    assert vault.view(BOB).unsearched(damaged_only=True) == 1
     assert vault.view(EVE).unsearched() == 0
     assert found(vault, "\ue000") == set()
     assert open_vault(read_only=True).view(BOB).unsearched() == 1
+
+
+def _multipart(parts: list[bytes], name: bytes = b"=_1") -> bytes:
+    body = b"".join(b"--%b\r\n%b\r\n" % (name, part) for part in parts)
+    head = b'Content-Type: multipart/mixed; boundary="%b"\r\n\r\n' % name
+    return head + body + b"--%b--\r\n" % name
+
+
+def _nested(depth: int) -> bytes:
+    message = b"Content-Type: text/plain\r\n\r\ndeep words\r\n"
+    for n in range(depth):
+        message = _multipart([message], b"=_%d_" % n)
+    return message
+
+
+def _text(size: int, more: bytes = b"") -> bytes:
+    return b"Content-Type: text/plain\r\n%b\r\n" % more + (b"word " * (size // 5 + 1))[:size]
+
+
+ENCODED = b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\nU3Vi\r\n"
+WHOLE = {
+    "parts": _multipart([_text(5)] * 1_000),
+    "depth": _nested(10),
+    "text": _text(1 << 20),
+    "header": _text(5, b"X-Long: " + b"x" * (1 << 19) + b"\r\n"),
+    "data": _multipart([_text(5), b"Content-Type: image/png\r\n\r\n" + b"x" * (5 << 20)]),
+}
+LEFT_OUT = {
+    "parts": _multipart([_text(5)] * 1_001),
+    "depth": _nested(11),
+    "characters": _text((1 << 20) + 1),
+    "characters in two": _multipart([_text(1 << 20), _text(5)]),
+    "text": _text((4 << 20) + 1),
+    "header": _text(5, b"X-Long: " + b"x" * (1 << 20) + b"\r\n"),
+    "header of a part": _multipart([_text(5, b"X-Long: " + b"x" * (1 << 20) + b"\r\n")]),
+    "header of a message within": b"Content-Type: message/rfc822\r\n\r\n"
+    + _text(5, b"X-Long: " + b"x" * (1 << 20) + b"\r\n"),
+    "no boundary": b"Content-Type: multipart/mixed\r\n\r\n" + _text(5),
+    "encoded": _multipart([_text(5), ENCODED]),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_what_is_within_the_bounds_is_whole(name: str) -> None:
+    """Nobody is warned of a message whose every word is found."""
+    assert readable(WHOLE[name]).whole
+
+
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_what_is_not_searched_in_full_is_counted(vault: Vault, name: str) -> None:
+    """Who searches learns that something was passed over: in their own mail, once a copy."""
+    header = mail(1).partition(b"\r\n\r\n")[0] + b"\r\n"
+    vault.put(entry(header + LEFT_OUT[name]))
+    vault.put(entry(header + LEFT_OUT[name], key="again"))
+    vault.put(entry(mail(2), owners={"eve": ("eve@example.com",)}, key="2"))
+
+    assert not readable(LEFT_OUT[name]).whole
+    assert vault.view(BOB).unsearched() == 1
+    assert vault.view(BOB).unsearched(damaged_only=True) == 0
+    assert vault.view(EVE).unsearched() == 0
+    assert found(vault, "carol@example.com") == {"Message 1"}
+    assert found(vault, "\ue001") == set()
+
+
+def test_what_only_some_may_read_is_not_searched(vault: Vault) -> None:
+    """What may name a blind recipient is in nobody's full text, and counted for its owners."""
+    hidden = [to("bob@example.com", Role.TO), to("carol@example.com")]
+    vault.put(journaled(b"\xd0\xcf\x11\xe0 a .msg file", hidden))
+
+    assert vault.view(BOB).unsearched() == 1
+    assert vault.view(EVE).unsearched() == 0
+
+
+def test_a_private_field_is_no_news(vault: Vault) -> None:
+    """How much was cut out of a message is not told by what is counted."""
+    recipients = b", ".join(b"x%d@example.com" % n for n in range(60_000))
+    vault.put(entry(mail(1, extra=b"Bcc: " + recipients + b"\r\n")))
+
+    assert len(recipients) > 1 << 20
+    assert vault.view(BOB).unsearched() == 0

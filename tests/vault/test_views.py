@@ -23,10 +23,13 @@ from mailarchive import (
 )
 from mailarchive._model import Fidelity
 from mailarchive.errors import SinkError, Unsupported
-from mailarchive.vault import PRIVATE_HEADERS, Vault, View, ViewedMessage
+from mailarchive.vault import PRIVATE_HEADERS, FileKeys, Vault, View, ViewedMessage, _record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from support.vaults import OpenVault
 
 ALICE, BOB, CAROL, DAVE, EVE = map(UserId, ("alice", "bob", "carol", "dave", "eve"))
 OWN = {
@@ -376,6 +379,71 @@ def test_equal_message_ids_are_not_one_message(vault: Vault) -> None:
     vault.put_many([entry(mail(1)), entry(mail(1, body=b"other"), key="2")])
 
     assert vault.view(BOB).count() == 2
+
+
+def _many(vault: Vault, count: int) -> None:
+    """Archive a message again and again: to one more recipient and in one more folder each."""
+    original = mail(body=b"to all")
+    for start in range(0, count, 100):
+        vault.put_many(
+            [
+                journaled(
+                    b"Received: by host %d\r\n" % n + original,
+                    [to(f"r{n}@example.com")],
+                    key=str(n),
+                    owners={"alice": ("alice@example.com",)},
+                    path=(f"Folder {n}",),
+                )
+                for n in range(start, min(start + 100, count))
+            ]
+        )
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_every_copy_counts(open_vault: OpenVault, tmp_path: Path, *, encrypted: bool) -> None:
+    """What any copy lets the user know is told, however many there are before it."""
+    keys = FileKeys.create(tmp_path / "keys") if encrypted else None
+    vault = open_vault(keys=keys)
+    _many(vault, 450)
+    seen = _one(vault.view(ALICE))
+
+    assert seen.copies == 450
+    assert [each.address.spec for each in seen.recipients] == [
+        f"r{n}@example.com" for n in range(450)
+    ]
+    assert seen.folders == tuple(f"Folder {n}" for n in range(450))
+    assert vault.view(ALICE).get(seen.key) == seen
+    for n in (0, 99, 100, 449):
+        assert list(vault.view(ALICE).messages(folder=f"Folder {n}")) == [seen]
+
+
+def test_what_is_kept_back_of_any_copy_is_told(vault: Vault) -> None:
+    """Also where a hundred others hide nothing."""
+    bob = {"bob": ("bob@example.com",)}
+    for n in range(150):
+        copy = b"Received: by host %d\r\n" % n + mail(extra=b"Bcc: x@y.example\r\n" * (n == 140))
+        vault.put(entry(copy, key=str(n), owners=bob))
+        assert _one(vault.view(BOB)).redacted is (n >= 140)
+
+
+def test_a_message_costs_no_more_than_its_copies(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each copy is looked at once a listing, and those that say the same not even that."""
+    _many(vault, 250)
+    for n in range(250):
+        vault.put(entry(mail(7), key=f"again {n}"))
+    loaded: list[object] = []
+    load = _record.load_summary
+
+    def counted(tree: dict[str, Any]) -> _record.Summary:
+        loaded.append(tree)
+        return load(tree)
+
+    monkeypatch.setattr(_record, "load_summary", counted)
+    list(vault.view(ALICE).messages())
+
+    assert len(loaded) <= 250 + 10
 
 
 # -- lists --------------------------------------------------------------------------------
