@@ -5,14 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import re
-from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from mailarchive._model import Folder, MessageRef, Page, SourceMessage
+from mailarchive._model import CoverageGap, Folder, MessageRef, Page, SourceMessage
 from mailarchive.abc import Source
 from mailarchive.errors import CheckpointInvalid, ConfigurationError, MailboxNotFound, SourceError
 from mailarchive.sources._files_disk import (
@@ -23,6 +22,7 @@ from mailarchive.sources._files_disk import (
     open_quietly,
     place_error,
 )
+from mailarchive.sources._files_mbox_line import from_line_date
 from mailarchive.sources._files_mbox_scan import (
     MboxVariant,
     Scanner,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from mailarchive.sources._files_disk import StrPath
     from mailarchive.sources._files_mbox_scan import Entry
 
-_TOKEN = re.compile(r"mbox/1 ([0-9]{1,18}) ([0-9]{1,18}) ([0-9a-f]{16})", re.ASCII)
+_TOKEN = re.compile(r"mbox/2 ([0-9]{1,18}) ([0-9]{1,18}) ([0-9a-f]{16})", re.ASCII)
 _OFFSET = re.compile(r"[0-9]{1,18}", re.ASCII)
 _REVISION = re.compile(r"([0-9]{1,18})-([0-9a-f]{16})", re.ASCII)
 _QUOTED = re.compile(rb"^>(>*From )", re.MULTILINE)
@@ -53,7 +53,8 @@ class Mbox(Source):
     Reads and never writes, and does not lock.  Each message is given back byte for byte as
     it stands between the From_ lines, without the empty line that ends it; only with
     `MboxVariant.MBOXRD` one `>` is taken from lines like `>From `, which such a writer
-    put there.  Choose the variant of the program that wrote the file; the default alters
+    put there.  A line that begins `From ` and has no date stays in its message, and `gaps`
+    counts it.  Choose the variant of the program that wrote the file; the default alters
     nothing.  `received_at` is the date of the From_ line, in UTC unless it says otherwise.
 
     An mbox to which mail was added resumes behind the last message that was listed; a
@@ -78,6 +79,8 @@ class Mbox(Source):
         self._path = Path(path).absolute()
         self._page_size = page_size
         self._file: FileIO | None = None
+        self._doubtful = 0
+        self._begun = False
 
     @override
     def _open(self) -> None:
@@ -91,7 +94,10 @@ class Mbox(Source):
         if self._scanner().top() is None:
             raise SourceError(
                 f"source {self.name}: the file is no mbox: it does not begin with a From_ line",
-                suggestions=["read a folder of single messages with EmlFolder"],
+                suggestions=[
+                    "read a folder of single messages with EmlFolder",
+                    "let a mail program write it anew, where its From_ lines have no date",
+                ],
             )
 
     @override
@@ -115,6 +121,26 @@ class Mbox(Source):
         return (Folder(TOP, for_people(self._path.name)),)
 
     @override
+    def _gaps(self) -> Iterator[CoverageGap]:
+        if self._doubtful:
+            yield CoverageGap(
+                "doubtful-from-lines",
+                f"{self._doubtful} lines that begin with From and are no From_ line: each stayed "
+                "in the message that it stands in",
+                (
+                    "nothing, where these are sentences of a mail",
+                    "let a mail program write the file anew, where they were to separate messages",
+                ),
+                self._doubtful,
+            )
+        if self._begun:
+            yield CoverageGap(
+                "begun-from-line",
+                "the file ends within its first line",
+                ("run again when its writer has finished; else it is no mbox",),
+            )
+
+    @override
     def _scan(self, folder: Folder, after: str | None) -> Iterator[Page]:
         file = self._opened()
         if folder.key != TOP:
@@ -128,22 +154,29 @@ class Mbox(Source):
             if token is not None:
                 self._check(token)  # it may have been written anew since the last page
             refs = tuple(self._ref(folder, each) for each in some)
+            self._doubtful += sum(each.doubtful for each in some)
             last = some[-1]
-            token = f"mbox/1 {last.start} {last.length} {stamp(file, last.start, last.length)}"
+            token = f"mbox/2 {last.start} {last.length} {stamp(file, last.start, last.length)}"
             yield Page(folder, refs, token)
 
     def _new_entries(self, after: str | None) -> Iterator[Entry]:
-        """Yield what comes after the token: the last message too, if it grew since."""
+        """Yield what comes after the token: the last message too, if it ends elsewhere now.
+
+        It grew, or what was the beginning of a line in it has become a From_ line.
+        """
         scanner = self._scanner()
         if after is None:
             yield from scanner.entries(scanner.top() or 0)
+            self._begun = scanner.begun
             return
         start, length = self._check(after)
+        if os.fstat(self._opened().fileno()).st_size < start + length:
+            raise self._rewritten()
         entries = scanner.entries(start)
         last = next(entries, None)
-        if last is None or last.length < length:
+        if last is None:
             raise self._rewritten()
-        if last.length > length:
+        if last.length != length:
             yield last
         yield from entries
 
@@ -199,34 +232,3 @@ def _variant(variant: MboxVariant | str) -> MboxVariant:
             "there is no such variant of mbox",
             suggestions=[f"choose one of {', '.join(MboxVariant)}"],
         ) from None
-
-
-_DATE = re.compile(
-    rb" (?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? +"
-    rb"(?P<month>Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) +(?P<day>\d{1,2}) +"
-    rb"(?P<hour>\d\d):(?P<minute>\d\d)(?::(?P<second>\d\d))?"
-    rb"(?: +(?P<zone>[+-]\d{4}|[A-Z]{1,5}))? +(?P<year>\d{4})(?: +(?P<later>[+-]\d{4}))?"
-)
-_MONTHS = b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
-
-
-def from_line_date(line: bytes) -> datetime | None:
-    """Return the date of a From_ line (RFC 4155, as `asctime` writes it), or `None`."""
-    matches = list(_DATE.finditer(line[-200:]))
-    if not matches:
-        return None
-    match = matches[-1]
-    parts = {name: int(match[name] or 0) for name in ("year", "day", "hour", "minute", "second")}
-    try:
-        local = datetime(month=1 + _MONTHS.index(match["month"]), tzinfo=UTC, **parts)
-        return local - _offset(match["zone"] or match["later"] or b"")
-    except (ValueError, OverflowError):
-        return None
-
-
-def _offset(zone: bytes) -> timedelta:
-    """Return how far a zone is from UTC; a name tells nothing for certain."""
-    if zone[:1] not in {b"+", b"-"}:
-        return timedelta()
-    sign = -1 if zone[:1] == b"-" else 1
-    return sign * timedelta(hours=int(zone[1:3]), minutes=int(zone[3:5]))

@@ -1,8 +1,8 @@
 """Where the messages of an mbox begin and end, found a block at a time.
 
-A message begins with a line `From ...` at the top of the file or after an empty line; that
-empty line belongs to neither.  Every writer of the format puts it there, and quotes such
-a line inside a message, but for the writers of `mboxcl2`, who say the length instead.
+A message begins with a From_ line at the top of the file or after an empty line; that empty
+line belongs to neither.  Every other byte is a message's: a line that begins `From ` and is
+no From_ line (`_files_mbox_line`) stays in the message that it stands in, and is counted.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from mailarchive._model import Digest
+from mailarchive.sources._files_mbox_line import LINE, is_from_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,14 +25,14 @@ BLOCK = 1 << 20
 _OVERLAP = len(b"\n\r\nFrom ") - 1
 _HEAD = 1024
 _HEADERS_AT_MOST = 1 << 20
+_TOP_AT_MOST = 1 << 20
 
 _SEPARATOR = re.compile(rb"\n\r?\nFrom ")
-_PARTLY = rb"(?:\r|\r?\n(?:F(?:r(?:om?)?)?)?)\Z"
-"""The empty line behind the last message, and of the next From_ line what is written."""
-_END = re.compile(rb"\n" + _PARTLY)
-_TOP = re.compile(rb"[\r\n]*(?=From )")
-_BOUNDARY = re.compile(rb"(?s:.\r?\n(?=From )|\n(?=From )|.\Z|.%b)" % _PARTLY)
-"""The last byte of a message and what stands between it and the next one."""
+_TOP = re.compile(rb"(?:\r?\n)*")
+_END = re.compile(rb"\n\r?\n\Z")
+"""The empty line behind the last message."""
+_GAP = re.compile(rb"(?s:.)(\r?\n)?")
+"""The last byte of a message, and the line end between it and the next one."""
 _HEADERS_END = re.compile(rb"\A\r?\n|\n\r?\n")
 _LENGTH = re.compile(rb"(?im)^content-length:[ \t]*([0-9]{1,18})[ \t]*\r?$")
 
@@ -56,6 +57,8 @@ class Entry:
     start: int
     end: int
     next: int
+    doubtful: int = 0
+    """Lines in it that begin `From ` behind an empty line, and are no From_ line."""
 
     @property
     def length(self) -> int:
@@ -89,8 +92,16 @@ def ends_at(file: FileIO, end: int) -> bool:
 
 
 def _next_after(file: FileIO, end: int) -> int | None:
-    match = _BOUNDARY.match(read_at(file, end - 1, _OVERLAP + 1)) if end else None
-    return None if match is None else end - 1 + match.end()
+    """Return where the next message begins, or the file ends, if one can end at `end`."""
+    match = _GAP.match(read_at(file, end - 1, 3)) if end else None
+    if match is None:
+        return None
+    behind = end - 1 + match.end()
+    head = read_at(file, behind, LINE)
+    if not head:
+        return behind
+    on_a_line = match[1] is not None or match[0] == b"\n"
+    return behind if on_a_line and is_from_line(head) else None
 
 
 class Scanner:
@@ -103,14 +114,21 @@ class Scanner:
         self._variant = variant
         self._base = 0
         self._block = b""
+        self.begun = False
+        """Whether the file is no more than the beginning of a line `From ...`."""
 
     def top(self) -> int | None:
-        """Return where the first message begins; `None` where the file is no mbox."""
-        head = read_at(self._file, 0, min(self._size, BLOCK))
-        match = _TOP.match(head)
-        if match is not None:
-            return match.end()
-        return self._size if not head.strip(b"\r\n") else None
+        """Return where the first message begins; `None` where the file is no mbox.
+
+        A file that ends within its first line may become one; `begun` says that it did not.
+        """
+        blank = _TOP.match(read_at(self._file, 0, min(self._size, _TOP_AT_MOST)))
+        start = blank.end() if blank else 0
+        if start == self._size or self._separates(start):
+            return start
+        head = self._line(start)
+        self.begun = head.startswith(b"From ") and b"\n" not in head and len(head) < LINE
+        return self._size if self.begun else None
 
     def entries(self, start: int) -> Iterator[Entry]:
         """Yield the message that begins at `start`, and every one after it.
@@ -119,10 +137,20 @@ class Scanner:
         """
         while start < self._size:
             entry = self._entry(start)
-            if entry.next == self._size and b"\n" not in read_at(self._file, start, entry.length):
+            if entry.next == self._size and b"\n" not in self._line(start):
                 return
             yield entry
             start = entry.next
+
+    def _line(self, at: int) -> bytes:
+        """Return as much as a From_ line there may have."""
+        return read_at(self._file, at, min(LINE, self._size - at))
+
+    def _separates(self, at: int) -> bool:
+        """Tell whether a From_ line stands there."""
+        offset = at - self._base
+        head = self._block[offset : offset + LINE] if 0 <= offset < len(self._block) else b""
+        return is_from_line(head if len(head) == LINE else self._line(at))
 
     def _entry(self, start: int) -> Entry:
         if self._variant is MboxVariant.MBOXCL2:
@@ -135,16 +163,19 @@ class Scanner:
         return by_lines
 
     def _by_lines(self, start: int) -> Entry:
-        at = start
+        at, doubtful = start, 0
         while at < self._size:
             offset = self._load(at)
             match = _SEPARATOR.search(self._block, offset)
-            if match is not None:
-                end = self._base + match.start() + 1
-                return Entry(start, end, self._base + match.end() - len(b"From "))
-            behind = self._base + len(self._block)
-            at = behind - _OVERLAP if behind < self._size else behind
-        return Entry(start, self._last_end(start), self._size)
+            if match is None:
+                behind = self._base + len(self._block)
+                at = behind - _OVERLAP if behind < self._size else behind
+                continue
+            end, at = self._base + match.start() + 1, self._base + match.end()
+            if self._separates(at - len(b"From ")):
+                return Entry(start, end, at - len(b"From "), doubtful)
+            doubtful += 1
+        return Entry(start, self._last_end(start), self._size, doubtful)
 
     def _load(self, at: int) -> int:
         """Have a block that reaches well beyond `at`, and return where in it `at` is."""

@@ -125,7 +125,7 @@ class MboxWorld(EmlWorld):
         """
         with self.file.open("r+b") as file:
             file.seek(int(ref.key) + len(b"From "))
-            file.write(b"x" * 20)
+            file.write(b"x@x")  # another sender: still a line that ends the message before
 
 
 class TestEmlFolder(SourceContract):

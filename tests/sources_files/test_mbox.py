@@ -23,7 +23,7 @@ from mailarchive.errors import (
     SourceError,
 )
 from mailarchive.sources import _files_mbox_scan
-from mailarchive.sources._files_mbox import from_line_date
+from mailarchive.sources._files_mbox_line import from_line_date
 from mailarchive.sources.files import Mbox, MboxVariant
 
 if TYPE_CHECKING:
