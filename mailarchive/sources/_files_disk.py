@@ -106,6 +106,20 @@ def read_whole(path: Path) -> tuple[bytes, os.stat_result]:
     return raw, after
 
 
+def content_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, or what stands for its name where it has none.
+
+    Raises `FileNotFoundError`.
+    """
+    try:
+        with os.fdopen(open_quietly(path), "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise
+    except (OSError, NoFile):
+        return "-" + hashlib.sha256(os.fsencode(path.name)).hexdigest()
+
+
 def _state(status: os.stat_result) -> tuple[int, int, int]:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 

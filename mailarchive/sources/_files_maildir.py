@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
@@ -14,6 +16,7 @@ from mailarchive.errors import MailboxNotFound
 from mailarchive.sources._files_disk import (
     TOP,
     below,
+    content_of,
     for_people,
     key_of,
     modified_at,
@@ -46,6 +49,7 @@ _COMPRESSED = (
     b"\x04\x22\x4d\x18",  # LZ4
     *(b"BZh%d1AY" % level for level in range(1, 10)),
 )
+_KMAIL = ".directory"
 _LOOKS = 4
 """How often a message is looked for whose name changes while it is looked for."""
 
@@ -54,9 +58,11 @@ class Maildir(FileTree):
     """A Maildir with its folders, as delivery agents and Dovecot write it.
 
     Reads and never writes: nothing moves from `new` to `cur`.  Folders are those of
-    Maildir++ (`.Sent.2024`) and those that are plain nested directories.  The key of a
-    message is its name up to the colon, which stays when flags change; a message renamed
-    between listing and reading is found again.  Bytes come as they are stored, with LF
+    Maildir++ (`.Sent.2024`), plain nested directories, KMail's (`.inbox.directory/work`),
+    and any of them inside another.  The key of a message is its name up to the colon, which
+    stays when flags change; a message renamed between listing and reading is found again.
+    Files that have that part of the name in common are one message where their bytes are
+    the same, and each one of its own where they are not.  Bytes come as they are stored, with LF
     line ends where they have them; a file that Dovecot compressed is reported as
     unavailable.  `received_at` is the file's time, which delivery agents set so.
     """
@@ -87,19 +93,17 @@ class Maildir(FileTree):
 
     @override
     def _folders(self) -> Iterable[Folder]:
-        """Return every Maildir in the tree: the top one is the inbox."""
-        waiting: list[tuple[str, tuple[str, ...]]] = [("", ())]
+        """Return every Maildir in the tree, however deep: the top one is the inbox."""
+        waiting: list[tuple[str, str, tuple[str, ...]]] = [("", "", ())]
         while waiting:
-            here, path = waiting.pop(0)
+            here, name, above = waiting.pop(0)
             names = self._folders_in(here)
-            if names is None or names & set(_PARTS):
+            is_box = names is None or bool(names & set(_PARTS))
+            path = _path(above, name, is_box=is_box)
+            if is_box:
                 yield _folder(here, path)
-            for name in sorted((names or set()) - {*_PARTS, "tmp"}):
-                relative = below(here, name)
-                if not name.startswith("."):
-                    waiting.append((relative, (*path, *for_people(name))))
-                elif self._may_be_maildir(relative):
-                    yield _folder(relative, (*path, *map(_readable, name[1:].split("."))))
+            inner = sorted((names or set()) - {*_PARTS, "tmp"})
+            waiting += [(below(here, each), each, path) for each in inner]
 
     def _folders_in(self, here: str) -> set[str] | None:
         """Return the directories there; `None` where scanning has to say what is wrong."""
@@ -112,17 +116,6 @@ class Maildir(FileTree):
         except OSError:
             return None
 
-    def _may_be_maildir(self, relative: str) -> bool:
-        for part in _PARTS:
-            try:
-                (self._root / relative / part).stat()
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            except OSError:
-                return True  # scanning it says what is wrong
-            return True
-        return False
-
     @override
     def _found(self, folder: Folder, place: Path) -> Iterator[Found]:
         self._listings.clear()
@@ -132,15 +125,22 @@ class Maildir(FileTree):
     def _names(self, place: Path) -> dict[str, str]:
         """Return where each message is, by its key; one that is seen in both is in `cur`."""
         names: dict[str, str] = {}
+        alike: dict[str, list[str]] = {}
         missing: list[MailboxNotFound] = []
         for part in _PARTS:
             try:
                 for name in self._files(place / part):
-                    names[key_of(name.partition(":")[0])] = below(part, name)
+                    key, where = key_of(name.partition(":")[0]), below(part, name)
+                    if key in names:
+                        alike.setdefault(key, [names[key]]).append(where)
+                    names[key] = where
             except MailboxNotFound as error:
                 missing.append(error)
         if len(missing) == len(_PARTS):
             raise missing[0]
+        for key, some in alike.items():
+            del names[key]
+            names |= _told_apart(place, key, some)
         return names
 
     def _files(self, part: Path) -> Iterator[str]:
@@ -160,6 +160,8 @@ class Maildir(FileTree):
             try:
                 raw, status = read_whole(place / name)
             except FileNotFoundError:
+                continue
+            if not _is_meant(ref.key, raw):
                 continue
             if raw.startswith(_COMPRESSED):
                 return Unavailable(ref, "compressed by the mail server", permanent=True)
@@ -189,6 +191,37 @@ def _folder(relative: str, path: tuple[str, ...]) -> Folder:
     if not relative:
         return Folder(TOP, ("INBOX",), FolderRole.INBOX)
     return Folder(key_of(relative), path, FolderRole.INBOX if path == ("INBOX",) else None)
+
+
+def _path(above: tuple[str, ...], name: str, *, is_box: bool) -> tuple[str, ...]:
+    """Return the path of a directory; KMail's `.work.directory` only holds what is below it."""
+    if not name.startswith("."):
+        return (*above, *(for_people(name) if name else ()))
+    kmail = name[1:].removesuffix(_KMAIL)
+    if not is_box and kmail and name.endswith(_KMAIL):
+        return (*above, *for_people(kmail))
+    return (*above, *map(_readable, name[1:].split(".")))
+
+
+def _told_apart(place: Path, key: str, names: list[str]) -> dict[str, str]:
+    """Return the files that have a key in common, each by one that says its bytes too.
+
+    Those with the same bytes are one message, that in `cur`; where all are, the key stays.
+    """
+    names.sort(key=lambda name: (not name.startswith(_PARTS[0]), name))
+    found: dict[str, str] = {}
+    for name in names:
+        with suppress(FileNotFoundError):  # renamed since it was listed
+            found[content_of(place / name)] = name
+    if len(found) <= 1:
+        return {key: next(iter(found.values()), names[-1])}
+    return {f"{key}:{content}": name for content, name in found.items()}
+
+
+def _is_meant(key: str, raw: bytes) -> bool:
+    """Tell whether a file has the bytes that its key says, if it says any."""
+    _, told, content = key.partition(":")
+    return not told or hashlib.sha256(raw).hexdigest() == content
 
 
 def _flags(name: str) -> frozenset[str]:

@@ -16,7 +16,10 @@ from mailarchive.errors import AccessDenied, MailboxNotFound
 from mailarchive.sources.files import Maildir
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from mailarchive import MessageRef
 
 
 def make(place: Path) -> Path:
@@ -199,6 +202,77 @@ def test_a_copy_in_new_and_cur_is_one_message(tmp_path: Path) -> None:
     assert item.flags == {"\\Seen"}
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("cur/3.b:1", "cur/3.b:2"),
+        ("cur/2.a:2,", "cur/2.a:2,S"),
+        ("new/1.a", "cur/1.a:2,S"),
+        ("cur/:1", "cur/:2"),
+    ],
+)
+def test_two_messages_of_one_name_are_two(tmp_path: Path, one: str, other: str) -> None:
+    """Files whose names differ behind the colon alone are one only if their bytes are."""
+    box = make(tmp_path)
+    (box / one).write_bytes(b"one")
+    (box / other).write_bytes(b"one")
+
+    assert read(Maildir(box)).raws == [b"one"]
+
+    (box / other).write_bytes(b"other")
+    first = read(Maildir(box))
+    assert sorted(first.raws) == [b"one", b"other"]
+    (box / other).rename(box / "cur" / (other.partition("/")[2].partition(":")[0] + ":2,FS"))
+    assert read(Maildir(box), first).items == []
+
+
+def test_a_message_that_comes_under_a_name_that_was_archived_is_listed(tmp_path: Path) -> None:
+    """Whichever of two of one name was there first, the other one is not taken for it."""
+    for raws in ([b"a", b"b"], [b"b", b"a"]):
+        box = make(tmp_path / raws[0].decode())
+        (box / "cur" / "1.x:2,").write_bytes(raws[0])
+        first = read(Maildir(box))
+        (box / "cur" / "1.x:2,S").write_bytes(raws[1])
+
+        assert raws[1] in read(Maildir(box), first).raws
+
+
+def test_one_of_two_of_one_name_is_read_as_what_was_listed(tmp_path: Path) -> None:
+    """Where the files changed places between listing and reading each is found again."""
+    box = make(tmp_path)
+    (box / "cur" / "1.x:2,").write_bytes(b"a")
+    (box / "cur" / "1.x:2,S").write_bytes(b"b")
+    source = Maildir(box)
+    with source:
+        (folder,) = source.folders()
+        (page,) = source.scan(folder)
+        listed = {ref.key: i.raw for ref in page.refs for i in raws_of(source, ref)}
+        (box / "cur" / "1.x:2,").rename(box / "cur" / "1.x:2,F")
+        (box / "cur" / "1.x:2,S").rename(box / "cur" / "1.x:2,")
+
+        assert listed == {ref.key: i.raw for ref in page.refs for i in raws_of(source, ref)}
+    assert len(listed) == 2
+
+
+def raws_of(source: Maildir, ref: MessageRef) -> Iterator[SourceMessage]:
+    """Read one message."""
+    return (each for each in source.fetch([ref]) if isinstance(each, SourceMessage))
+
+
+def test_of_two_of_one_name_the_unreadable_is_said(tmp_path: Path) -> None:
+    """A link beside a message of the same name is unavailable, and the message comes."""
+    box = make(tmp_path)
+    (box / "cur" / "1.x:2,").write_bytes(b"a")
+    (box / "cur" / "1.x:2,S").symlink_to("nowhere")
+    (box / "cur" / "2.y:2,").write_bytes(b"b")
+    (box / "cur" / "2.y:2,S").mkdir()
+
+    reading = read(Maildir(box))
+
+    assert sorted(reading.raws) == [b"a", b"b"]
+    assert sum(isinstance(each, Unavailable) for each in reading.items) == 1
+
+
 def test_files_of_the_mail_server_are_no_messages(tmp_path: Path) -> None:
     """Indexes, lists and hidden files lie around and are ignored."""
     box = make(tmp_path)
@@ -244,6 +318,32 @@ def test_both_folder_layouts_are_read(tmp_path: Path) -> None:
     }
     assert folders["."].role is FolderRole.INBOX
     assert len(read(Maildir(tmp_path)).raws) == 8
+
+
+def test_a_maildir_is_found_however_deep(tmp_path: Path) -> None:
+    """KMail's hidden directories and every mixture of layouts are gone through."""
+    made = {
+        "inbox": ("inbox",),
+        ".inbox.directory/projects": ("inbox", "projects"),
+        ".inbox.directory/.projects.directory/al.pha": ("inbox", "projects", "al.pha"),
+        ".v1.5.directory/x": ("v1.5", "x"),
+        ".Archive": ("Archive",),
+        ".Archive/2020": ("Archive", "2020"),
+        ".a.b/.c": ("a", "b", "c"),
+        ".deep/.er/.still": ("deep", "er", "still"),
+        "Work/.Sub/x": ("Work", "Sub", "x"),
+        ".my.directory": ("my", "directory"),
+        ".directory": ("directory",),
+    }
+    for name in made:
+        make(tmp_path / name)
+        (tmp_path / name / "cur" / "1.a:2,").write_bytes(name.encode())
+
+    with Maildir(tmp_path) as source:
+        folders = {folder.key: folder.path for folder in source.folders()}
+
+    assert folders == made
+    assert sorted(read(Maildir(tmp_path)).raws) == sorted(name.encode() for name in made)
 
 
 def test_a_tree_without_an_inbox_of_its_own_is_read(tmp_path: Path) -> None:
