@@ -16,7 +16,7 @@ from mailarchive._model import (
     SourceMessage,
     Unavailable,
 )
-from mailarchive.errors import MailArchiveError
+from mailarchive.errors import MailArchiveError, SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,6 +91,8 @@ The text is a `NotTried` where only the world lacks what the law needs.  Raises
 `AssertionError` where it is broken; the text names the fault.
 """
 
+_ENOUGH_FOR_TWO_PAGES: Final = (12, 60, 520)
+
 CANNOT_REMOVE: Final = "it says that it cannot remove"
 """What the laws of removing return for a source that says so."""
 
@@ -109,18 +111,29 @@ def law(function: Law) -> Law:
 
 
 def _said(error: MailArchiveError) -> str:
-    """Tell an honest error from a foreign one that `Source` had to give a type."""
-    foreign = error.__cause__
-    if foreign is not None and not isinstance(foreign, MailArchiveError | OSError):
-        return f"the adapter lets a foreign {type(foreign).__name__} out: {error}"
+    """Tell an honest error from one that `Source` had to make of what the adapter did."""
+    if _is_net(error):
+        foreign = error.__cause__
+        broke = (
+            "breaks its promise"
+            if foreign is None
+            else (f"lets a foreign {type(foreign).__name__} out")
+        )
+        return f"the adapter {broke}: {error}"
     return f"a call that must succeed raises {type(error).__name__}: {error}"
+
+
+def _is_net(error: MailArchiveError) -> bool:
+    """Whether the error was made by what `Source` keeps around every adapter.
+
+    An adapter that gives the error of its client a type of ours keeps that for a cause, too.
+    """
+    return type(error) is SourceError and any("report it" in each for each in error.suggestions)
 
 
 def is_honest(error: MailArchiveError) -> None:
     """An error that a law expects: one of the adapter's own, with something to do about it."""
-    foreign = error.__cause__
-    ours = foreign is None or isinstance(foreign, MailArchiveError | OSError)
-    assert ours, _said(error)
+    assert not _is_net(error), _said(error)
     assert error.suggestions, f"{type(error).__name__} does not say what to do"
 
 
@@ -138,6 +151,23 @@ def messages(count: int, *, start: int = 0, octets: int = 0) -> list[bytes]:
 def refs_of(pages: Sequence[Page]) -> list[MessageRef]:
     """Return the refs of all pages."""
     return [ref for page in pages for ref in page.refs]
+
+
+def two_pages(world: SourceWorld) -> list[Page]:
+    """Deliver until a scan takes two pages, and return them all."""
+    there = 0
+    for count in _ENOUGH_FOR_TWO_PAGES:
+        world.deliver(messages(count - there, start=there))
+        there = count
+        with world.source() as source:
+            pages = pages_of(world, source)
+        assert len(refs_of(pages)) == there, "a scan does not list everything"
+        if len([page for page in pages if page.refs]) > 1:
+            return pages
+    raise AssertionError(
+        f"{there} messages make one page: give the source of the world small pages, or no law"
+        " ever sees where one ends"
+    )
 
 
 def pages_of(world: SourceWorld, source: Source, after: str | None = None) -> list[Page]:

@@ -21,16 +21,15 @@ from mailarchive.testing._source_kit import (
     raws_of,
     read,
     refs_of,
+    two_pages,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mailarchive._model import Page
     from mailarchive.abc import Source
 
 _MEBI = 1 << 20
-_ENOUGH_FOR_TWO_PAGES = (12, 60, 520)
 
 
 @law
@@ -85,7 +84,7 @@ def scanning_resumes_right_after_each_token(world: SourceWorld) -> None:
     there is a page to resume after, more and more messages are delivered until there are
     two pages.
     """
-    pages = _two_pages(world)
+    pages = two_pages(world)
     keys = [ref.key for ref in refs_of(pages)]
     done = 0
     for page in pages:
@@ -93,23 +92,6 @@ def scanning_resumes_right_after_each_token(world: SourceWorld) -> None:
         with world.source() as again:
             rest = [ref.key for ref in refs_of(pages_of(world, again, page.token))]
         assert rest == keys[done:], "a scan left something out, or gave it twice"
-
-
-def _two_pages(world: SourceWorld) -> list[Page]:
-    """Deliver until a scan takes two pages, and return them all."""
-    there = 0
-    for count in _ENOUGH_FOR_TWO_PAGES:
-        world.deliver(messages(count - there, start=there))
-        there = count
-        with world.source() as source:
-            pages = pages_of(world, source)
-        assert len(refs_of(pages)) == there, "a scan does not list everything"
-        if len([page for page in pages if page.refs]) > 1:
-            return pages
-    raise AssertionError(
-        f"{there} messages make one page: give the source of the world small pages, or no law"
-        " ever sees where one ends"
-    )
 
 
 @law

@@ -124,7 +124,8 @@ def honest(talk: Talk, command: Command) -> bool:
 class ImapServer:
     """The server: a context manager that listens on a random loopback port.
 
-    `commands` are all that were received, over all connections, in their order.
+    `commands` are all that were received, over all connections, in their order; `lie` may
+    be changed while clients are connected.
     """
 
     host = "127.0.0.1"
@@ -144,7 +145,8 @@ class ImapServer:
         }
         self.commands: list[Command] = []
         self.connections: int = 0
-        self._lie, self._greeting, self._capabilities = lie, greeting, capabilities
+        self.lie: Lie = lie
+        self._greeting, self._capabilities = greeting, capabilities
         self._over = threading.Event()
         self._threads: list[threading.Thread] = []
         self._listener = socket.create_server((self.host, 0))
@@ -189,7 +191,7 @@ class ImapServer:
                 command = Command.parse(line)
                 self.commands.append(command)
                 sock.settimeout(None)
-                if not self._lie(talk, command):
+                if not self.lie(talk, command):
                     answer(talk, command, lines.plain)
                 sock.settimeout(0.05)
 

@@ -11,7 +11,7 @@ source does not promise (or, a `NotTried`, which hand its world lacks), or raise
 
 from __future__ import annotations
 
-from mailarchive.testing import _source_reading, _source_removing
+from mailarchive.testing import _source_reading, _source_removing, _source_trouble
 from mailarchive.testing._elsewhere import NotTried
 from mailarchive.testing._source_kit import Law, SourceWorld, law, messages
 from mailarchive.testing._source_reading import (
@@ -39,6 +39,7 @@ from mailarchive.testing._source_removing import (
     removing_touches_nothing_else,
     what_is_not_what_was_archived_stays,
 )
+from mailarchive.testing._source_trouble import only_our_errors_come_out
 
 __all__ = [
     "LAWS",
@@ -59,6 +60,7 @@ __all__ = [
     "memory_is_bounded_by_a_few_messages",
     "messages",
     "names_tell_nobody_and_last",
+    "only_our_errors_come_out",
     "opening_and_closing_leaves_nothing_behind",
     "reading_leaves_no_trace",
     "removing_again_is_harmless",
@@ -70,5 +72,9 @@ __all__ = [
     "what_is_not_what_was_archived_stays",
 ]
 
-LAWS: tuple[Law, ...] = (*_source_reading.LAWS, *_source_removing.LAWS)
+LAWS: tuple[Law, ...] = (
+    *_source_reading.LAWS,
+    *_source_trouble.LAWS,
+    *_source_removing.LAWS,
+)
 """Every law, in the order to read them."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 from typing_extensions import override
 
-from mailarchive.retry import RetryingSource
+from mailarchive.errors import SourceUnavailable
+from mailarchive.retry import RetryingSource, RetryPolicy
 from mailarchive.testing.memory import MemorySource
 from mailarchive.testing.source_contract import SourceContract, SourceWorld
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from mailarchive import Folder, MessageRef
     from mailarchive.abc import Source
@@ -56,10 +58,24 @@ class MemoryWorld(SourceWorld):
         self.memory.flag(ref, "\\Deleted")
 
     @override
+    @contextmanager
+    def broken(self) -> Iterator[None]:
+        """Let every call fail as a server does that is away."""
+        before, self.memory.fuse = self.memory.fuse, _away
+        try:
+            yield
+        finally:
+            self.memory.fuse = before
+
+    @override
     def look(self) -> object:
         """Return every ref with its flags, and all bytes."""
         refs = [ref for page in self.memory.scan(self._inbox()) for ref in page.refs]
         return [(ref, self.memory.flags(ref)) for ref in refs], self.memory.contents()
+
+
+def _away(step: str) -> None:
+    raise SourceUnavailable("the source is away", suggestions=["wait for it"])
 
 
 class TestMemorySource(SourceContract):
@@ -77,7 +93,7 @@ class RetryingWorld(MemoryWorld):
     @override
     def source(self) -> Source:
         """Return the mailbox, not opened again."""
-        return RetryingSource(self.memory)
+        return RetryingSource(self.memory, RetryPolicy(tries=2, sleep=lambda seconds: None))
 
 
 class TestRetryingSource(SourceContract):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from support.door import Door
 from support.imap import PlainMailbox, read_all
 from support.imap_worlds import OnAScript, OnServer
 
@@ -26,18 +27,21 @@ class TestOnDovecot(SourceContract):
     """Every law, on a real server."""
 
     @pytest.fixture
-    def world(self, mailbox: Mailbox) -> SourceWorld:
+    def world(self, mailbox: Mailbox) -> Iterator[SourceWorld]:
         """A fresh mailbox."""
-        return OnServer(mailbox)
+        with Door(mailbox.server.imaps_port) as door:
+            yield OnServer(mailbox, door)
 
 
 class TestOnCyrus(SourceContract):
     """Every law, on another real server."""
 
     @pytest.fixture
-    def world(self, cyrus_server: Cyrus) -> SourceWorld:
+    def world(self, cyrus_server: Cyrus) -> Iterator[SourceWorld]:
         """A fresh mailbox."""
-        return OnServer(PlainMailbox(cyrus_server, cyrus_server.new_user()))
+        mailbox = PlainMailbox(cyrus_server, cyrus_server.new_user())
+        with Door(cyrus_server.port) as door:
+            yield OnServer(mailbox, door)
 
 
 class TestOnAScript(SourceContract):

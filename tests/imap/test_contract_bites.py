@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 from support.imap import QUICK, scripted
 from support.imap_worlds import INBOX, LIMITS, OnAScript, OnServer
 from typing_extensions import override
@@ -24,14 +25,14 @@ from mailarchive import (
     Vanished,
 )
 from mailarchive.auth import Password
-from mailarchive.errors import CheckpointInvalid
+from mailarchive.errors import CheckpointInvalid, SourceUnavailable
 from mailarchive.sources.imap import FolderChoice, ImapSource, Recheck
 from mailarchive.testing import source_laws as laws
 from mailarchive.testing.imap_server import ImapServer
 from mailarchive.testing.source_contract import SourceContract
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from support.imap import Mailbox
 
@@ -346,6 +347,99 @@ class DisregardsFlags(ImapSource):
         yield from super()._remove(archived)
 
 
+class LetsItsClientOut(ImapSource):
+    """Raises what the library below it raises."""
+
+    @override
+    def _scan(self, folder: Folder, after: str | None) -> Iterator[Page]:
+        try:
+            yield from super()._scan(folder, after)
+        except SourceUnavailable:
+            raise EOFError from None
+
+
+class NamesTheMailbox(ImapSource):
+    """Says whose mailbox it is that cannot be read."""
+
+    @override
+    def _scan(self, folder: Folder, after: str | None) -> Iterator[Page]:
+        try:
+            yield from super()._scan(folder, after)
+        except SourceUnavailable as error:
+            msg = "the mailbox of alice@example.com is away"
+            raise SourceUnavailable(msg, suggestions=error.suggestions) from error
+
+
+class LooksEmpty(ImapSource):
+    """Lists nothing from a server that is away."""
+
+    @override
+    def _scan(self, folder: Folder, after: str | None) -> Iterator[Page]:
+        with suppress(SourceUnavailable):
+            yield from super()._scan(folder, after)
+
+
+class HasNoFolders(ImapSource):
+    """Knows no folder of a server that is away."""
+
+    @override
+    def _folders(self) -> Iterable[Folder]:
+        try:
+            return [*super()._folders()]
+        except SourceUnavailable:
+            return []
+
+
+class TakesTroubleForGone(ImapSource):
+    """Leaves out what a server does not hand over because it is away."""
+
+    @override
+    def _fetch(self, refs: Sequence[MessageRef]) -> Iterator[SourceMessage | Unavailable]:
+        with suppress(SourceUnavailable):
+            yield from super()._fetch(refs)
+
+
+class GivesUpForGood(ImapSource):
+    """Takes an hour's trouble for the end of a message."""
+
+    @override
+    def _fetch(self, refs: Sequence[MessageRef]) -> Iterator[SourceMessage | Unavailable]:
+        left = set(refs)
+        try:
+            for item in super()._fetch(refs):
+                left.discard(item.ref)
+                yield item
+        except SourceUnavailable:
+            yield from (Unavailable(ref, "away", permanent=True) for ref in left)
+
+
+class TakesTroubleForRemoved(ImapSource):
+    """Says that it removed what it could not ask for."""
+
+    @override
+    def _remove(self, archived: Sequence[Archived]) -> Iterator[RemovalResult]:
+        try:
+            yield from super()._remove(archived)
+        except SourceUnavailable:
+            yield from (Removed(each.ref) for each in archived)
+
+
+class NeverRecovers(ImapSource):
+    """Believes for ever that the server is away, having seen it once."""
+
+    away: SourceUnavailable | None = None
+
+    @override
+    def _fetch(self, refs: Sequence[MessageRef]) -> Iterator[SourceMessage | Unavailable]:
+        if self.away is not None:
+            raise self.away
+        try:
+            yield from super()._fetch(refs)
+        except SourceUnavailable as error:
+            self.away = error
+            raise
+
+
 @frozen
 class Broken(OnAScript):
     """A world whose source breaks a law."""
@@ -370,7 +464,7 @@ class Broken(OnAScript):
 class BrokenOnServer(OnServer):
     """The same on a real server."""
 
-    kind: type[ImapSource]
+    kind: type[ImapSource] = field(kw_only=True)
 
     @override
     def source(self) -> Source:
@@ -403,6 +497,14 @@ BROKEN: list[tuple[type[ImapSource], Law, str]] = [
     (Hoards, laws.memory_is_bounded_by_a_few_messages, "held as a whole"),
     (Renames, laws.names_tell_nobody_and_last, "changed the name"),
     (NamesSomebody, laws.names_tell_nobody_and_last, "hold an address"),
+    (LetsItsClientOut, laws.only_our_errors_come_out, "foreign EOFError"),
+    (NamesTheMailbox, laws.only_our_errors_come_out, "may hold an address"),
+    (LooksEmpty, laws.only_our_errors_come_out, "taken for an empty one"),
+    (HasNoFolders, laws.only_our_errors_come_out, "no folders any more"),
+    (TakesTroubleForGone, laws.only_our_errors_come_out, "taken for gone"),
+    (GivesUpForGood, laws.only_our_errors_come_out, "given up for good"),
+    (TakesTroubleForRemoved, laws.only_our_errors_come_out, "taken for removed"),
+    (NeverRecovers, laws.only_our_errors_come_out, "raises SourceUnavailable"),
     (TakesTheNeighbour, laws.removing_takes_exactly_what_has_a_receipt, "something else"),
     (RemovesNothing, laws.removing_takes_exactly_what_has_a_receipt, "still there"),
     (MarksTheRest, laws.removing_takes_exactly_what_has_a_receipt, "not what it was"),
@@ -428,7 +530,7 @@ def test_what_a_removal_does_to_others_is_seen_on_a_real_server(
 ) -> None:
     """A server that does as it is told tells what was done to the others."""
     with pytest.raises(AssertionError, match="not to be removed was taken away"):
-        laws.removing_touches_nothing_else(BrokenOnServer(mailbox, kind))
+        laws.removing_touches_nothing_else(BrokenOnServer(mailbox, kind=kind))
 
 
 def test_a_world_without_a_second_page_is_told_so() -> None:
@@ -444,6 +546,19 @@ def test_a_world_without_a_second_page_is_told_so() -> None:
 
     with ImapServer({"INBOX": []}) as server, pytest.raises(AssertionError, match="small pages"):
         laws.scanning_resumes_right_after_each_token(Large(server))
+
+
+def test_a_law_that_was_not_tried_is_told(mailbox: Mailbox) -> None:
+    """Where nobody can break the place the test is skipped, and says which hand is missing."""
+
+    class TestUnbreakable(SourceContract):
+        """The laws of a world without a door to shut."""
+
+    world = OnServer(mailbox)
+
+    assert isinstance(laws.only_our_errors_come_out(world), laws.NotTried)
+    with pytest.raises(pytest.skip.Exception, match=r"not tried: .* `broken`"):
+        TestUnbreakable().test_only_our_errors_come_out(world)
 
 
 def test_every_law_has_somebody_who_breaks_it() -> None:

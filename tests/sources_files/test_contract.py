@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -10,10 +11,11 @@ from support.mbox import stored, written
 from typing_extensions import override
 
 from mailarchive.sources.files import EmlFolder, Maildir, Mbox, MboxVariant
+from mailarchive.testing import source_laws
 from mailarchive.testing.source_contract import SourceContract, SourceWorld
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from mailarchive import MessageRef
@@ -27,7 +29,8 @@ class EmlWorld(SourceWorld):
 
     def __init__(self, place: Path) -> None:
         """Begin empty."""
-        self.place = place
+        self.place = place / "mail"
+        self.place.mkdir()
         self.count = 0
 
     @override
@@ -52,6 +55,16 @@ class EmlWorld(SourceWorld):
         (self.place / unquote(ref.key)).unlink()
 
     @override
+    @contextmanager
+    def broken(self) -> Iterator[None]:
+        """By moving everything away, as a disk does that is taken out."""
+        away = self.place.rename(self.place.with_name("away"))
+        try:
+            yield
+        finally:
+            away.rename(self.place)
+
+    @override
     def look(self) -> object:
         """Names, bytes and every time of files; of directories the names."""
         found = sorted(self.place.rglob("*"))
@@ -66,7 +79,7 @@ class MaildirWorld(EmlWorld):
         """Make the three parts."""
         super().__init__(place)
         for part in ("cur", "new", "tmp"):
-            (place / part).mkdir()
+            (self.place / part).mkdir()
 
     @override
     def source(self) -> Source:
@@ -154,3 +167,26 @@ class TestMbox(SourceContract):
     def world(self, tmp_path: Path, variant: MboxVariant) -> SourceWorld:
         """Return an empty mbox."""
         return MboxWorld(tmp_path, variant)
+
+
+class Trusting(EmlFolder):
+    """Takes a message for gone whose disk is gone."""
+
+    @override
+    def _check_place(self, ref: MessageRef) -> None:
+        """Look at nothing."""
+
+
+def test_a_source_that_takes_a_lost_disk_for_lost_mail_is_found_out(tmp_path: Path) -> None:
+    """The law of trouble sees it, where the world can take the disk away."""
+
+    class World(EmlWorld):
+        """The same place."""
+
+        @override
+        def source(self) -> Source:
+            """Read by the source that trusts its disk."""
+            return Trusting(self.place, page_size=PAGE)
+
+    with pytest.raises(AssertionError, match="taken for gone"):
+        source_laws.only_our_errors_come_out(World(tmp_path))

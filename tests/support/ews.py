@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,11 @@ from typing_extensions import override
 from mailarchive import Archived, Digest, Receipt, SourceMessage
 from mailarchive.auth import Password
 from mailarchive.sources.ews import Access, EwsLimits, EwsSource, FolderChoice
+from mailarchive.testing.ews_faults import status
 from mailarchive.testing.source_contract import SourceWorld
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from mailarchive import MessageRef, Page, Unavailable
     from mailarchive.abc import Source
@@ -150,6 +152,17 @@ class EwsWorld(SourceWorld):
             for folder in self.desk.mailbox.folders.values()
             if folder.distinguished != "deleteditems"
         ]
+
+    @override
+    @contextmanager
+    def broken(self) -> Iterator[None]:
+        """Every call is answered with HTTP 500."""
+        server = self.desk.server
+        before, server.fault = server.fault, status(500)
+        try:
+            yield
+        finally:
+            server.fault = before
 
     def _item(self, ref: MessageRef) -> Any:
         return self.desk.mailbox.folder("inbox").items[ref.key]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from mailarchive.testing.memory import (
 from mailarchive.testing.source_contract import SourceWorld
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from mailarchive import MessageRef, RunReport, SourceMessage, Unavailable
@@ -99,6 +100,16 @@ class GraphWorld(SourceWorld):
     def flag(self, ref: MessageRef) -> None:
         """Without a new change key, so that the flag alone is what keeps it."""
         self.store.items[ref.key].flagged = True
+
+    @override
+    @contextmanager
+    def broken(self) -> Iterator[None]:
+        """Everything of the mailbox is answered with HTTP 500."""
+        self.store.broken = 500, "InternalServerError"
+        try:
+            yield
+        finally:
+            self.store.broken = None
 
     @override
     def look(self) -> object:

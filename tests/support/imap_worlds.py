@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 from typing_extensions import override
 
 from mailarchive.sources.imap import FolderChoice
+from mailarchive.testing.imap_server import Hangup
 from mailarchive.testing.source_contract import SourceWorld
 from support.imap import QUICK, scripted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from mailarchive import MessageRef
     from mailarchive.abc import Source
-    from mailarchive.testing.imap_server import ImapServer
+    from mailarchive.testing.imap_server import Command, ImapServer, Talk
+    from support.door import Door
     from support.imap import Mailbox, PlainMailbox
 
 LIMITS = evolve(QUICK, page=5)
@@ -30,14 +34,21 @@ def uid_of(ref: MessageRef) -> int:
 
 @frozen
 class OnServer(SourceWorld):
-    """A mailbox on a real server."""
+    """A mailbox on a real server, read through a door that can be shut."""
 
     mailbox: Mailbox | PlainMailbox
+    door: Door | None = None
 
     @override
     def source(self) -> Source:
         """Over TLS where the server has it."""
-        return self.mailbox.source(folders=INBOX, limits=LIMITS)
+        port = {} if self.door is None else {"port": self.door.port}
+        return self.mailbox.source(folders=INBOX, limits=LIMITS, **port)
+
+    @override
+    def broken(self) -> AbstractContextManager[None] | None:
+        """The server hangs up on everybody."""
+        return None if self.door is None else self.door.shut()
 
     @override
     def deliver(self, raws: Sequence[bytes]) -> None:
@@ -111,6 +122,20 @@ class OnAScript(SourceWorld):
                 item.flags.add(flag)
 
     @override
+    @contextmanager
+    def broken(self) -> Iterator[None]:
+        """It hangs up at every command."""
+        honest, self.server.lie = self.server.lie, _hang_up
+        try:
+            yield
+        finally:
+            self.server.lie = honest
+
+    @override
     def look(self) -> object:
         """Everything that it holds."""
         return [(item.uid, frozenset(item.flags)) for item in self.server.boxes["INBOX"].items]
+
+
+def _hang_up(talk: Talk, command: Command) -> bool:
+    raise Hangup

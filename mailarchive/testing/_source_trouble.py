@@ -1,0 +1,191 @@
+"""The law of trouble: a place that breaks is said to be broken, and is never taken for empty."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from attrs import define, field
+
+from mailarchive._model import Kept, SourceMessage, Unavailable
+from mailarchive.errors import MailArchiveError, Transient
+from mailarchive.testing._elsewhere import NotTried
+from mailarchive.testing._source_kit import (
+    SourceWorld,
+    archived,
+    is_honest,
+    law,
+    pages_of,
+    raws_of,
+    read,
+    refs_of,
+    two_pages,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from contextlib import AbstractContextManager
+
+    from mailarchive._model import Folder, MessageRef, Page
+    from mailarchive.abc import Source
+
+T = TypeVar("T")
+
+
+@law
+def only_our_errors_come_out(world: SourceWorld) -> str | None:
+    """A place that breaks is an error of ours, and nothing is taken for gone or for removed.
+
+    It breaks before a call, between two pages and between two messages.  Once it is whole
+    again everything is read from where it was: by a source that is opened then, and where
+    all errors were `Transient` by the one that met them.
+    """
+    if world.broken() is None:
+        return NotTried("the world cannot break its place: give it `broken`")
+    two_pages(world)
+    for trouble in (_before_each_call, _at_the_opening, _between_pages, _between_messages):
+        _met(world, trouble)
+    _removal(world)
+    return None
+
+
+def _met(world: SourceWorld, trouble: Callable[[_Notes, Source], None]) -> None:
+    """Let a source meet trouble; see that it goes on afterwards, or another one does."""
+    with world.source() as source:
+        notes = _Notes(world, pages_of(world, source))
+        trouble(notes, source)
+        if notes.passes:
+            notes.check_rest(source)
+    with world.source() as source:
+        notes.check_rest(source)
+
+
+@define
+class _Notes:
+    """What there is to read, how far it was listed, and whether what came out may pass."""
+
+    world: SourceWorld
+    pages: Sequence[Page]
+    token: str = field(init=False)
+    passes: bool = field(default=True, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Have listed the first page."""
+        self.token = self.pages[0].token
+
+    @property
+    def refs(self) -> list[MessageRef]:
+        """Everything that is there."""
+        return refs_of(self.pages)
+
+    @property
+    def rest(self) -> list[MessageRef]:
+        """Everything behind the first page."""
+        return refs_of(self.pages[1:])
+
+    def broken(self) -> AbstractContextManager[None]:
+        """Break the place."""
+        context = self.world.broken()
+        assert context is not None, "the world cannot break its place any more"
+        return context
+
+    def tried(self, call: Callable[[], T]) -> T | None:
+        """Return what a call gives; `None` where it raises an error of ours."""
+        try:
+            return call()
+        except MailArchiveError as error:
+            met = error
+        is_honest(met)
+        assert "@" not in str(met), f"a {type(met).__name__} may hold an address"
+        self.passes = self.passes and isinstance(met, Transient)
+        return None
+
+    def check_listed(self, pages: Iterable[Page], refs: Sequence[MessageRef]) -> None:
+        """List from a broken place: all of it, or an error."""
+        found = self.tried(lambda: refs_of(list(pages)))
+        assert found is None or _keys(found) == _keys(refs), (
+            "a place that is broken was taken for an empty one"
+        )
+
+    def check_read(
+        self, items: Iterable[SourceMessage | Unavailable], refs: Iterable[MessageRef]
+    ) -> None:
+        """Read from a broken place: all of it, or an error; nothing is gone, or given up."""
+        found = self.tried(lambda: list(items))
+        if found is None:
+            return
+        assert {item.ref for item in found} >= set(refs), (
+            "what a broken place does not hand over was taken for gone"
+        )
+        lost = [item for item in found if isinstance(item, Unavailable) and item.permanent]
+        assert not lost, "what a broken place does not hand over was given up for good"
+
+    def check_rest(self, source: Source) -> None:
+        """Go on after the trouble, with a token and refs from before it."""
+        rest = refs_of(pages_of(self.world, source, self.token))
+        found = raws_of(list(source.fetch(self.refs)))
+        assert _keys(rest) == _keys(self.rest), (
+            "after the trouble a scan does not go on from where it was"
+        )
+        assert len(found) == len(self.refs), "after the trouble not everything is read"
+
+
+def _keys(refs: Iterable[MessageRef]) -> list[str]:
+    return [ref.key for ref in refs]
+
+
+def _before_each_call(notes: _Notes, source: Source) -> None:
+    folder = notes.world.folder(source)
+    with notes.broken():
+        folders = notes.tried(source.folders)
+    assert folders != (), "a place that is broken has no folders any more, and no error"
+    with notes.broken():
+        notes.check_listed(source.scan(folder, notes.token), notes.rest)
+    with notes.broken():
+        notes.check_read(source.fetch(notes.refs), notes.refs)
+
+
+def _at_the_opening(notes: _Notes, source: Source) -> None:
+    folder = notes.world.folder(source)
+    with notes.broken():
+        notes.tried(lambda: _open_and_list(notes, folder))
+
+
+def _open_and_list(notes: _Notes, folder: Folder) -> None:
+    with notes.world.source() as another:
+        notes.check_listed(another.scan(folder, notes.token), notes.rest)
+
+
+def _between_pages(notes: _Notes, source: Source) -> None:
+    scan = source.scan(notes.world.folder(source))
+    notes.token = next(scan).token
+    with notes.broken():
+        notes.check_listed(scan, notes.rest)
+
+
+def _between_messages(notes: _Notes, source: Source) -> None:
+    items = source.fetch(notes.refs)
+    first = next(items)
+    with notes.broken():
+        notes.check_read(items, set(notes.refs) - {first.ref})
+
+
+def _removal(world: SourceWorld) -> None:
+    """Ask for the removal of some; what is said of each must be what became of it."""
+    with world.source() as source:
+        if not source.capabilities.removes:
+            return
+        notes = _Notes(world, pages_of(world, source))
+        some = [archived(each) for each in read(world, source)[:2]]
+        with notes.broken():
+            results = notes.tried(lambda: source.remove(some))
+    with world.source() as source:
+        left = {message.ref for message in read(world, source)}
+
+    gone = {each.ref for each in results or () if not isinstance(each, Kept)}
+    others = set(notes.refs) - {each.ref for each in some}
+    assert not gone & left, "what a broken place did not remove was taken for removed, or gone"
+    assert left >= others, "after the trouble not everything is read"
+
+
+LAWS = (only_our_errors_come_out,)
+"""Every one of them, in the order to read them."""
