@@ -35,6 +35,11 @@ def source_errors(name: str, doing: str) -> Iterator[None]:
         raise SourceUnavailable(
             msg, suggestions=["check that the source is reachable, and run again"]
         ) from error
+    except MemoryError as error:
+        raise SourceError(
+            f"source {name}: no memory left while {doing}",
+            suggestions=["give the process more, or lower the source's limit of a message"],
+        ) from error
     except Exception as error:
         msg = f"source {name}: {type(error).__name__} while {doing}"
         raise SourceError(

@@ -366,13 +366,15 @@ def _of_kind(
 
 
 def _files(kind: str, table: Table, here: Path) -> Source:
-    from mailarchive.sources.files import EmlFolder, Maildir, Mbox, MboxVariant
+    from mailarchive._cli._limits import limits
+    from mailarchive.sources.files import EmlFolder, FileLimits, Maildir, Mbox, MboxVariant
 
     path, name = here / table.need("path", str), table.get("name", str)
     whose = table.get("mailbox", str)
     mailbox = None if whose is None else Address.parse(whose)
+    bounds = limits(table, FileLimits)
     if kind == "mbox":
         variant = table.choice("variant", [each.value for each in MboxVariant], "mboxo")
-        return Mbox(path, variant=MboxVariant(variant), name=name, mailbox=mailbox)
+        return Mbox(path, variant=MboxVariant(variant), name=name, mailbox=mailbox, limits=bounds)
     folder = Maildir if kind == "maildir" else EmlFolder
-    return folder(path, name=name, mailbox=mailbox)
+    return folder(path, name=name, mailbox=mailbox, limits=bounds)

@@ -19,6 +19,8 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from mailarchive.errors import AccessDenied, MailboxNotFound, SourceError, SourceUnavailable
 
 if TYPE_CHECKING:
+    from io import FileIO
+
     from mailarchive.errors import MailArchiveError
 
     StrPath: TypeAlias = str | os.PathLike[str]
@@ -39,6 +41,10 @@ _NO_ATIME = getattr(os, "O_NOATIME", 0)
 
 class Unsteady(Exception):
     """The file changed while it was read."""
+
+
+class TooLarge(Exception):
+    """The file is larger than what may be read."""
 
 
 class NoFile(Exception):
@@ -91,19 +97,32 @@ def open_quietly(path: Path) -> int:
     raise NoFile
 
 
-def read_whole(path: Path) -> tuple[bytes, os.stat_result]:
+def read_whole(path: Path, most: int) -> tuple[bytes, os.stat_result]:
     """Return a file's bytes, all of one moment, and its state then.
 
-    Raises `OSError`, `NoFile`, and `Unsteady` where somebody wrote meanwhile.
+    Raises `OSError`, `NoFile`, `TooLarge` before anything is read, and `Unsteady` where
+    somebody wrote meanwhile.
     """
     handle = open_quietly(path)
     with os.fdopen(handle, "rb", buffering=0) as file:
         before = os.fstat(handle)
-        raw = file.readall()
+        if before.st_size > most:
+            raise TooLarge
+        raw = read_at(file, 0, before.st_size + 1)
         after = os.fstat(handle)
     if _state(before) != _state(after) or len(raw) != after.st_size:
         raise Unsteady
     return raw, after
+
+
+def read_at(file: FileIO, start: int, length: int) -> bytes:
+    """Return the bytes from `start` on; fewer only at the end of the file."""
+    file.seek(start)
+    parts = []
+    while length > 0 and (part := file.read(length)):
+        parts.append(part)
+        length -= len(part)
+    return b"".join(parts)
 
 
 def content_of(path: Path) -> str:

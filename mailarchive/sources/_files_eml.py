@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from mailarchive._model import Address, MessageRef
     from mailarchive.sources._files_disk import StrPath
+    from mailarchive.sources._files_limits import FileLimits
 
 
 class EmlFolder(FileTree):
@@ -52,9 +53,10 @@ class EmlFolder(FileTree):
         name: str | None = None,
         mailbox: Address | None = None,
         page_size: int = PAGE,
+        limits: FileLimits | None = None,
     ) -> None:
         """Take the top folder and the endings, in either case, that make a message."""
-        super().__init__(path, name=name, mailbox=mailbox, page_size=page_size)
+        super().__init__(path, name=name, mailbox=mailbox, page_size=page_size, limits=limits)
         self._suffixes = tuple(suffix.lower() for suffix in suffixes)
 
     @override
@@ -102,7 +104,7 @@ class EmlFolder(FileTree):
         path = real(self._place(ref.folder) / name)
         if self._leads_out(path):
             return Unavailable(ref, "a link that leads out of the tree", permanent=True)
-        raw, status = read_whole(path)
+        raw, status = read_whole(path, self._limits.message_octets)
         if ref.revision != _revision(status):
             raise Gone
         return SourceMessage(ref, raw, modified_at(status))

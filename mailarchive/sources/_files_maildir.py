@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from mailarchive._model import Address, MessageRef
     from mailarchive.sources._files_disk import StrPath
+    from mailarchive.sources._files_limits import FileLimits
 
 _PARTS = ("new", "cur")
 """In this order: a message goes from `new` to `cur`, never back."""
@@ -76,9 +77,10 @@ class Maildir(FileTree):
         name: str | None = None,
         mailbox: Address | None = None,
         page_size: int = PAGE,
+        limits: FileLimits | None = None,
     ) -> None:
         """Take the folder that holds `cur` and `new`, or that holds such folders."""
-        super().__init__(path, name=name, mailbox=mailbox, page_size=page_size)
+        super().__init__(path, name=name, mailbox=mailbox, page_size=page_size, limits=limits)
         self._listings: dict[str, dict[str, str]] = {}
         self._relisted: set[str] = set()
 
@@ -158,7 +160,7 @@ class Maildir(FileTree):
         place = self._place(ref.folder)
         for name in self._candidates(place, ref):
             try:
-                raw, status = read_whole(place / name)
+                raw, status = read_whole(place / name, self._limits.message_octets)
             except FileNotFoundError:
                 continue
             if not _is_meant(ref.key, raw):

@@ -11,24 +11,26 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from mailarchive._model import CoverageGap, Folder, MessageRef, Page, SourceMessage
+from mailarchive._model import CoverageGap, Folder, MessageRef, Page, SourceMessage, Unavailable
 from mailarchive.abc import Source
 from mailarchive.errors import CheckpointInvalid, ConfigurationError, MailboxNotFound, SourceError
 from mailarchive.sources._files_disk import (
     TOP,
     NoFile,
+    TooLarge,
     default_name,
     for_people,
     open_quietly,
     place_error,
+    read_at,
 )
-from mailarchive.sources._files_mbox_line import from_line_date
+from mailarchive.sources._files_limits import NO_MEMORY, FileLimits
+from mailarchive.sources._files_mbox_line import LINE, from_line_date
 from mailarchive.sources._files_mbox_scan import (
     MboxVariant,
     Scanner,
     ends_at,
     head_digest,
-    read_at,
     stamp,
 )
 from mailarchive.sources._files_tree import PAGE, real
@@ -71,6 +73,7 @@ class Mbox(Source):
         name: str | None = None,
         mailbox: Address | None = None,
         page_size: int = PAGE,
+        limits: FileLimits | None = None,
     ) -> None:
         """Take the file; raises `ConfigurationError` for a variant that there is not."""
         self.name: str = name or default_name("mbox", path)
@@ -78,6 +81,7 @@ class Mbox(Source):
         self._variant = _variant(variant)
         self._path = Path(path).absolute()
         self._page_size = page_size
+        self._limits = limits or FileLimits()
         self._file: FileIO | None = None
         self._doubtful = 0
         self._begun = False
@@ -202,23 +206,37 @@ class Mbox(Source):
         return MessageRef(self.name, folder.key, str(entry.start), length, revision)
 
     @override
-    def _fetch(self, refs: Sequence[MessageRef]) -> Iterator[SourceMessage]:
+    def _fetch(self, refs: Sequence[MessageRef]) -> Iterator[SourceMessage | Unavailable]:
         for ref in refs:
-            message = self._read(ref)
-            if message is not None:
-                yield message
+            try:
+                message = self._read(ref)
+            except TooLarge:
+                yield Unavailable(ref, self._limits.refusal(), permanent=True)
+            except MemoryError:
+                yield Unavailable(ref, NO_MEMORY)
+            else:
+                if message is not None:
+                    yield message
 
     def _read(self, ref: MessageRef) -> SourceMessage | None:
-        """Return the message, or `None` where the file has another one there now."""
+        """Return the message, or `None` where the file has another one there now.
+
+        Raises `TooLarge` before it is read.
+        """
         revision = _REVISION.fullmatch(ref.revision or "")
         if revision is None or not _OFFSET.fullmatch(ref.key):
             return None
         start, length = int(ref.key), int(revision[1])
-        whole = read_at(self._opened(), start, length)
-        same = len(whole) == length and head_digest(whole) == revision[2]
-        if not same or not ends_at(self._opened(), start + length):
+        file = self._opened()
+        if stamp(file, start, length) != revision[2] or not ends_at(file, start + length):
             return None
-        line, _, raw = whole.partition(b"\n")
+        line, end, _ = read_at(file, start, min(length, LINE)).partition(b"\n")
+        head = line + end
+        if length - len(head) > self._limits.message_octets:
+            raise TooLarge
+        raw = read_at(file, start + len(head), length - len(head))
+        if len(head) + len(raw) != length or head_digest(head + raw[:LINE]) != revision[2]:
+            return None
         if self._variant is MboxVariant.MBOXRD and b">From " in raw:
             raw = _QUOTED.sub(rb"\1", raw)
         return SourceMessage(ref, raw, from_line_date(line))

@@ -26,7 +26,7 @@ _MONTH: Final = rb"(?P<month>%b)" % b"|".join(_MONTHS)
 _DATE: Final = rb"(?P<day>\d{1,2})"
 _TIME: Final = rb"(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d))?"
 _YEAR: Final = rb"(?P<year>\d{4}|\d\d)"
-_ZONE: Final = rb"(?:[A-Z]{0,5}[+-]\d\d:?\d\d|\(?[A-Z]{1,5}\)?)"
+_ZONE: Final = rb"(?-i:[A-Z]{0,5}[+-]\d\d:?\d\d|\(?[A-Z]{1,5}\)?)"
 _ZONES: Final = rb"(?P<%%b>(?:%b%b){0,2})" % (_S, _ZONE)
 _TAIL: Final = rb"(?:%b\([^()\n]{1,60}\))?(?:%bremote%bfrom%b\S+)?[ \t]*" % (_S, _S, _S, _S)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from mailarchive._model import Digest
+from mailarchive.sources._files_disk import read_at
 from mailarchive.sources._files_mbox_line import LINE, is_from_line
 
 if TYPE_CHECKING:
@@ -64,16 +65,6 @@ class Entry:
     def length(self) -> int:
         """Bytes of the From_ line and the message, as they stand in the file."""
         return self.end - self.start
-
-
-def read_at(file: FileIO, start: int, length: int) -> bytes:
-    """Return the bytes from `start` on; fewer only at the end of the file."""
-    file.seek(start)
-    parts = []
-    while length > 0 and (part := file.read(length)):
-        parts.append(part)
-        length -= len(part)
-    return b"".join(parts)
 
 
 def head_digest(raw: bytes) -> str:

@@ -17,12 +17,14 @@ from mailarchive.abc import Source
 from mailarchive.errors import AccessDenied, SourceUnavailable
 from mailarchive.sources._files_disk import (
     NoFile,
+    TooLarge,
     Unsteady,
     default_name,
     place_error,
     relative_of,
     symbol,
 )
+from mailarchive.sources._files_limits import NO_MEMORY, FileLimits
 from mailarchive.sources._files_record import Record, word
 
 if TYPE_CHECKING:
@@ -77,12 +79,14 @@ class FileTree(Source):
         name: str | None = None,
         mailbox: Address | None = None,
         page_size: int = PAGE,
+        limits: FileLimits | None = None,
     ) -> None:
         """Take the top folder; `name` is made from its absolute path where none is given."""
         self.name: str = name or default_name(self.kind, path)
         self.mailbox = mailbox
         self._root = Path(path).absolute()
         self._page_size = page_size
+        self._limits = limits or FileLimits()
         self._gone: dict[str, set[str]] = {}
         self._places: dict[Path, tuple[int, int]] = {}
 
@@ -135,7 +139,7 @@ class FileTree(Source):
 
     @abstractmethod
     def _read(self, ref: MessageRef) -> SourceMessage | Unavailable:
-        """Return the message; raises `Gone`, `OSError`, `NoFile` and `Unsteady`."""
+        """Return the message; raises `Gone`, `OSError`, `NoFile`, `TooLarge`, `Unsteady`."""
 
     @override
     def _scan(self, folder: Folder, after: str | None) -> Iterator[Page]:
@@ -194,6 +198,10 @@ class FileTree(Source):
                 self._gone.setdefault(ref.folder, set()).add(word(ref.key, ref.revision))
             except NoFile:
                 yield Unavailable(ref, "no ordinary file", permanent=True)
+            except TooLarge:
+                yield Unavailable(ref, self._limits.refusal(), permanent=True)
+            except MemoryError:
+                yield Unavailable(ref, NO_MEMORY)
             except Unsteady:
                 yield Unavailable(ref, "written to while it was read")
             except OSError as error:

@@ -15,8 +15,9 @@ of memory.
 from __future__ import annotations
 
 from mailarchive.sources._files_eml import EmlFolder
+from mailarchive.sources._files_limits import FileLimits
 from mailarchive.sources._files_maildir import Maildir
 from mailarchive.sources._files_mbox import Mbox
 from mailarchive.sources._files_mbox_scan import MboxVariant
 
-__all__ = ["EmlFolder", "Maildir", "Mbox", "MboxVariant"]
+__all__ = ["EmlFolder", "FileLimits", "Maildir", "Mbox", "MboxVariant"]

@@ -489,7 +489,7 @@ def test_a_file_that_is_written_to_while_it_is_read_is_unavailable() -> None:
 def test_a_file_of_somebody_else_is_read() -> None:
     """Reading without a trace is the owner's right alone; others read all the same."""
     with lesser_user():
-        raw, _ = read_whole(Path("/etc/passwd"))
+        raw, _ = read_whole(Path("/etc/passwd"), 1 << 20)
 
     assert raw == Path("/etc/passwd").read_bytes()
 

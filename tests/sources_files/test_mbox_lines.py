@@ -58,6 +58,8 @@ SENTENCES = [
     b"From Thu, 4 Jan 2024 10:00",
     b"From Ann on Thu, 4 Jan 2024 10:00:00 +0000",
     b"From a@b Thu Jan  4 10:00:00 2024 it went on",
+    b"From a@b Thu Jan  4 10:00:00 2024 it was",
+    b"From a@b Thu Jan  4 10:00:00 today",
     b"From a@b Thu Foo  4 10:00:00 2024",
     b"From 10:00 to 11:00",
     b"From a@b",
@@ -205,5 +207,6 @@ def test_every_byte_is_in_one_message_or_separates_two(
 def is_separator(line: bytes, behind: bytes) -> bool:
     """Tell whether a line ends in a date with a time of day, or is bare before a header."""
     bare = line.strip() == b"From" and re.match(rb"[!-9;-~]+:", behind) is not None
-    dated = rb"(?i)From .*thu.* jan .*\d\d:\d\d.*(\d\d|GMT|UTC\)|host|Time\))\s*"
-    return bare or re.fullmatch(dated, line) is not None
+    dated = re.match(rb"(?i)From .*thu.* jan .*\d\d:\d\d", line) is not None
+    ends = re.search(rb"(\d\d|[A-Z]|UTC\)|from \S+|Time\))\s*\Z", line) is not None
+    return bare or (dated and ends)
