@@ -20,7 +20,9 @@ from mailarchive.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_MEND_INDEX = "move index.db away and open the vault again: it is rebuilt from the packs"
+_MEND_INDEX = (
+    "end what uses the vault, move index.db away and open it again: it is rebuilt from the packs"
+)
 
 
 def linked(name: str) -> SinkCorrupt:
@@ -56,6 +58,17 @@ class Damage(SinkCorrupt):
 def index_disagrees(words: str) -> SinkCorrupt:
     """Return the error for an index that says something else than the packs do."""
     return SinkCorrupt(f"the index says otherwise than the packs: {words}", suggestions=[_REBUILD])
+
+
+def index_replaced() -> SinkError:
+    """Return the error for a write by whoever has an index open that the vault has no more."""
+    return SinkError(
+        "the vault's index was removed or replaced since it was opened here; nothing was written",
+        suggestions=[
+            "open the vault again: what was archived is in the packs, and in the new index",
+            "end every process that uses a vault before index.db is moved away",
+        ],
+    )
 
 
 _REBUILD = "rebuild the index from the packs, and verify the vault"
@@ -134,6 +147,18 @@ def not_all_there(pack: str) -> SinkCorrupt:
         suggestions=[
             "bring the pack back, or restore it from another copy: mailarchive repair",
             "see what else is not as it was: mailarchive verify",
+        ],
+    )
+
+
+def not_whole(words: str) -> SinkCorrupt:
+    """Return the error for a write to a vault of which something is known to be missing."""
+    return SinkCorrupt(
+        f"the index was made anew while something of the vault was missing: {words}",
+        suggestions=[
+            "bring back what is missing, such as a volume that is not mounted, and open it again",
+            "or repair the vault from a copy: mailarchive repair",
+            "where it is lost for good: mailarchive rebuild --without-missing",
         ],
     )
 

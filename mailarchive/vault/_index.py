@@ -328,6 +328,10 @@ class Index:
         """Forget everything."""
         _schema.create(self._db, self._vault)
 
+    def doubt(self) -> None:
+        """Have it made anew when the vault is opened the next time: something was missing."""
+        self._db.execute("PRAGMA user_version = 0")
+
     def register(self, pack: str, volume: str) -> None:
         """Take note of a pack before it exists, so that it is looked for after a crash."""
         self._db.execute(

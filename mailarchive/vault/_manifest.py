@@ -254,6 +254,11 @@ class Manifest:
         return self.data.count(_ENTRY_KIND)
 
     @property
+    def log_lines(self) -> int:
+        """How many lines of the log it gives: one for itself, and one each behind its objects."""
+        return self.data.count(b"\n") - self.head.objects
+
+    @property
     def reclaims(self) -> bool:
         """Whether it may say of objects that their bytes were overwritten."""
         return _RECLAIMED_KIND in self.data

@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 class Where:
     """A manifest that was found, without its lines.
 
-    `hashed` says that every byte of the batch was compared, from the medium; `lost` are
-    the stored objects that were not what their names say.
+    `lines` is how many lines it gives the log.  `hashed` says that every byte of the batch
+    was compared, from the medium; `lost` are the stored objects that were not what their
+    names say.
     """
 
     pack: str
@@ -44,6 +45,7 @@ class Where:
     digest: Digest
     previous: Digest | None
     poisoned: Mapping[str, int] = field(hash=False)
+    lines: int
     hashed: bool = False
     lost: frozenset[Digest] = frozenset()
 
@@ -59,6 +61,7 @@ class Where:
             manifest.digest,
             head.previous,
             manifest.poisoned(),
+            manifest.log_lines,
         )
 
 
@@ -187,6 +190,18 @@ def _reclaimed(packs: Packs, tails: Iterable[Tail]) -> frozenset[tuple[str, int]
     )
 
 
+def _missing(tails: Iterable[Tail], signed: int) -> str | None:
+    """What the batches, and how many lines were signed, say is missing: `None` for nothing."""
+    found = in_order(tails)
+    numbers = {where.sequence for where in found}
+    if gaps := set(range(1, max(numbers, default=0))) - numbers:
+        return f"batch {min(gaps)}" + (f" and {len(gaps) - 1} more" if len(gaps) > 1 else "")
+    lines = sum(where.lines for where in found)
+    if lines < signed:
+        return f"{signed:,} lines were signed, and only {lines:,} are there"
+    return None
+
+
 class Recovery:
     """Brings the index of a vault up to its packs.
 
@@ -220,14 +235,24 @@ class Recovery:
             with self._index.transaction():
                 apply(self._index, self._packs, that_count(tails, newest_too=False))
 
-    def rebuild(self) -> None:
-        """Make the index anew from the packs alone; the lock must be held."""
+    def rebuild(self, *, signed: int, without_missing: bool = False) -> str | None:
+        """Make the index anew from the packs alone; the lock must be held.
+
+        Returns what is known to be missing, `None` where nothing is.  Such an index is not
+        `usable` when the vault is opened again, unless it is to be `without_missing`.
+        `signed` is how many lines of the log are.
+        """
         self._place.settle()
         names = [name for name in self._packs.names() if self._packs.size(name) is not None]
         tails = [self._survey(name, 0, hashing=False) for name in names]
+        counted = that_count(tails, newest_too=True)
+        missing = None if without_missing else _missing(counted, signed)
         with self._index.transaction():
             self._index.reset()
-            apply(self._index, self._packs, that_count(tails, newest_too=True))
+            apply(self._index, self._packs, counted)
+            if missing is not None:
+                self._index.doubt()
+        return missing
 
     def _survey(self, name: str, start: int, *, hashing: bool) -> Tail:
         with self._packs.open(name) as pack:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,13 @@ from mailarchive.vault._choice import UNDECIDED, encryption_of, is_encrypted, is
 from mailarchive.vault._disk import Disk
 from mailarchive.vault._encrypting import Encryption
 from mailarchive.vault._erasing import confirm, is_erased, overwrite, pending, reclaimed
-from mailarchive.vault._errors import no_keys, not_all_there, read_only
+from mailarchive.vault._errors import (
+    index_replaced,
+    no_keys,
+    not_all_there,
+    not_whole,
+    read_only,
+)
 from mailarchive.vault._findings import Finding, Level
 from mailarchive.vault._fulltext import FullText
 from mailarchive.vault._index import Index
@@ -37,7 +43,7 @@ from mailarchive.vault._verify_log import LogCheck
 from mailarchive.vault._writer import Draft, Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -85,6 +91,8 @@ class Session:
         self._process = os.getpid()
         self._read_only = settings.read_only
         self._clock = settings.clock
+        self._index_file: tuple[int, int] | None = None
+        self._missing: str | None = None
         with ExitStack() as stack:
             self.place: Place = Place(
                 settings.path,
@@ -123,7 +131,8 @@ class Session:
             stack.callback(self.packing.close)
             if not settings.read_only:
                 self._catch_up()
-                self._reclaim()
+                if self._missing is None:  # else what is missing may need what seems erased
+                    self._reclaim()
             self._stack = stack.pop_all()
 
     def close(self) -> None:
@@ -184,15 +193,53 @@ class Session:
 
     def _index(self) -> Index:
         with self.place.writing():
-            return Index.open(self.place.index, self.place.identity.id, self._disk)
+            self.place.clear_index()
+            index = Index.open(self.place.index, self.place.identity.id, self._disk)
+            self._index_file = self.place.index_file()
+            return index
+
+    def refuse_other_index(self) -> None:
+        """Raise where the index that is open is not, or no more, the one of the vault.
+
+        Whoever else writes goes by the one that is: a batch from here would take a number
+        that another one has.
+        """
+        if self._index_file is None or self._index_file != self.place.index_file():
+            raise index_replaced()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Hold the right to append, with the vault's own index."""
+        with self.place.writing():
+            self.refuse_other_index()
+            yield
+
+    @contextmanager
+    def _appending(self) -> Iterator[None]:
+        """Hold the right to append to a vault of which nothing is known to be missing."""
+        self.refuse_read_only()
+        with self._writing():
+            if self._missing is not None:
+                raise not_whole(self._missing)
+            self._recovery.adopt(look_around=False)
+            yield
+
+    def _signed(self) -> int:
+        """How many lines of the log are signed, as far as the vault itself knows."""
+        log = LogFolder.open(self.place.volume(), self._disk)
+        if log is None:
+            return 0
+        with log:
+            newest = log.newest()
+        return 0 if newest is None else newest.size
 
     def _catch_up(self) -> None:
         broke_off = has_intent(self.place)
-        with self.place.writing():
+        with self._writing():
             if self._stored.usable() and not broke_off:
                 self._recovery.adopt(look_around=True)
             else:
-                self._recovery.rebuild()
+                self._missing = self._recovery.rebuild(signed=self._signed())
         if broke_off:
             self._record_repair()
 
@@ -206,7 +253,7 @@ class Session:
 
     def _committed(self) -> Index | None:
         """The index on the disk, for reading alone; `None` where it is missing or old."""
-        if not self.place.has_index():
+        if self.place.index_file() is None:
             return None
         index = Index.open_read_only(self.place.index, self.place.identity.id, Disk())
         try:
@@ -247,10 +294,8 @@ class Session:
 
         None of the entries was there when `asked_at` was the newest batch.
         """
-        self.refuse_read_only()
         places: dict[Digest, Found] = {}
-        with self.place.writing():
-            self._recovery.adopt(look_around=False)
+        with self._appending():
             self.refuse_gaps()
             ids = [each.record.id for each in entries]
             there = self.index.find(ids) if self.index.last() != asked_at else {}
@@ -282,16 +327,12 @@ class Session:
 
     def state(self, *facts: Fact) -> None:
         """Append facts, durable when it returns."""
-        self.refuse_read_only()
-        with self.place.writing():
-            self._recovery.adopt(look_around=False)
+        with self._appending():
             self._append(Draft(contents=facts))
 
     def decide(self, decide: Callable[[], Sequence[Fact]]) -> None:
         """Append the facts that are decided on while nobody else can append any."""
-        self.refuse_read_only()
-        with self.place.writing():
-            self._recovery.adopt(look_around=False)
+        with self._appending():
             facts = tuple(decide())
             if facts:
                 self._append(Draft(contents=facts))
@@ -327,16 +368,20 @@ class Session:
     def rebuild(self, *, without_missing: bool) -> None:
         """Make the index anew from the packs alone."""
         self.refuse_read_only()
-        with self.place.writing():
+        with self._writing():
             if not without_missing:
                 self._refuse_to_forget()
-            self._recovery.rebuild()
+            self._missing = self._recovery.rebuild(
+                signed=self._signed(), without_missing=without_missing
+            )
         self._forget_opened()
         self.fulltext.forget()  # it lacks what could not be read when it was taken in
         log = LogFolder.open(self.place.volume(), self._disk)
         if log is not None:
             with log, log.sealing():
                 self._sealing(log).remake()
+        if self._missing is not None:
+            raise not_whole(self._missing)
 
     def _refuse_to_forget(self) -> None:
         """Raise where only the index still knows that something was there."""
@@ -362,7 +407,7 @@ class Session:
         """Restore what a plan says, and make a fact of each pack."""
         self.refuse_read_only()
         restoring = Restoring(self.place, self._copy(), replica._copy(), self._disk)
-        with self.place.writing():
+        with self._writing():
             self._recovery.adopt(look_around=True)
             with self._stored.transaction():
                 for each in plan.packs:
@@ -370,7 +415,7 @@ class Session:
             restoring.intend(_repair.facts(plan, actor, reason, self._clock()))
             for each in plan.packs:
                 restoring.restore(each)
-            self._recovery.rebuild()
+            self._missing = self._recovery.rebuild(signed=self._signed())
         self._forget_opened()
         self._record_repair()
 
@@ -380,7 +425,7 @@ class Session:
         restoring = Restoring(self.place, self._copy(), None, self._disk)
         lines = self._stored.lines("t.kind = ?", (_repair.REPAIR,), table="fact")
         known = [self._bare.fact(line) for line in lines]
-        with self.place.writing():
+        with self._writing():
             restored = restoring.done()
             self._empty({str(fact.body["pack"]) for fact in restored})
             done = tuple(fact for fact in restored if fact not in known)
@@ -406,7 +451,7 @@ class Session:
         opened = LogFolder.open(self.place.volume(), self._disk, create=True)
         assert opened is not None
         with opened as log, log.sealing():
-            with self.place.writing():
+            with self._writing():
                 self._recovery.adopt(look_around=True)
             sealing = self._sealing(log)
             made = sealing.run(signer)

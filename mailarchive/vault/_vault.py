@@ -172,6 +172,7 @@ class Vault(Sink):
         self, session: Session, entries: Sequence[ArchiveEntry]
     ) -> Iterator[Receipt | Rejected]:
         session.refuse_read_only()
+        session.refuse_other_index()
         session.refuse_gaps()
         distinct: dict[Digest, ArchiveEntry] = {}
         for entry in entries:
@@ -401,6 +402,8 @@ class Vault(Sink):
 
         What the index alone still knows of would be forgotten: where a pack is missing, or
         ends too early, this raises `SinkCorrupt` unless it is to be done `without_missing`.
+        It raises it afterwards where the packs or the log say that something is missing:
+        then the vault can be read, and not written to.
 
         Raises `HistoryChanged` where the packs are not what was sealed: the index is made
         all the same, and the log stays as it is.  Raises `SinkError`.

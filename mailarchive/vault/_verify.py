@@ -170,7 +170,7 @@ class Verification:
         self._volume(pack.name, manifest)
         for damage in self._damages(pack, manifest, members):
             self._blame(damage)
-        self._lines += manifest.data.count(b"\n") - manifest.head.objects
+        self._lines += manifest.log_lines
         self._add(batches=1, objects=count, entries=manifest.entry_count)
         return True
 
