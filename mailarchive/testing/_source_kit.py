@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 class SourceWorld(ABC):
     """A place with mail in it, as the source under test sees it and as it is.
 
-    Fresh and empty for each law.  All mail is in one folder, `folder` picks it.
+    Fresh and empty for each law.  All mail is in one folder, `folder` picks it; what
+    `elsewhere` returns has its mail in another one.
     """
 
     @abstractmethod
@@ -75,6 +76,14 @@ class SourceWorld(ABC):
         """
         return None
 
+    def elsewhere(self) -> SourceWorld | None:
+        """Return the same place with its hands in another folder, fresh and empty too.
+
+        Its `source` reads this folder as well, as does the source of this world that one;
+        once a law.  `None` where the place has one folder alone.
+        """
+        return None
+
     def stored(self, raw: bytes) -> bytes:
         """Return what the place keeps of a message, where it adds to it: a header of its own."""
         return raw
@@ -114,12 +123,8 @@ def _said(error: MailArchiveError) -> str:
     """Tell an honest error from one that `Source` had to make of what the adapter did."""
     if _is_net(error):
         foreign = error.__cause__
-        broke = (
-            "breaks its promise"
-            if foreign is None
-            else (f"lets a foreign {type(foreign).__name__} out")
-        )
-        return f"the adapter {broke}: {error}"
+        let = f"lets a foreign {type(foreign).__name__} out"
+        return f"the adapter {let if foreign else 'breaks its promise'}: {error}"
     return f"a call that must succeed raises {type(error).__name__}: {error}"
 
 
@@ -153,11 +158,17 @@ def refs_of(pages: Sequence[Page]) -> list[MessageRef]:
     return [ref for page in pages for ref in page.refs]
 
 
-def two_pages(world: SourceWorld) -> list[Page]:
+def places(world: SourceWorld) -> list[SourceWorld]:
+    """Return the folders of a world: one, or two."""
+    other = world.elsewhere()
+    return [world] if other is None else [world, other]
+
+
+def two_pages(world: SourceWorld, *, start: int = 0) -> list[Page]:
     """Deliver until a scan takes two pages, and return them all."""
     there = 0
     for count in _ENOUGH_FOR_TWO_PAGES:
-        world.deliver(messages(count - there, start=there))
+        world.deliver(messages(count - there, start=start + there))
         there = count
         with world.source() as source:
             pages = pages_of(world, source)

@@ -18,6 +18,7 @@ from mailarchive.testing._source_kit import (
     law,
     messages,
     pages_of,
+    places,
     raws_of,
     read,
     refs_of,
@@ -27,6 +28,7 @@ from mailarchive.testing._source_kit import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from mailarchive._model import Page
     from mailarchive.abc import Source
 
 _MEBI = 1 << 20
@@ -34,14 +36,24 @@ _MEBI = 1 << 20
 
 @law
 def every_byte_is_handed_over(world: SourceWorld) -> None:
-    """Each message comes once, as the very bytes that were delivered, under its own ref."""
-    raws = [
-        *messages(5),
+    """Each message comes once, as the very bytes that were delivered, under its own ref.
+
+    From each folder its own.
+    """
+    odd = [
         b"Subject: a header and nothing else\r\n\r\n",
         b"Subject: 8bit \xfc\xff\r\n\r\n\x80\r\n",
         *messages(1, start=5, octets=70_000),
     ]
-    world.deliver(raws)
+    both = places(world)
+    delivered = [[*messages(5, start=100 * n), *odd[n:]] for n in range(len(both))]
+    for place, raws in zip(both, delivered, strict=True):
+        place.deliver(raws)
+    for place, raws in zip(both, delivered, strict=True):
+        _comes_whole(place, raws)
+
+
+def _comes_whole(world: SourceWorld, raws: Sequence[bytes]) -> None:
     with world.source() as source:
         pages = pages_of(world, source)
         refs = refs_of(pages)
@@ -82,9 +94,15 @@ def scanning_resumes_right_after_each_token(world: SourceWorld) -> None:
 
     Also in another process: the second scan is of a source that was made anew.  So that
     there is a page to resume after, more and more messages are delivered until there are
-    two pages.
+    two pages.  In every folder, where there are several.
     """
-    pages = two_pages(world)
+    both = [(place, two_pages(place, start=1_000 * n)) for n, place in enumerate(places(world))]
+    for place, pages in both:
+        _resumes(place, pages)
+        world.deliver(messages(2, start=5_000))  # which is nothing to the next folder
+
+
+def _resumes(world: SourceWorld, pages: Sequence[Page]) -> None:
     keys = [ref.key for ref in refs_of(pages)]
     done = 0
     for page in pages:
@@ -177,13 +195,16 @@ def a_token_of_nothing_is_no_checkpoint(world: SourceWorld) -> None:
 
 @law
 def reading_leaves_no_trace(world: SourceWorld) -> None:
-    """Listing and reading change nothing that anybody could see."""
-    world.deliver(messages(4))
-    before = world.look()
+    """Listing and reading change nothing that anybody could see, in no folder."""
+    both = places(world)
+    for place in both:
+        place.deliver(messages(4))
+    before = [place.look() for place in both]
     with world.source() as source:
-        assert len(read(world, source)) == len(messages(4)), "not everything was read"
+        found = [message for place in both for message in read(place, source)]
 
-    assert world.look() == before, "reading changed something"
+    assert len(found) == len(messages(4) * len(both)), "not everything was read"
+    assert [place.look() for place in both] == before, "reading changed something"
 
 
 @law
@@ -297,11 +318,12 @@ def opening_and_closing_leaves_nothing_behind(world: SourceWorld) -> None:
     world.deliver(messages(2))
     _open_and_close(world)
     before = open_files()
-    rounds = 8
+    rounds = 16
     for _ in range(rounds):
         _open_and_close(world)
 
-    assert open_files() < before + rounds, "each opening leaves a file or a connection open"
+    # A server of this process may take a moment to let go of the last few.
+    assert open_files() < before + rounds // 2, "each opening leaves a file or a connection open"
 
 
 def _open_and_close(world: SourceWorld) -> None:

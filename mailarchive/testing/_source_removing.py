@@ -80,14 +80,14 @@ def removing_touches_nothing_else(world: SourceWorld) -> str | None:
     world.flag(others[0].ref)
     world.mark_deleted(others[1].ref)
     before = world.look()
-    _come_and_go(world, 2)
+    come_and_go(world, 2)
 
     after = world.look()
     assert after == before, "what was not to be removed was taken away, or marked, or changed"
     return None
 
 
-def _come_and_go(world: SourceWorld, count: int) -> None:
+def come_and_go(world: SourceWorld, count: int) -> None:
     """Deliver messages and remove these alone; what is there already stays listed."""
     with world.source() as source:
         keys = {each.ref.key for each in read(world, source)}

@@ -112,6 +112,10 @@ class SourceContract:
         """See the law of that name."""
         self._hold(laws.opening_and_closing_leaves_nothing_behind, world)
 
+    def test_no_folder_is_taken_for_another(self, world: SourceWorld) -> None:
+        """See the law of that name."""
+        self._hold(laws.no_folder_is_taken_for_another, world)
+
     def test_only_our_errors_come_out(self, world: SourceWorld) -> None:
         """See the law of that name."""
         self._hold(laws.only_our_errors_come_out, world)

@@ -11,8 +11,14 @@ source does not promise (or, a `NotTried`, which hand its world lacks), or raise
 
 from __future__ import annotations
 
-from mailarchive.testing import _source_reading, _source_removing, _source_trouble
+from mailarchive.testing import (
+    _source_folders,
+    _source_reading,
+    _source_removing,
+    _source_trouble,
+)
 from mailarchive.testing._elsewhere import NotTried
+from mailarchive.testing._source_folders import no_folder_is_taken_for_another
 from mailarchive.testing._source_kit import Law, SourceWorld, law, messages
 from mailarchive.testing._source_reading import (
     a_folder_of_nothing_harms_nothing,
@@ -60,6 +66,7 @@ __all__ = [
     "memory_is_bounded_by_a_few_messages",
     "messages",
     "names_tell_nobody_and_last",
+    "no_folder_is_taken_for_another",
     "only_our_errors_come_out",
     "opening_and_closing_leaves_nothing_behind",
     "reading_leaves_no_trace",
@@ -74,6 +81,7 @@ __all__ = [
 
 LAWS: tuple[Law, ...] = (
     *_source_reading.LAWS,
+    *_source_folders.LAWS,
     *_source_trouble.LAWS,
     *_source_removing.LAWS,
 )

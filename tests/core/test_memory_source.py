@@ -23,13 +23,19 @@ if TYPE_CHECKING:
 class MemoryWorld(SourceWorld):
     """A mailbox in memory; opening it again gives the same one."""
 
-    def __init__(self) -> None:
-        self.memory = MemorySource()
-        self.memory.add(b"the folder is there from the start")
-        self.memory.lose(next(iter(self.memory.scan(self._inbox()))).refs[0])
+    def __init__(self, memory: MemorySource | None = None, name: str = "INBOX") -> None:
+        self.memory, self.name = memory or MemorySource(), name
+        self.memory.lose(self.memory.add(b"the folder is there from the start", folder=name))
 
-    def _inbox(self) -> Folder:
-        return self.memory.folders()[0]
+    @override
+    def folder(self, source: Source) -> Folder:
+        """Return the one of this name."""
+        return next(each for each in source.folders() if each.key == self.name)
+
+    @override
+    def elsewhere(self) -> SourceWorld:
+        """Return the same mailbox with another folder."""
+        return type(self)(self.memory, "Elsewhere")
 
     @override
     def source(self) -> Source:
@@ -40,7 +46,7 @@ class MemoryWorld(SourceWorld):
     def deliver(self, raws: Sequence[bytes]) -> None:
         """Add the messages."""
         for raw in raws:
-            self.memory.add(raw)
+            self.memory.add(raw, folder=self.name)
 
     @override
     def lose(self, ref: MessageRef) -> None:
@@ -70,8 +76,8 @@ class MemoryWorld(SourceWorld):
     @override
     def look(self) -> object:
         """Return every ref with its flags, and all bytes."""
-        refs = [ref for page in self.memory.scan(self._inbox()) for ref in page.refs]
-        return [(ref, self.memory.flags(ref)) for ref in refs], self.memory.contents()
+        refs = [ref for page in self.memory.scan(self.folder(self.memory)) for ref in page.refs]
+        return [(ref, self.memory.flags(ref)) for ref in refs], self.memory.contents(self.name)
 
 
 def _away(step: str) -> None:

@@ -17,13 +17,16 @@ if TYPE_CHECKING:
     from mailarchive.testing.source_contract import SourceWorld
 
 
+BOTH = ("Inbox", "Sent Items")
+
+
 class TestInMemory(SourceContract):
     """Every law, with nothing remembered from one source to the next."""
 
     @pytest.fixture
     def world(self, world: GraphWorld) -> SourceWorld:
         """A fresh mailbox."""
-        return world
+        return evolve(world, names=BOTH)
 
 
 class TestWithAFile(SourceContract):
@@ -32,4 +35,4 @@ class TestWithAFile(SourceContract):
     @pytest.fixture
     def world(self, world: GraphWorld, tmp_path: Path) -> SourceWorld:
         """A fresh mailbox."""
-        return evolve(world, seen=tmp_path / "seen.db")
+        return evolve(world, names=BOTH, seen=tmp_path / "seen.db")

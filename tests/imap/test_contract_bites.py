@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 from attrs import evolve, field, frozen
 from support.imap import QUICK, scripted
-from support.imap_worlds import INBOX, LIMITS, OnAScript, OnServer
+from support.imap_worlds import BOTH, ELSEWHERE, LIMITS, OnAScript, OnServer
 from typing_extensions import override
 
 from mailarchive import (
@@ -26,7 +26,7 @@ from mailarchive import (
 )
 from mailarchive.auth import Password
 from mailarchive.errors import CheckpointInvalid, SourceUnavailable
-from mailarchive.sources.imap import FolderChoice, ImapSource, Recheck
+from mailarchive.sources.imap import ImapSource, Recheck
 from mailarchive.testing import source_laws as laws
 from mailarchive.testing.imap_server import ImapServer
 from mailarchive.testing.source_contract import SourceContract
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from mailarchive import RemovalResult
     from mailarchive.abc import Source
+    from mailarchive.sources._imap_session import Session
     from mailarchive.testing.source_laws import Law
 
 SERIAL = count()
@@ -347,6 +348,61 @@ class DisregardsFlags(ImapSource):
         yield from super()._remove(archived)
 
 
+class FetchesFromTheFirst(ImapSource):
+    """Lists each folder, and reads the numbers of all of them in the first."""
+
+    @override
+    def _fetch(self, refs: Sequence[MessageRef]) -> Iterator[SourceMessage | Unavailable]:
+        asked = {evolve(ref, folder="INBOX"): ref for ref in refs}
+        for item in super()._fetch(list(asked)):
+            yield evolve(item, ref=asked[item.ref])
+
+
+class ReadsTheFirstFolder(FetchesFromTheFirst):
+    """Gives what is in the first folder for every other one."""
+
+    @override
+    def _scan(self, folder: Folder, after: str | None) -> Iterator[Page]:
+        for page in super()._scan(evolve(folder, key="INBOX"), after):
+            refs = tuple(evolve(ref, folder=folder.key) for ref in page.refs)
+            yield evolve(page, folder=folder, refs=refs)
+
+
+class ResumesTheFirst(ImapSource):
+    """Takes every token for one of the first folder."""
+
+    @override
+    def _scan(self, folder: Folder, after: str | None) -> Iterator[Page]:
+        place = folder if after is None else evolve(folder, key="INBOX")
+        for page in super()._scan(place, after):
+            refs = tuple(evolve(ref, folder=folder.key) for ref in page.refs)
+            yield evolve(page, folder=folder, refs=refs)
+
+
+class MarksElsewhere(ImapSource):
+    """Marks as read what is in another folder."""
+
+    @override
+    def _fetch(self, refs: Sequence[MessageRef]) -> Iterator[SourceMessage | Unavailable]:
+        _mark_elsewhere(self._line.session())
+        yield from super()._fetch(refs)
+
+
+class RemovesElsewhere(ImapSource):
+    """Looks for what it removes in the folder that it had selected last."""
+
+    @override
+    def _remove(self, archived: Sequence[Archived]) -> Iterator[RemovalResult]:
+        yield from super()._remove(archived)
+        _mark_elsewhere(self._line.session())
+
+
+def _mark_elsewhere(session: Session) -> None:
+    session.tell(b"SELECT " + ELSEWHERE.encode())
+    session.tell(b"UID STORE 2 +FLAGS.SILENT (\\Seen)")
+    session.selected = None
+
+
 class LetsItsClientOut(ImapSource):
     """Raises what the library below it raises."""
 
@@ -455,7 +511,7 @@ class Broken(OnAScript):
             auth=Password("alice@example.com", "secret"),
             security="plain",
             allow_plaintext=True,
-            folders=FolderChoice.only("INBOX"),
+            folders=BOTH,
             limits=evolve(QUICK, page=5),
         )
 
@@ -469,7 +525,7 @@ class BrokenOnServer(OnServer):
     @override
     def source(self) -> Source:
         """The source that breaks a law."""
-        return self.mailbox.source(self.kind, folders=INBOX, limits=LIMITS)
+        return self.mailbox.source(self.kind, folders=BOTH, limits=LIMITS)
 
 
 BROKEN: list[tuple[type[ImapSource], Law, str]] = [
@@ -497,6 +553,14 @@ BROKEN: list[tuple[type[ImapSource], Law, str]] = [
     (Hoards, laws.memory_is_bounded_by_a_few_messages, "held as a whole"),
     (Renames, laws.names_tell_nobody_and_last, "changed the name"),
     (NamesSomebody, laws.names_tell_nobody_and_last, "hold an address"),
+    (ReadsTheFirstFolder, laws.every_byte_is_handed_over, "other bytes"),
+    (FetchesFromTheFirst, laws.every_byte_is_handed_over, "other bytes"),
+    (ResumesTheFirst, laws.no_folder_is_taken_for_another, "token of one folder"),
+    (ResumesTheFirst, laws.scanning_resumes_right_after_each_token, "left something out"),
+    (MarksElsewhere, laws.reading_leaves_no_trace, "reading changed something"),
+    (ReadsTheFirstFolder, laws.no_folder_is_taken_for_another, "in another one"),
+    (FetchesFromTheFirst, laws.no_folder_is_taken_for_another, "in another one"),
+    (RemovesElsewhere, laws.no_folder_is_taken_for_another, "changed another one"),
     (LetsItsClientOut, laws.only_our_errors_come_out, "foreign EOFError"),
     (NamesTheMailbox, laws.only_our_errors_come_out, "may hold an address"),
     (LooksEmpty, laws.only_our_errors_come_out, "taken for an empty one"),

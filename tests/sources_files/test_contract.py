@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from copy import copy
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from mailarchive import MessageRef
+    from mailarchive import Folder, MessageRef
     from mailarchive.abc import Source
 
 PAGE = 5
@@ -27,16 +28,33 @@ PAGE = 5
 class EmlWorld(SourceWorld):
     """A folder of .eml files."""
 
+    below = "Elsewhere"
+    parts: tuple[str, ...] = ()
+
     def __init__(self, place: Path) -> None:
         """Begin empty."""
-        self.place = place / "mail"
+        self.root = self.place = place / "mail"
         self.place.mkdir()
         self.count = 0
 
     @override
     def source(self) -> Source:
         """Over the whole folder."""
-        return EmlFolder(self.place, page_size=PAGE)
+        return EmlFolder(self.root, page_size=PAGE)
+
+    @override
+    def folder(self, source: Source) -> Folder:
+        """The top, or the one below it."""
+        return source.folders()[self.place != self.root]
+
+    @override
+    def elsewhere(self) -> SourceWorld | None:
+        """A directory below the top."""
+        other = copy(self)
+        other.place = self.root / self.below
+        for part in ("", *self.parts):
+            (other.place / part).mkdir()
+        return other
 
     @override
     def deliver(self, raws: Sequence[bytes]) -> None:
@@ -58,11 +76,11 @@ class EmlWorld(SourceWorld):
     @contextmanager
     def broken(self) -> Iterator[None]:
         """By moving everything away, as a disk does that is taken out."""
-        away = self.place.rename(self.place.with_name("away"))
+        away = self.root.rename(self.root.with_name("away"))
         try:
             yield
         finally:
-            away.rename(self.place)
+            away.rename(self.root)
 
     @override
     def look(self) -> object:
@@ -75,16 +93,19 @@ class EmlWorld(SourceWorld):
 class MaildirWorld(EmlWorld):
     """A Maildir, half of it new."""
 
+    below = ".Elsewhere"
+    parts = ("cur", "new", "tmp")
+
     def __init__(self, place: Path) -> None:
         """Make the three parts."""
         super().__init__(place)
-        for part in ("cur", "new", "tmp"):
+        for part in self.parts:
             (self.place / part).mkdir()
 
     @override
     def source(self) -> Source:
         """Over the inbox."""
-        return Maildir(self.place, page_size=PAGE)
+        return Maildir(self.root, page_size=PAGE)
 
     @override
     def path(self, name: str) -> Path:
@@ -107,6 +128,10 @@ class MboxWorld(EmlWorld):
         super().__init__(place)
         self.variant = variant
         self.file.touch()
+
+    @override
+    def elsewhere(self) -> None:
+        """A file is one folder."""
 
     @override
     def source(self) -> Source:
@@ -186,7 +211,7 @@ def test_a_source_that_takes_a_lost_disk_for_lost_mail_is_found_out(tmp_path: Pa
         @override
         def source(self) -> Source:
             """Read by the source that trusts its disk."""
-            return Trusting(self.place, page_size=PAGE)
+            return Trusting(self.root, page_size=PAGE)
 
     with pytest.raises(AssertionError, match="taken for gone"):
         source_laws.only_our_errors_come_out(World(tmp_path))

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from typing_extensions import override
 
 from mailarchive import Archived, Digest, Receipt, SourceMessage
@@ -18,7 +18,7 @@ from mailarchive.testing.source_contract import SourceWorld
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mailarchive import MessageRef, Page, Unavailable
+    from mailarchive import Folder, MessageRef, Page, Unavailable
     from mailarchive.abc import Source
     from mailarchive.testing.ews_server import EwsMailbox, EwsServer
 
@@ -122,17 +122,28 @@ class EwsWorld(SourceWorld):
     """A place with mail in it for the laws of a source."""
 
     desk: Desk
+    name: str = "Inbox"
 
     @override
     def source(self) -> Source:
         """Over loopback."""
-        return self.desk.source()
+        return self.desk.source(folders=FolderChoice.only("Inbox", "Sent Items"))
+
+    @override
+    def folder(self, source: Source) -> Folder:
+        """The one of this name."""
+        return next(each for each in source.folders() if each.name == self.name)
+
+    @override
+    def elsewhere(self) -> SourceWorld:
+        """What was sent."""
+        return evolve(self, name="Sent Items")
 
     @override
     def deliver(self, raws: Sequence[bytes]) -> None:
         """Straight into the server's memory."""
         for raw in raws:
-            self.desk.mailbox.deliver(raw)
+            self.desk.mailbox.deliver(raw, self.name)
 
     @override
     def lose(self, ref: MessageRef) -> None:
@@ -165,4 +176,4 @@ class EwsWorld(SourceWorld):
             server.fault = before
 
     def _item(self, ref: MessageRef) -> Any:
-        return self.desk.mailbox.folder("inbox").items[ref.key]
+        return self.desk.mailbox.folder(self.name).items[ref.key]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from typing_extensions import override
 
 from mailarchive import Archiver, Durability
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from mailarchive import MessageRef, RunReport, SourceMessage, Unavailable
+    from mailarchive import Folder, MessageRef, RunReport, SourceMessage, Unavailable
     from mailarchive.abc import Source
     from mailarchive.testing.graph_server import GraphServer, MailboxStore
 
+WELL_KNOWN = {"Inbox": "inbox", "Sent Items": "sentitems"}
 ANN = "ann@contoso.example"
 QUICK = GraphLimits(page=5, first_backoff=0.5)
 
@@ -62,6 +63,8 @@ class GraphWorld(SourceWorld):
     server: GraphServer
     time: Time
     seen: Path | None = None
+    name: str = "Inbox"
+    names: tuple[str, ...] = ("Inbox",)
 
     @property
     def store(self) -> MailboxStore:
@@ -70,8 +73,18 @@ class GraphWorld(SourceWorld):
 
     @override
     def source(self, **given: Any) -> Source:
-        """The inbox alone, five messages a page."""
-        return self.graph(**{"folders": FolderChoice.only("Inbox")} | given)
+        """The inbox alone unless there are more `names`, five messages a page."""
+        return self.graph(**{"folders": FolderChoice.only(*self.names)} | given)
+
+    @override
+    def folder(self, source: Source) -> Folder:
+        """The one of this name."""
+        return next(each for each in source.folders() if each.name == self.name)
+
+    @override
+    def elsewhere(self) -> SourceWorld | None:
+        """The next name, where there is one."""
+        return evolve(self, name=self.names[1]) if len(self.names) > 1 else None
 
     def graph(self, **given: Any) -> GraphSource:
         """Ann's mailbox."""
@@ -89,7 +102,7 @@ class GraphWorld(SourceWorld):
     def deliver(self, raws: Sequence[bytes]) -> None:
         """As mail comes."""
         for raw in raws:
-            self.store.deliver(raw)
+            self.store.deliver(raw, WELL_KNOWN[self.name])
 
     @override
     def lose(self, ref: MessageRef) -> None:

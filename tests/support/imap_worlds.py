@@ -5,10 +5,11 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 from typing_extensions import override
 
 from mailarchive.sources.imap import FolderChoice
+from mailarchive.testing._imap_answers import Box
 from mailarchive.testing.imap_server import Hangup
 from mailarchive.testing.source_contract import SourceWorld
 from support.imap import QUICK, scripted
@@ -17,14 +18,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from mailarchive import MessageRef
+    from mailarchive import Folder, MessageRef
     from mailarchive.abc import Source
     from mailarchive.testing.imap_server import Command, ImapServer, Talk
     from support.door import Door
     from support.imap import Mailbox, PlainMailbox
 
 LIMITS = evolve(QUICK, page=5)
-INBOX = FolderChoice.only("INBOX")
+ELSEWHERE = "INBOX/Elsewhere"
+BOTH = FolderChoice.only("INBOX", f"{ELSEWHERE}*")
+
+
+def named(name: str, source: Source) -> Folder:
+    """The folder of that name."""
+    return next(folder for folder in source.folders() if folder.name == name)
 
 
 def uid_of(ref: MessageRef) -> int:
@@ -38,12 +45,23 @@ class OnServer(SourceWorld):
 
     mailbox: Mailbox | PlainMailbox
     door: Door | None = None
+    name: str = field(default="INBOX", kw_only=True)
 
     @override
     def source(self) -> Source:
         """Over TLS where the server has it."""
         port = {} if self.door is None else {"port": self.door.port}
-        return self.mailbox.source(folders=INBOX, limits=LIMITS, **port)
+        return self.mailbox.source(folders=BOTH, limits=LIMITS, **port)
+
+    @override
+    def folder(self, source: Source) -> Folder:
+        """The one of this name."""
+        return named(self.name, source)
+
+    @override
+    def elsewhere(self) -> SourceWorld:
+        """A folder below it, which the first message makes."""
+        return evolve(self, name=ELSEWHERE)
 
     @override
     def broken(self) -> AbstractContextManager[None] | None:
@@ -53,7 +71,7 @@ class OnServer(SourceWorld):
     @override
     def deliver(self, raws: Sequence[bytes]) -> None:
         """By APPEND."""
-        self.mailbox.put(raws)
+        self.mailbox.put(raws, self.name)
 
     @override
     def lose(self, ref: MessageRef) -> None:
@@ -73,11 +91,11 @@ class OnServer(SourceWorld):
     @override
     def look(self) -> object:
         """Flags, sizes and dates."""
-        return self.mailbox.state()
+        return self.mailbox.state(self.name)
 
     def _store(self, ref: MessageRef, flag: str, *after: str) -> None:
         with self.mailbox.raw() as connection:
-            connection.command("SELECT INBOX")
+            connection.command(f'SELECT "{self.name}"')
             connection.command(f"UID STORE {uid_of(ref)} +FLAGS.SILENT ({flag})")
             for command in after:
                 connection.command(command)
@@ -88,23 +106,39 @@ class OnAScript(SourceWorld):
     """A mailbox of the scripted server."""
 
     server: ImapServer
+    name: str = field(default="INBOX", kw_only=True)
 
     @override
     def source(self) -> Source:
         """In clear text."""
-        return scripted(self.server, folders=INBOX, limits=LIMITS)
+        return scripted(self.server, folders=BOTH, limits=LIMITS)
+
+    @property
+    def box(self) -> Box:
+        """The folder itself."""
+        return self.server.boxes[self.name]
+
+    @override
+    def folder(self, source: Source) -> Folder:
+        """The one of this name."""
+        return named(self.name, source)
+
+    @override
+    def elsewhere(self) -> SourceWorld:
+        """Another folder, made now."""
+        self.server.boxes[ELSEWHERE] = Box(ELSEWHERE, [])
+        return evolve(self, name=ELSEWHERE)
 
     @override
     def deliver(self, raws: Sequence[bytes]) -> None:
         """Straight into its memory."""
         for raw in raws:
-            self.server.boxes["INBOX"].add(raw)
+            self.box.add(raw)
 
     @override
     def lose(self, ref: MessageRef) -> None:
         """Straight out of its memory."""
-        box = self.server.boxes["INBOX"]
-        box.items = [item for item in box.items if item.uid != uid_of(ref)]
+        self.box.items = [item for item in self.box.items if item.uid != uid_of(ref)]
 
     @override
     def flag(self, ref: MessageRef) -> None:
@@ -117,7 +151,7 @@ class OnAScript(SourceWorld):
         self._store(ref, b"\\Deleted")
 
     def _store(self, ref: MessageRef, flag: bytes) -> None:
-        for item in self.server.boxes["INBOX"].items:
+        for item in self.box.items:
             if item.uid == uid_of(ref):
                 item.flags.add(flag)
 
@@ -134,7 +168,7 @@ class OnAScript(SourceWorld):
     @override
     def look(self) -> object:
         """Everything that it holds."""
-        return [(item.uid, frozenset(item.flags)) for item in self.server.boxes["INBOX"].items]
+        return [(item.uid, frozenset(item.flags)) for item in self.box.items]
 
 
 def _hang_up(talk: Talk, command: Command) -> bool:
