@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 from attrs import define, field
@@ -28,8 +29,9 @@ class Intake:
     _share: Share
     fault: str | None = None
     size: int = 0
-    _whole: bytearray = field(factory=bytearray, repr=False)
-    """In one piece: a list of little ones would take many times their octets."""
+    _whole: BytesIO = field(factory=BytesIO, repr=False)
+    """In one piece: a list of little ones would take many times their octets.  And in this
+    one, which gives what it has away without a copy."""
 
     def add(self, piece: bytes) -> None:
         """Take in what came; raises `Overdone`."""
@@ -40,20 +42,19 @@ class Intake:
             elif not self._share.grow_to(self.size):
                 self._fail(NO_ROOM)
             else:
-                self._whole += piece
+                self._whole.write(piece)
         elif self.size > 2 * self._limit:
             raise Overdone
 
     def _fail(self, fault: str) -> None:
         self.fault = fault
-        self._whole.clear()
+        self._whole = BytesIO()
         self._share.let_go()
 
     def message(self) -> bytes:
-        """Return the whole message."""
-        whole = bytes(self._whole)
-        self._whole.clear()
-        return whole
+        """Return the whole message, once."""
+        whole, self._whole = self._whole, BytesIO()
+        return whole.getvalue()
 
 
 async def read_message(reader: asyncio.StreamReader, add: Callable[[bytes], None]) -> None:

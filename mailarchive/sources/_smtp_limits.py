@@ -22,6 +22,10 @@ class SmtpLimits:
     """Octets of messages that are held at once, over all connections, until each is
     answered; what finds no room is asked to come again (452)."""
 
+    waiting: int = field(default=1_000, validator=ge(1))
+    """Messages that are held at once, however small, until each is answered or stored: one
+    whose client has hung up goes on waiting.  A further one is asked to come again (452)."""
+
     connections: int = field(default=100, validator=ge(1))
     """Connections at once; a further one is turned away (421)."""
 

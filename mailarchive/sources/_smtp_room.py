@@ -19,12 +19,32 @@ if TYPE_CHECKING:
 
 
 class Memory:
-    """Octets that may be held at once; who asks for more than is left gets none."""
+    """Messages and octets that may be held at once; who asks for more than is left gets none.
 
-    def __init__(self, octets: int) -> None:
+    Messages are counted too, because the least of them takes some room of its own, and one
+    whose client has left is held until it is stored.
+    """
+
+    def __init__(self, octets: int, messages: int = 1_000) -> None:
         """Begin with all of them free."""
         self._free = octets
+        self._places = messages
         self._lock = threading.Lock()
+
+    def enter(self, octets: int) -> bool:
+        """Take a place for a message, and so many octets, or nothing."""
+        with self._lock:
+            if self._places < 1 or octets > self._free:
+                return False
+            self._places -= 1
+            self._free -= octets
+            return True
+
+    def leave(self, octets: int) -> None:
+        """Let a message's place go, and so many octets."""
+        with self._lock:
+            self._places += 1
+            self._free += octets
 
     def take(self, octets: int) -> bool:
         """Take so many, or none."""
@@ -34,18 +54,20 @@ class Memory:
             self._free -= octets
             return True
 
-    def give_back(self, octets: int) -> None:
-        """Let so many go."""
-        with self._lock:
-            self._free += octets
-
 
 @define
 class Share:
-    """What one message holds of the memory, in octets; grows with it."""
+    """What one message holds of the memory: its place, and octets, which grow with it."""
 
     _memory: Memory
     octets: int = 0
+    _inside: bool = False
+
+    def enter(self, octets: int) -> bool:
+        """Hold a place, and so many octets from the start; false where there is no room."""
+        self._inside = self._memory.enter(octets)
+        self.octets = octets if self._inside else 0
+        return self._inside
 
     def grow_to(self, octets: int) -> bool:
         """Hold so many; false where they are not to be had, and then as many as before."""
@@ -58,8 +80,10 @@ class Share:
 
     def let_go(self) -> None:
         """Hold nothing."""
-        octets, self.octets = self.octets, 0
-        self._memory.give_back(octets)
+        if self._inside:
+            self._inside, octets = False, self.octets
+            self.octets = 0
+            self._memory.leave(octets)
 
 
 @final

@@ -239,13 +239,12 @@ class Conversation(SMTP):
             await self.push("501 5.5.4 DATA alone" if arg else "503 5.5.1 first MAIL and RCPT")
             return
         share = Share(self._house.memory)
-        if not share.grow_to(self._announced()):
+        if not share.enter(self._announced()):
             await self.push(NO_ROOM)
             return
         self.busy = True
         self._messages += 1
         try:
-            await self.push("354 go on, and end with a dot alone")
             await self.push(await self._receive(share))
         finally:
             self.busy = False
@@ -253,11 +252,13 @@ class Conversation(SMTP):
         self._leave_if_asked()
 
     async def _receive(self, share: Share) -> str:
-        """Read the message, hand it in, and return the reply."""
+        """Ask for the message, read it, hand it in, and return the reply."""
         intake = Intake(self._limits.message_octets, share)
         try:
+            await self.push("354 go on, and end with a dot alone")
             self._reset_timeout(self._limits.piece_seconds)
             await read_message(self._reader, self._watched(intake))
+            delivery = self._delivery()
         except Overdone:
             share.let_go()
             self.leave()
@@ -269,7 +270,6 @@ class Conversation(SMTP):
             return intake.fault
         # The answer has a bound of its own; nothing else may end the connection meanwhile.
         self._reset_timeout(self._limits.answer_seconds + self._limits.command_seconds)
-        delivery = self._delivery()
         reply = await self._house.desk.hand_in(intake.message(), delivery, share)
         self._reset_timeout()
         return reply

@@ -104,7 +104,8 @@ class SmtpIntake(Intake):
         )
         self._limits, self._clock = limits or SmtpLimits(), clock
         self._hostname = hostname or Address.parse(next(iter(addresses))).domain
-        self._room, self._memory = WaitingRoom(), Memory(self._limits.memory_octets)
+        self._room = WaitingRoom()
+        self._memory = Memory(self._limits.memory_octets, self._limits.waiting)
         self._listener: Listener | None = None
 
     @override

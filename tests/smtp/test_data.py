@@ -70,10 +70,17 @@ def test_nothing_is_smuggled_in(end: bytes) -> None:
     assert b"mallory" in whole
 
 
+def inside(memory: Memory) -> Share:
+    """What a message holds that was let in."""
+    share = Share(memory)
+    assert share.enter(0)
+    return share
+
+
 def test_a_message_that_is_too_large_is_counted_and_not_kept() -> None:
     """It is read to its end, so that the client hears why; and not beyond twice the limit."""
     memory = Memory(1_000)
-    intake = Intake(100, Share(memory))
+    intake = Intake(100, inside(memory))
     for _ in range(11):
         intake.add(b"x" * 10)
 
@@ -88,7 +95,7 @@ def test_a_message_that_is_too_large_is_counted_and_not_kept() -> None:
 def test_a_message_that_finds_no_room_comes_again() -> None:
     """The memory of all connections together is bounded."""
     memory = Memory(150)
-    first, second = Intake(100, Share(memory)), Intake(100, Share(memory))
+    first, second = Intake(100, inside(memory)), Intake(100, inside(memory))
     first.add(b"x" * 100)
     second.add(b"y" * 50)
     second.add(b"z")
