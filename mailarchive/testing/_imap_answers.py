@@ -172,12 +172,17 @@ def _chosen(talk: Talk, text: bytes) -> Iterator[tuple[int, Item]]:
 def _fetch(talk: Talk, command: Command) -> None:
     text, _, items = command.arguments.partition(b" ")
     for place, item in _chosen(talk, text):
-        talk.send(fetched(place, item, items))
+        for part in _parts(place, item, items):  # one by one: a large message is not copied
+            talk.send(part)
     talk.ok(command)
 
 
 def fetched(place: int, item: Item, items: bytes) -> bytes:
     """Return the response that hands over what is asked for of one message."""
+    return b"".join(_parts(place, item, items))
+
+
+def _parts(place: int, item: Item, items: bytes) -> list[bytes]:
     told = [b"UID %d" % item.uid]
     if b"FLAGS" in items:
         told.append(b"FLAGS (" + b" ".join(sorted(item.flags)) + b")")
@@ -185,18 +190,20 @@ def fetched(place: int, item: Item, items: bytes) -> bytes:
         told.append(b'INTERNALDATE "' + item.date + b'"')
     if b"RFC822.SIZE" in items:
         told.append(b"RFC822.SIZE %d" % len(item.raw))
-    if b"BODY.PEEK[]" in items:
-        told.append(_body(item.raw, items))
-    return b"* %d FETCH (" % place + b" ".join(told) + b")\r\n"
+    head = b"* %d FETCH (" % place + b" ".join(told)
+    if b"BODY.PEEK[]" not in items:
+        return [head + b")\r\n"]
+    name, piece = _body(item.raw, items)
+    return [head + b" " + name + b" {%d}\r\n" % len(piece), piece, b")\r\n"]
 
 
-def _body(raw: bytes, items: bytes) -> bytes:
+def _body(raw: bytes, items: bytes) -> tuple[bytes, bytes]:
+    """Return what is asked for of a message, by its name and whole."""
     part = _PARTIAL.search(items)
     if part is None:
-        return b"BODY[] {%d}\r\n" % len(raw) + raw
+        return b"BODY[]", raw
     start, count = int(part[1]), int(part[2])
-    piece = raw[start : start + count]
-    return b"BODY[]<%d> {%d}\r\n" % (start, len(piece)) + piece
+    return b"BODY[]<%d>" % start, raw[start : start + count]
 
 
 def _store(talk: Talk, command: Command) -> None:

@@ -36,8 +36,9 @@ def no_folder_is_taken_for_another(world: SourceWorld) -> str | None:
     with world.source() as source:
         _comes_from_its_folder(world, source, here)
         _comes_from_its_folder(other, source, there)
-        _goes_on_in_its_folder(world, other, source)
+        tokens = [pages_of(place, source)[-1].token for place in (world, other)]
         removes = source.capabilities.removes
+    _goes_on_in_its_folder(world, other, tokens)
     if removes:
         _goes_from_its_folder(world, other)
         _goes_from_its_folder(other, world)
@@ -61,9 +62,8 @@ def _comes_from_its_folder(world: SourceWorld, source: Source, raws: list[bytes]
     assert sorted(found) == kept(world, raws), "a folder hands over what is in another one"
 
 
-def _goes_on_in_its_folder(one: SourceWorld, other: SourceWorld, source: Source) -> None:
+def _goes_on_in_its_folder(one: SourceWorld, other: SourceWorld, tokens: list[str]) -> None:
     """The last token of each is asked after both were listed, and mail came to one."""
-    tokens = [pages_of(world, source)[-1].token for world in (one, other)]
     later = messages(2, start=200)
     other.deliver(later)
     with one.source() as again:

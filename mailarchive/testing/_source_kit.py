@@ -33,6 +33,9 @@ class SourceWorld(ABC):
     `elsewhere` returns has its mail in another one.
     """
 
+    large: int = 16 << 20
+    """Octets of one large message that the place takes; 0 where it takes none."""
+
     @abstractmethod
     def source(self) -> Source:
         """Return a source that reads this place, not yet opened; asked several times."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, cast
 
 from attrs import evolve
 
-from mailarchive._model import Folder, MessageRef, SourceMessage, Unavailable
+from mailarchive._model import Folder, SourceMessage, Unavailable
 from mailarchive.errors import CheckpointInvalid, SourceError
 from mailarchive.testing._open_files import open_files
 from mailarchive.testing._source_kit import (
@@ -26,12 +25,9 @@ from mailarchive.testing._source_kit import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from mailarchive._model import Page
-    from mailarchive.abc import Source
-
-_MEBI = 1 << 20
 
 
 @law
@@ -278,30 +274,6 @@ def an_abandoned_fetch_harms_nothing(world: SourceWorld) -> None:
 
 
 @law
-def memory_is_bounded_by_a_few_messages(world: SourceWorld) -> None:
-    """A page is streamed: it is never in memory as a whole."""
-    count, octets = 40, _MEBI
-    world.deliver(messages(count, octets=octets))
-    with world.source() as source:
-        refs = refs_of(pages_of(world, source))
-        tracemalloc.start()
-        try:
-            read = sum(len(item.raw) for item in _messages(source, refs))
-            _, peak = tracemalloc.get_traced_memory()
-        finally:
-            tracemalloc.stop()
-
-    assert read >= count * octets, "not everything was read"
-    assert peak < 8 * octets, "a page was held as a whole"
-
-
-def _messages(source: Source, refs: Sequence[MessageRef]) -> Iterator[SourceMessage]:
-    for item in source.fetch(refs):
-        if isinstance(item, SourceMessage):
-            yield item
-
-
-@law
 def names_tell_nobody_and_last(world: SourceWorld) -> None:
     """The name of a source holds no address and is the same for every source of the place."""
     first, second = world.source(), world.source()
@@ -345,7 +317,6 @@ LAWS = (
     a_ref_of_nothing_harms_nothing,
     a_folder_of_nothing_harms_nothing,
     an_abandoned_fetch_harms_nothing,
-    memory_is_bounded_by_a_few_messages,
     names_tell_nobody_and_last,
     opening_and_closing_leaves_nothing_behind,
 )

@@ -42,8 +42,9 @@ def only_our_errors_come_out(world: SourceWorld) -> str | None:
     if world.broken() is None:
         return NotTried("the world cannot break its place: give it `broken`")
     two_pages(world)
-    for trouble in (_before_each_call, _at_the_opening, _between_pages, _between_messages):
+    for trouble in (_before_each_call, _between_pages, _between_messages):
         _met(world, trouble)
+    _at_the_opening(world)
     _removal(world)
     return None
 
@@ -144,10 +145,14 @@ def _before_each_call(notes: _Notes, source: Source) -> None:
         notes.check_read(source.fetch(notes.refs), notes.refs)
 
 
-def _at_the_opening(notes: _Notes, source: Source) -> None:
-    folder = notes.world.folder(source)
+def _at_the_opening(world: SourceWorld) -> None:
+    with world.source() as source:
+        folder = world.folder(source)
+        notes = _Notes(world, pages_of(world, source))
     with notes.broken():
         notes.tried(lambda: _open_and_list(notes, folder))
+    with world.source() as source:
+        notes.check_rest(source)
 
 
 def _open_and_list(notes: _Notes, folder: Folder) -> None:

@@ -104,6 +104,10 @@ class SourceContract:
         """See the law of that name."""
         self._hold(laws.memory_is_bounded_by_a_few_messages, world)
 
+    def test_a_large_message_is_held_alone(self, world: SourceWorld) -> None:
+        """See the law of that name."""
+        self._hold(laws.a_large_message_is_held_alone, world)
+
     def test_names_tell_nobody_and_last(self, world: SourceWorld) -> None:
         """See the law of that name."""
         self._hold(laws.names_tell_nobody_and_last, world)

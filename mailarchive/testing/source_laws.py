@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from mailarchive.testing import (
     _source_folders,
+    _source_memory,
     _source_reading,
     _source_removing,
     _source_trouble,
@@ -20,6 +21,10 @@ from mailarchive.testing import (
 from mailarchive.testing._elsewhere import NotTried
 from mailarchive.testing._source_folders import no_folder_is_taken_for_another
 from mailarchive.testing._source_kit import Law, SourceWorld, law, messages
+from mailarchive.testing._source_memory import (
+    a_large_message_is_held_alone,
+    memory_is_bounded_by_a_few_messages,
+)
 from mailarchive.testing._source_reading import (
     a_folder_of_nothing_harms_nothing,
     a_message_id_is_no_identity,
@@ -30,7 +35,6 @@ from mailarchive.testing._source_reading import (
     an_abandoned_fetch_harms_nothing,
     an_empty_folder_is_no_error,
     every_byte_is_handed_over,
-    memory_is_bounded_by_a_few_messages,
     names_tell_nobody_and_last,
     opening_and_closing_leaves_nothing_behind,
     reading_leaves_no_trace,
@@ -54,6 +58,7 @@ __all__ = [
     "SourceWorld",
     "a_flagged_message_stays",
     "a_folder_of_nothing_harms_nothing",
+    "a_large_message_is_held_alone",
     "a_message_id_is_no_identity",
     "a_ref_of_nothing_harms_nothing",
     "a_run_with_nothing_new_lists_nothing",
@@ -82,6 +87,7 @@ __all__ = [
 LAWS: tuple[Law, ...] = (
     *_source_reading.LAWS,
     *_source_folders.LAWS,
+    *_source_memory.LAWS,
     *_source_trouble.LAWS,
     *_source_removing.LAWS,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -60,6 +61,13 @@ def test_every_law_is_a_test_of_the_contract() -> None:
 
     assert [law.__name__ for law in source_laws.LAWS if law.__name__ not in tests] == []
     assert len(tests) == len(source_laws.LAWS)
+
+
+def test_every_law_is_told_in_the_reference() -> None:
+    """A law that nobody can look up surprises whoever breaks it."""
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "testing.md").read_text("utf-8")
+
+    assert [law.__name__ for law in source_laws.LAWS if f"`{law.__name__}`" not in page] == []
 
 
 def test_what_another_user_shares_on_cyrus_is_left_alone_unless_asked_for(

@@ -551,6 +551,7 @@ BROKEN: list[tuple[type[ImapSource], Law, str]] = [
     (FindsEverything, laws.a_folder_of_nothing_harms_nothing, "not there"),
     (ReadsOnce, laws.an_abandoned_fetch_harms_nothing, "dropped"),
     (Hoards, laws.memory_is_bounded_by_a_few_messages, "held as a whole"),
+    (Hoards, laws.a_large_message_is_held_alone, "while small ones were read"),
     (Renames, laws.names_tell_nobody_and_last, "changed the name"),
     (NamesSomebody, laws.names_tell_nobody_and_last, "hold an address"),
     (ReadsTheFirstFolder, laws.every_byte_is_handed_over, "other bytes"),

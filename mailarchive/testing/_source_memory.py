@@ -1,0 +1,86 @@
+"""Laws of memory: a page is streamed, whatever the sizes of its messages."""
+
+from __future__ import annotations
+
+import tracemalloc
+from typing import TYPE_CHECKING, Final
+
+from mailarchive._model import SourceMessage
+from mailarchive.testing._elsewhere import NotTried
+from mailarchive.testing._source_kit import SourceWorld, law, messages, pages_of, refs_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from mailarchive._model import MessageRef
+    from mailarchive.abc import Source
+
+_MEBI: Final = 1 << 20
+_FEW: Final = 8
+"""How many times the size of a message its reading may take."""
+
+
+@law
+def memory_is_bounded_by_a_few_messages(world: SourceWorld) -> None:
+    """A page is streamed: it is never in memory as a whole."""
+    count, octets = 40, _MEBI
+    world.deliver(messages(count, octets=octets))
+    with world.source() as source:
+        refs = refs_of(pages_of(world, source))
+        tracemalloc.start()
+        try:
+            read = sum(len(item.raw) for item in _messages(source, refs))
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+    assert read >= count * octets, "not everything was read"
+    assert peak < _FEW * octets, "a page was held as a whole"
+
+
+def _messages(source: Source, refs: Sequence[MessageRef]) -> Iterator[SourceMessage]:
+    for item in source.fetch(refs):
+        if isinstance(item, SourceMessage):
+            yield item
+
+
+@law
+def a_large_message_is_held_alone(world: SourceWorld) -> str | None:
+    """Small messages take little memory in a folder that has a large one, too.
+
+    Whoever reads a folder as a whole holds the large one, of `SourceWorld.large` octets, all
+    the time.  It is asked for last, and a few others may be read beside it.
+    """
+    octets, some = world.large, 40
+    if not octets:
+        return NotTried("the world takes no large message: say in `large` how many octets it may")
+    world.deliver(messages(some))
+    with world.source() as source:
+        pages = pages_of(world, source)
+    world.deliver(messages(1, start=some, octets=octets))
+    with world.source() as source:
+        large = refs_of(pages_of(world, source, pages[-1].token))
+        peaks = _peaks(source, [*refs_of(pages), *large])
+
+    assert len(peaks) == some + 1, "not everything was read"
+    light = sum(peak < octets // 2 for peak in peaks)
+    assert light > some // 2, "a large message was held while small ones were read"
+    assert max(peaks) < _FEW * octets, "a large message was held many times over"
+    return None
+
+
+def _peaks(source: Source, refs: Sequence[MessageRef]) -> list[int]:
+    """Return how much memory there was at most while each message was read."""
+    peaks = []
+    tracemalloc.start()
+    try:
+        for _ in _messages(source, refs):
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.reset_peak()
+    finally:
+        tracemalloc.stop()
+    return peaks
+
+
+LAWS = (memory_is_bounded_by_a_few_messages, a_large_message_is_held_alone)
+"""Every one of them, in the order to read them."""
