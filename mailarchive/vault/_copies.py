@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
-from mailarchive.vault import _knowledge, _record
+from mailarchive.vault import _knowledge, _loading
 from mailarchive.vault._errors import index_disagrees
 from mailarchive.vault._manifest import BAD_JSON
 
@@ -127,7 +127,7 @@ def _loaded(row: Iterable[Any]) -> _Copy:
             bool(sender),
             bool(folder),
             frozenset(json.loads(own)),
-            _record.load_summary(json.loads(summary)),
+            _loading.load_summary(json.loads(summary)),
         )
     except BAD_JSON as error:
         raise index_disagrees("a summary that cannot be read") from error

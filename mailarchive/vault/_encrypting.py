@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import json
 import secrets
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
@@ -20,8 +21,9 @@ from attrs import evolve, frozen
 from mailarchive import _crypt
 from mailarchive._model import Digest
 from mailarchive.errors import Erased
-from mailarchive.vault import _leaf, _record
-from mailarchive.vault._keyring import EntryKey, Wrapping
+from mailarchive.vault import _leaf, _loading, _record
+from mailarchive.vault._choice import UNDECIDED, is_encrypted, is_plain
+from mailarchive.vault._keyring import EntryKey, Keyring, Wrapping
 from mailarchive.vault._manifest import ENCRYPTED, GRANTED, POISONED, RECLAIMED, Fact
 from mailarchive.vault._record import StoredOriginal
 from mailarchive.vault._repair import REPAIR
@@ -29,7 +31,11 @@ from mailarchive.vault._repair import REPAIR
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from mailarchive.vault._keyring import Keyring
+    from mailarchive.abc import KeyProvider
+    from mailarchive.vault._choice import Undecided
+    from mailarchive.vault._disk import Disk
+    from mailarchive.vault._packs import Packs
+    from mailarchive.vault._place import Place
     from mailarchive.vault._record import Json, Record
     from mailarchive.vault._writer import Draft, Packed
 
@@ -110,11 +116,11 @@ class Encryption:
         clear: Json = {}
         body = dict(fact.body)
         if "entry" in body:
-            entry = _record.digest(body.pop("entry"))
+            entry = _loading.digest(body.pop("entry"))
             clear["entry"] = self.keys.name(entry).hex
             if fact.kind == GRANTED:
                 key = needed.entry(entry)
-                users = tuple(_record.load_owner(each).user for each in body["owners"])
+                users = tuple(_loading.load_owner(each).user for each in body["owners"])
                 wrappings.append(Wrapping(key, users))
                 return self._encrypted(fact.kind, {**clear, "key": key.name.hex()}, body, key)
         return self._encrypted(fact.kind, clear, body, None)
@@ -134,7 +140,7 @@ class Encryption:
         if "key" not in tree:
             return None
         entry = tree["id"] if tree["kind"] == "entry" else tree["entry"]
-        return bytes.fromhex(tree["key"]), _record.digest(entry)
+        return bytes.fromhex(tree["key"]), _loading.digest(entry)
 
     def opened(self, tree: Json, key: EntryKey | None) -> Json:
         """Return what a line says encrypted; raises one of `BAD_JSON`."""
@@ -151,11 +157,11 @@ class Encryption:
         """
         if tree["kind"] != "entry":
             return self.fact(tree, opened)
-        record = _record.load(opened["entry"])
+        record = _loading.load(opened["entry"])
         return evolve(
             record,
-            id=_record.digest(tree["id"]),
-            raw=_record.digest(tree["raw"]),
+            id=_loading.digest(tree["id"]),
+            raw=_loading.digest(tree["raw"]),
             originals=tuple(
                 evolve(part, digest=self.keys.name(part.digest))
                 if isinstance(part, StoredOriginal)
@@ -181,6 +187,27 @@ class Encryption:
     def _line(self, kind: str, clear: Json) -> bytes:
         words = _dump({**clear, "kind": kind}).encode("ascii")
         return _crypt.about(b"mailarchive/line/1", self._vault, words)
+
+
+def unlocked(
+    place: Place, packs: Packs, provider: KeyProvider | Undecided | None, disk: Disk
+) -> Encryption | None:
+    """Open the keys of an encrypted vault; `None` without a provider, or a need of one."""
+    if provider is UNDECIDED:
+        return None
+    if provider is None:
+        if place.identity.is_encrypted:
+            raise is_encrypted()
+        return None
+    if not place.identity.is_encrypted:
+        raise is_plain()
+    with nullcontext() if place.read_only else place.writing():
+        new = not packs.names()
+        if new and not place.read_only:
+            place.make_keys()
+        parts = place.identity.id, provider, disk
+        ring = Keyring.open(place.keys, parts, read_only=place.read_only, new=new)
+    return Encryption(place.identity.id, ring)
 
 
 def _message_key(raw: Digest, needed: Needed) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailarchive.vault import _record
+from mailarchive.vault import _loading
 
 if TYPE_CHECKING:
     import sqlite3
@@ -25,14 +25,14 @@ class Forgetting:
         self._db.executemany(
             "UPDATE gone SET reclaimed = 1 WHERE offset = ? AND batch IN"
             " (SELECT b.n FROM batch b JOIN pack p ON p.n = b.pack WHERE p.name = ?)",
-            [(_record.count(it["offset"]), str(it["pack"])) for it in fact.body["objects"]],
+            [(_loading.count(it["offset"]), str(it["pack"])) for it in fact.body["objects"]],
         )
 
     def entry(self, fact: Fact) -> None:
         """Forget an entry; raises one of `BAD_JSON`."""
         found = self._rows(
             "SELECT n, raw FROM entry WHERE id = ? AND NOT erased",
-            _record.digest(fact.body["entry"]).value,
+            _loading.digest(fact.body["entry"]).value,
         )
         for n, raw in found:
             parts = self._rows("SELECT raw FROM part WHERE entry = ?", n)

@@ -11,7 +11,7 @@ from attrs import frozen
 from mailarchive import _asking
 from mailarchive._model import Ownership
 from mailarchive.attribution import own
-from mailarchive.vault import _knowledge, _record
+from mailarchive.vault import _knowledge, _loading, _record
 from mailarchive.vault._manifest import GRANTED, Fact
 
 if TYPE_CHECKING:
@@ -55,9 +55,9 @@ class Grant:
     def load(cls, fact: Fact) -> Grant:
         """Return the grant that a fact holds; raises one of `BAD_JSON`."""
         return cls(
-            _record.digest(fact.body["entry"]),
-            tuple(_record.load_owner(each) for each in fact.body["owners"]),
-            _record.digest(fact.body["fork"]),
+            _loading.digest(fact.body["entry"]),
+            tuple(_loading.load_owner(each) for each in fact.body["owners"]),
+            _loading.digest(fact.body["fork"]),
             datetime.fromisoformat(fact.body["at"]),
         )
 
@@ -85,7 +85,7 @@ class Granted:
         cls, grant: Grant, new: list[Owner], n: int, raw: Digest, *, owners: int, summary: Json
     ) -> Granted:
         """Put together a grant to `new` owners and its entry, which has `owners` already."""
-        known = _record.load_summary(summary)
+        known = _loading.load_summary(summary)
         addresses = frozenset(chain(*(owner.addresses for owner in new)))
         return cls(
             n,

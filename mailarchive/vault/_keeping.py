@@ -14,7 +14,7 @@ from attrs import field, frozen
 from attrs.validators import ge, optional
 
 from mailarchive._model import Digest, UserId
-from mailarchive.vault import _knowledge, _record
+from mailarchive.vault import _knowledge, _loading
 from mailarchive.vault._apply import user_bytes
 from mailarchive.vault._manifest import HELD, RELEASED, RETAINED, Fact
 
@@ -73,7 +73,7 @@ class Selection:
             None if users is None else [UserId(str(each)) for each in users],
             _time(tree.get("since")),
             _time(tree.get("until")),
-            None if entries is None else [_record.digest(each) for each in entries],
+            None if entries is None else [_loading.digest(each) for each in entries],
         )
 
     def condition(self, name: Callable[[Digest], Digest]) -> Condition:
@@ -149,7 +149,7 @@ class Retention:
         return cls(
             Selection.load(body["selection"]),
             _time(body.get("until")),
-            None if days is None else _record.count(days),
+            None if days is None else _loading.count(days),
             *_load_who(body),
         )
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from mailarchive.vault import _record
+from mailarchive.vault import _loading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,7 +97,7 @@ def hidden(tree: Any, salt: bytes) -> list[Opened]:
 def _told(tree: Any) -> dict[str, str]:
     """The commitments that an encrypted line gives."""
     told = tree.get("commitments", {})
-    return {label: _record.digest(told[label]).hex for label in (RAW, CONTENT) if label in told}
+    return {label: _loading.digest(told[label]).hex for label in (RAW, CONTENT) if label in told}
 
 
 def _digests(tree: Any) -> dict[str, bytes]:
@@ -106,9 +106,9 @@ def _digests(tree: Any) -> dict[str, bytes]:
     raw = tree["raw"]
     first = tree["originals"][0] if tree.get("originals") else {}
     content = tree.get("content") or first.get("raw") or (None if tree.get("is_report") else raw)
-    found = {RAW: _record.digest(raw).value}
+    found = {RAW: _loading.digest(raw).value}
     if content is not None:
-        found[CONTENT] = _record.digest(content).value
+        found[CONTENT] = _loading.digest(content).value
     return found
 
 

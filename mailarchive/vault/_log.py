@@ -195,6 +195,16 @@ class LogFolder:
                 self._disk.remove_folder(path[-1], folder)
 
 
+def signed_lines(volume: int, disk: Disk) -> int:
+    """Return how many lines of the log in this volume are signed, as far as it says itself."""
+    log = LogFolder.open(volume, disk)
+    if log is None:
+        return 0
+    with log:
+        newest = log.newest()
+    return 0 if newest is None else newest.size
+
+
 def _read(path: Path, folder: int) -> bytes:
     handle = _disk.open_file(path[-1], folder)
     try:

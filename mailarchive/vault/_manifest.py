@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve, field, frozen
 
 from mailarchive._model import Digest
-from mailarchive.vault import _record, _tar
+from mailarchive.vault import _loading, _record, _tar
 from mailarchive.vault._volumes import is_volume
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ class Manifest:
         if tree["kind"] != "entry":
             msg = "no entry on this line"
             raise ValueError(msg)
-        return _record.blank(tree) if "encrypted" in tree else _record.load(tree)
+        return _loading.blank(tree) if "encrypted" in tree else _loading.load(tree)
 
     def tree(self, number: int) -> Json:
         """Return what stands on a line; raises one of `BAD_JSON`."""
@@ -276,7 +276,7 @@ class Manifest:
 
 def poison(fact: Fact) -> tuple[str, int]:
     """Return pack and length of a `POISONED` fact; raises one of `BAD_JSON`."""
-    pack, length = fact.body["pack"], _record.count(fact.body["length"])
+    pack, length = fact.body["pack"], _loading.count(fact.body["length"])
     if not _tar.is_pack(pack):
         msg = "no name of a pack"
         raise ValueError(msg)
@@ -287,7 +287,7 @@ def _content(line: bytes) -> Record | Fact:
     tree = _json(line)
     kind = str(tree.pop("kind"))
     if kind == "entry":
-        return _record.blank(tree) if "encrypted" in tree else _record.load(tree)
+        return _loading.blank(tree) if "encrypted" in tree else _loading.load(tree)
     fact = Fact(kind, tree)
     if kind == POISONED:
         poison(fact)
@@ -325,12 +325,12 @@ def _load_head(tree: Json) -> Head:
         vault=str(tree["vault"]),
         volume=_volume(tree["volume"]),
         pack=str(tree["pack"]),
-        offset=_record.count(tree["offset"]),
-        sequence=_record.count(tree["sequence"]),
-        previous=None if previous is None else _record.digest(previous),
+        offset=_loading.count(tree["offset"]),
+        sequence=_loading.count(tree["sequence"]),
+        previous=None if previous is None else _loading.digest(previous),
         at=datetime.fromisoformat(tree["at"]),
-        objects=_record.count(tree["objects"]),
-        salt=_record.digest(tree["salt"]).value,
+        objects=_loading.count(tree["objects"]),
+        salt=_loading.digest(tree["salt"]).value,
     )
 
 
@@ -362,10 +362,10 @@ def _load_object(tree: Json) -> StoredObject:
         msg = "no stored object of this format"
         raise ValueError(msg)
     return StoredObject(
-        stored=_record.digest(tree["stored"]),
-        stored_size=_record.count(tree["stored_size"]),
-        raw=_record.digest(tree["raw"]),
-        size=_record.count(tree["size"]),
-        offset=_record.count(tree["offset"]),
+        stored=_loading.digest(tree["stored"]),
+        stored_size=_loading.count(tree["stored_size"]),
+        raw=_loading.digest(tree["raw"]),
+        size=_loading.count(tree["size"]),
+        offset=_loading.count(tree["offset"]),
         suite=tree["suite"],
     )

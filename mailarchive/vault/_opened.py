@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from mailarchive.errors import KeyUnavailable, SinkCorrupt
-from mailarchive.vault import _leaf, _record, _schema
+from mailarchive.vault import _leaf, _loading, _schema
 from mailarchive.vault._disk import Disk
 from mailarchive.vault._encrypting import Encryption, Needed
 from mailarchive.vault._errors import Damage, erased, index_disagrees, keys_lost, sqlite_errors
@@ -190,7 +190,7 @@ class OpenedIndex(Index):
             opened = self._encryption.opened(tree, key)
             found = self._encryption.indexed(tree, opened)
             for raw in opened.get("keys", ()):
-                self._raws[self.name(_record.digest(raw))] = _record.digest(raw)
+                self._raws[self.name(_loading.digest(raw))] = _loading.digest(raw)
         except BAD_JSON:
             if key is None:
                 raise
@@ -200,7 +200,7 @@ class OpenedIndex(Index):
 
     def _note_closed(self, manifest: Manifest, number: int, tree: Json) -> None:
         if tree["kind"] == "entry":
-            self._closed_lines[manifest.digest, number] = _record.digest(tree["id"])
+            self._closed_lines[manifest.digest, number] = _loading.digest(tree["id"])
 
     def _stored_erased(self, names: Collection[Digest]) -> set[bytes]:
         found = self._stored.erased(names)
@@ -231,7 +231,7 @@ class OpenedReading(Reading):
         """
         try:
             opened = self._opened(line, user)
-            return _record.load(opened["entry"])
+            return _loading.load(opened["entry"])
         except KeyUnavailable:
             if not self.index.is_erased(line):
                 raise
@@ -318,10 +318,10 @@ class OpenedReading(Reading):
         for line in lines:
             with suppress(KeyUnavailable, *BAD_JSON):
                 for raw, key in self._opened(line, None)["keys"].items():
-                    if self.name(_record.digest(raw)) == name:
+                    if self.name(_loading.digest(raw)) == name:
                         return bytes.fromhex(key)
         raise keys_lost(len(lines))
 
 
 def _salt(opened: Json) -> bytes:
-    return _record.digest(opened["salt"]).value
+    return _loading.digest(opened["salt"]).value

@@ -128,25 +128,6 @@ class Place:
             self._disk.sync_folder(folder)
             self._disk.sync_folder(root)
 
-    def index_file(self) -> tuple[int, int] | None:
-        """Return which file the index is; `None` where there is none at all."""
-        try:
-            found = os.stat("index.db", dir_fd=self._open().volume, follow_symlinks=False)
-        except FileNotFoundError:
-            return None
-        return found.st_dev, found.st_ino
-
-    def clear_index(self) -> None:
-        """Remove what is left of an index that is gone; the lock must be held.
-
-        Another process may still have that one open: SQLite would take its files for those
-        of the new one.
-        """
-        if self.index_file() is None:
-            for name in ("index.db-wal", "index.db-shm"):
-                with suppress(FileNotFoundError):
-                    self._disk.remove(name, self._open().volume)
-
     def volumes(self) -> Volumes:
         """Return the volumes, with the packs that are in them."""
         return self._open().volumes

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from mailarchive.errors import HistoryChanged, MailArchiveError, SinkCorrupt, SinkError
-from mailarchive.vault import _leaf, _log, _merkle, _record, _tiles
+from mailarchive.vault import _leaf, _loading, _log, _merkle, _tiles
 from mailarchive.vault._manifest import BAD_JSON
 from mailarchive.vault._note import LogCheckpoint
 from mailarchive.vault._tiles import Tiles, Tree
@@ -117,7 +117,7 @@ class Sealing:
             tree = Tree.of(tiles)
             if tree.root() != known.root:
                 return None
-            last = _record.count(json.loads(tiles.leaf(known.size - 1))["batch"])
+            last = _loading.count(json.loads(tiles.leaf(known.size - 1))["batch"])
             (line,) = self._index.batches(last - 1, last)
             manifest = self._manifest(line)
             ours = [_merkle.leaf_hash(leaf) for leaf in _leaf.leaves(manifest)]

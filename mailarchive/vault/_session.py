@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, contextmanager, nullcontext
-from functools import partial
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
-from mailarchive.errors import SinkCorrupt, SinkError
 from mailarchive.vault import _repair, _tar
-from mailarchive.vault._choice import UNDECIDED, encryption_of, is_encrypted, is_plain
-from mailarchive.vault._disk import Disk
-from mailarchive.vault._encrypting import Encryption
+from mailarchive.vault._choice import encryption_of
+from mailarchive.vault._encrypting import Encryption, unlocked
 from mailarchive.vault._erasing import confirm, is_erased, overwrite, pending, reclaimed
-from mailarchive.vault._errors import (
-    index_replaced,
-    no_keys,
-    not_all_there,
-    not_whole,
-    read_only,
-)
-from mailarchive.vault._findings import Finding, Level
+from mailarchive.vault._errors import no_keys, not_all_there, not_whole, read_only
 from mailarchive.vault._fulltext import FullText
-from mailarchive.vault._index import Index
-from mailarchive.vault._keyring import Keyring
-from mailarchive.vault._log import LogFolder
+from mailarchive.vault._index_file import IndexFile
+from mailarchive.vault._log import LogFolder, signed_lines
 from mailarchive.vault._manifest import ENCRYPTED
 from mailarchive.vault._opened import OpenedIndex, OpenedReading
 from mailarchive.vault._packing import Packing
@@ -34,12 +23,11 @@ from mailarchive.vault._packs import Packs
 from mailarchive.vault._place import Place
 from mailarchive.vault._prove import Proving
 from mailarchive.vault._reading import Reading
-from mailarchive.vault._recovery import Recovery, apply, survey, that_count
+from mailarchive.vault._recovery import Recovery
 from mailarchive.vault._repair import Copy
 from mailarchive.vault._restoring import Restoring, has_intent
 from mailarchive.vault._seal import Sealing
-from mailarchive.vault._verify import Verification
-from mailarchive.vault._verify_log import LogCheck
+from mailarchive.vault._verifying import Verifying
 from mailarchive.vault._writer import Draft, Writer
 
 if TYPE_CHECKING:
@@ -49,11 +37,10 @@ if TYPE_CHECKING:
 
     from mailarchive._model import Digest
     from mailarchive.vault._choice import Undecided
+    from mailarchive.vault._disk import Disk
     from mailarchive.vault._erasing import Gone
-    from mailarchive.vault._findings import Looking, VerifyReport
-    from mailarchive.vault._index import Found
+    from mailarchive.vault._index import Found, Index
     from mailarchive.vault._manifest import Fact
-    from mailarchive.vault._note import LogCheckpoint, VerifierKey
     from mailarchive.vault._packing import Prepared
     from mailarchive.vault._repair import RepairPlan
     from mailarchive.vault._seal import Seal
@@ -91,7 +78,6 @@ class Session:
         self._process = os.getpid()
         self._read_only = settings.read_only
         self._clock = settings.clock
-        self._index_file: tuple[int, int] | None = None
         self._missing: str | None = None
         with ExitStack() as stack:
             self.place: Place = Place(
@@ -105,8 +91,13 @@ class Session:
             stack.callback(self.place.leave)
             vault = self.place.identity.id
             self.packs: Packs = Packs(vault, self.place.volumes)
-            self.encryption: Encryption | None = self._keys(settings.keys, stack)
-            self._stored = self._readable_index() if settings.read_only else self._index()
+            self.encryption: Encryption | None = unlocked(
+                self.place, self.packs, settings.keys, disk
+            )
+            if self.encryption is not None:
+                stack.callback(self.encryption.keys.close)
+            self._file = IndexFile(self.place, self.packs, disk)
+            self._stored = self._file.readable() if settings.read_only else self._file.open()
             stack.callback(self._stored.close)
             if self.place.identity.is_encrypted:
                 self._stored.suite = ENCRYPTED
@@ -153,28 +144,6 @@ class Session:
 
     # -- keys -----------------------------------------------------------------------------
 
-    def _keys(
-        self, provider: KeyProvider | Undecided | None, stack: ExitStack
-    ) -> Encryption | None:
-        """Open the keys of an encrypted vault; `None` without a provider, or a need of one."""
-        place = self.place
-        if provider is UNDECIDED:
-            return None
-        if provider is None:
-            if place.identity.is_encrypted:
-                raise is_encrypted()
-            return None
-        if not place.identity.is_encrypted:
-            raise is_plain()
-        with place.writing() if not self._read_only else nullcontext():
-            new = not self.packs.names()
-            if new and not self._read_only:
-                place.make_keys()
-            parts = place.identity.id, provider, self._disk
-            ring = Keyring.open(place.keys, parts, read_only=self._read_only, new=new)
-        stack.callback(ring.close)
-        return Encryption(place.identity.id, ring)
-
     def _opened(self, encryption: Encryption) -> tuple[OpenedIndex, OpenedReading]:
         index = OpenedIndex(self._stored, self.packs, encryption)
         return index, OpenedReading(self.packs, index, self.proving, encryption)
@@ -191,21 +160,9 @@ class Session:
 
     # -- the index on the disk ------------------------------------------------------------
 
-    def _index(self) -> Index:
-        with self.place.writing():
-            self.place.clear_index()
-            index = Index.open(self.place.index, self.place.identity.id, self._disk)
-            self._index_file = self.place.index_file()
-            return index
-
     def refuse_other_index(self) -> None:
-        """Raise where the index that is open is not, or no more, the one of the vault.
-
-        Whoever else writes goes by the one that is: a batch from here would take a number
-        that another one has.
-        """
-        if self._index_file is None or self._index_file != self.place.index_file():
-            raise index_replaced()
+        """Raise where the index that is open is not, or no more, the one of the vault."""
+        self._file.refuse_other()
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -224,63 +181,17 @@ class Session:
             self._recovery.adopt(look_around=False)
             yield
 
-    def _signed(self) -> int:
-        """How many lines of the log are signed, as far as the vault itself knows."""
-        log = LogFolder.open(self.place.volume(), self._disk)
-        if log is None:
-            return 0
-        with log:
-            newest = log.newest()
-        return 0 if newest is None else newest.size
-
     def _catch_up(self) -> None:
         broke_off = has_intent(self.place)
         with self._writing():
             if self._stored.usable() and not broke_off:
                 self._recovery.adopt(look_around=True)
             else:
-                self._missing = self._recovery.rebuild(signed=self._signed())
+                self._missing = self._recovery.rebuild(
+                    signed=signed_lines(self.place.volume(), self._disk)
+                )
         if broke_off:
             self._record_repair()
-
-    def _readable_index(self) -> Index:
-        """The index as it is, or one for this process where it is missing or of no use."""
-        try:
-            index = self._committed()
-        except SinkError:
-            index = None
-        return self._derived() if index is None else index
-
-    def _committed(self) -> Index | None:
-        """The index on the disk, for reading alone; `None` where it is missing or old."""
-        if self.place.index_file() is None:
-            return None
-        index = Index.open_read_only(self.place.index, self.place.identity.id, Disk())
-        try:
-            if index.usable():
-                return index
-        except BaseException:
-            index.close()
-            raise
-        index.close()
-        return None
-
-    def _derived(self) -> Index:
-        index = Index.temporary(self.place.identity.id, Disk())
-        tails = []
-        for name in self.packs.names():
-            try:
-                with self.packs.open(name) as pack:
-                    tails.append(survey(pack))
-            except SinkCorrupt:
-                continue  # the others can be read all the same, and `verify` names this one
-        try:
-            with index.transaction():
-                apply(index, self.packs, that_count(tails, newest_too=True))
-        except BaseException:
-            index.close()
-            raise
-        return index
 
     # -- appending ------------------------------------------------------------------------
 
@@ -372,7 +283,8 @@ class Session:
             if not without_missing:
                 self._refuse_to_forget()
             self._missing = self._recovery.rebuild(
-                signed=self._signed(), without_missing=without_missing
+                signed=signed_lines(self.place.volume(), self._disk),
+                without_missing=without_missing,
             )
         self._forget_opened()
         self.fulltext.forget()  # it lacks what could not be read when it was taken in
@@ -415,7 +327,9 @@ class Session:
             restoring.intend(_repair.facts(plan, actor, reason, self._clock()))
             for each in plan.packs:
                 restoring.restore(each)
-            self._missing = self._recovery.rebuild(signed=self._signed())
+            self._missing = self._recovery.rebuild(
+                signed=signed_lines(self.place.volume(), self._disk)
+            )
         self._forget_opened()
         self._record_repair()
 
@@ -458,63 +372,10 @@ class Session:
             anchored = [sealing.anchor(made.checkpoint, each) for each in anchors]
         return evolve(made, anchored=tuple(anchored))
 
-    def verify(
-        self, looking: Looking, kept: Sequence[LogCheckpoint], key: VerifierKey | None
-    ) -> VerifyReport:
-        """Compare the packs, and index and log on the disk as they are now; raises `OSError`."""
-        with ExitStack() as stack:
-            # Before the index: what is sealed meanwhile may be more than it knows.
-            log = LogFolder.open(self.place.volume(), self._disk)
-            if log is not None:
-                stack.enter_context(log)
-            if looking.level is Level.LOG:
-                check = LogCheck(log, self.place.identity.origin, kept, key)
-                looking = evolve(looking, log=check)
-            elif log is not None:
-                newest = log.newest()
-                looking = evolve(looking, signed=0 if newest is None else newest.size)
-            return self._verify(looking)
-
-    def _verify(self, looking: Looking) -> VerifyReport:
-        index, damage = None, None
-        try:
-            index = self._committed()
-            if index is not None:
-                index.snapshot()
-        except SinkCorrupt as error:
-            damage = str(error)
-        if index is not None:
-            looking = evolve(looking, erased_since=partial(self._erased_since, index))
-        if isinstance(self.reading, OpenedReading):
-            looking = evolve(looking, opener=self.reading)
-        elif looking.level is Level.CONTENT:
-            self.refuse_closed()
-        try:
-            return self._with_keys(Verification(self.packs, index, looking, damage).run())
-        finally:
-            if index is not None:
-                index.close()
-
-    def _erased_since(self, then: Index) -> frozenset[tuple[str, int]]:
-        """Where bytes are that were erased, if any batch has come since."""
-        newest = "SELECT sequence, digest FROM batch ORDER BY sequence DESC, n DESC LIMIT 1"
-        if self._stored.rows(newest) == then.rows(newest):
-            return frozenset()
-        rows = self._stored.rows(
-            "SELECT p.name, g.offset FROM gone g JOIN batch b ON b.n = g.batch"
-            " JOIN pack p ON p.n = b.pack"
-        )
-        return frozenset((pack, offset) for pack, offset in rows)
-
-    def _with_keys(self, report: VerifyReport) -> VerifyReport:
-        """Say too what cannot be opened, where that was looked at."""
-        if report.level is not Level.CONTENT or not isinstance(self.index, OpenedIndex):
-            return report
-        lost = self.index.lost()
-        if not lost:
-            return report
-        words = f"the keys of {lost} entries are not in keys.db: restore it from a copy"
-        return evolve(report, findings=(*report.findings, Finding("key", None, None, words)))
+    def verifying(self) -> Verifying:
+        """Return what compares everything with everything, and writes nothing."""
+        parts = self.place, self.packs, self._file
+        return Verifying(parts, self._stored, self.reading, self._disk)
 
     def refuse_read_only(self) -> None:
         """Raise `SinkNotWritable` where the vault was opened for reading."""

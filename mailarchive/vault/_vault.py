@@ -324,7 +324,7 @@ class Vault(Sink):
             )
         looking = Looking(Level(level), Turn(resume, budget, monotonic), on_progress=on_progress)
         with os_errors("verifying the vault"):
-            return session.verify(looking, kept, key)
+            return session.verifying().run(looking, kept, key)
 
     def update_search(self, *, on_progress: Callable[[int], None] | None = None) -> int:
         """Bring the full text up to date and return how many messages it took in.

@@ -34,7 +34,7 @@ from mailarchive import (
     Span,
     UserId,
 )
-from mailarchive.vault import _manifest, _record, _zstd
+from mailarchive.vault import _loading, _manifest, _record, _zstd
 from mailarchive.vault._record import Record, StoredOriginal
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def test_a_record_comes_back_equal(record: Record) -> None:
 def test_equal_facts_are_equal_bytes(record: Record) -> None:
     """A manifest is a function of what it says, in ASCII, a line each."""
     data = _manifest.write(_head(), (), (record,))
-    again = _manifest.write(_head(), (), (_record.load(json.loads(data.split(b"\n")[1])),))
+    again = _manifest.write(_head(), (), (_loading.load(json.loads(data.split(b"\n")[1])),))
 
     assert (again, data.isascii(), data.count(b"\n")) == (data, True, 2)
 
@@ -160,7 +160,7 @@ def test_words_of_a_later_release_read_as_the_weakest() -> None:
     tree["recipients"][1]["address"] = {"phone": "123"}
     tree |= {"origin": "telepathy", "role": "snoozed", "another": {"thing": 1}}
 
-    found = _record.load(tree)
+    found = _loading.load(tree)
 
     assert found.envelope.recipients[0].role is Role.UNKNOWN
     assert found.envelope.recipients[1].address.kind is AddressKind.OTHER

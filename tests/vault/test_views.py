@@ -23,13 +23,15 @@ from mailarchive import (
 )
 from mailarchive._model import Fidelity
 from mailarchive.errors import SinkError, Unsupported
-from mailarchive.vault import PRIVATE_HEADERS, FileKeys, Vault, View, ViewedMessage, _record
+from mailarchive.vault import PRIVATE_HEADERS, FileKeys, Vault, View, ViewedMessage, _loading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from support.vaults import OpenVault
+
+    from mailarchive.vault._record import Summary
 
 ALICE, BOB, CAROL, DAVE, EVE = map(UserId, ("alice", "bob", "carol", "dave", "eve"))
 OWN = {
@@ -434,13 +436,13 @@ def test_a_message_costs_no_more_than_its_copies(
     for n in range(250):
         vault.put(entry(mail(7), key=f"again {n}"))
     loaded: list[object] = []
-    load = _record.load_summary
+    load = _loading.load_summary
 
-    def counted(tree: dict[str, Any]) -> _record.Summary:
+    def counted(tree: dict[str, Any]) -> Summary:
         loaded.append(tree)
         return load(tree)
 
-    monkeypatch.setattr(_record, "load_summary", counted)
+    monkeypatch.setattr(_loading, "load_summary", counted)
     list(vault.view(ALICE).messages())
 
     assert len(loaded) <= 250 + 10

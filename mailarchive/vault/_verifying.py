@@ -1,0 +1,104 @@
+"""What a verification is given to look at: the packs, and index and log as they are now."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+
+from mailarchive.errors import SinkCorrupt
+from mailarchive.vault._errors import no_keys
+from mailarchive.vault._findings import Finding, Level
+from mailarchive.vault._log import LogFolder
+from mailarchive.vault._opened import OpenedIndex, OpenedReading
+from mailarchive.vault._verify import Verification
+from mailarchive.vault._verify_log import LogCheck
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mailarchive.vault._disk import Disk
+    from mailarchive.vault._findings import Looking, VerifyReport
+    from mailarchive.vault._index import Index
+    from mailarchive.vault._index_file import IndexFile
+    from mailarchive.vault._note import LogCheckpoint, VerifierKey
+    from mailarchive.vault._packs import Packs
+    from mailarchive.vault._place import Place
+    from mailarchive.vault._reading import Reading
+
+
+class Verifying:
+    """Verifies one open vault; others may go on writing to it."""
+
+    def __init__(
+        self,
+        parts: tuple[Place, Packs, IndexFile],
+        stored: Index,
+        reading: Reading,
+        disk: Disk,
+    ) -> None:
+        """Look at the parts; `stored` is the index as it is open, `reading` what has the keys."""
+        self._place, self._packs, self._file = parts
+        self._stored = stored
+        self._reading = reading
+        self._disk = disk
+
+    def run(
+        self, looking: Looking, kept: Sequence[LogCheckpoint], key: VerifierKey | None
+    ) -> VerifyReport:
+        """Compare the packs, and index and log on the disk as they are now; raises `OSError`."""
+        with ExitStack() as stack:
+            # Before the index: what is sealed meanwhile may be more than it knows.
+            log = LogFolder.open(self._place.volume(), self._disk)
+            if log is not None:
+                stack.enter_context(log)
+            if looking.level is Level.LOG:
+                check = LogCheck(log, self._place.identity.origin, kept, key)
+                looking = evolve(looking, log=check)
+            elif log is not None:
+                newest = log.newest()
+                looking = evolve(looking, signed=0 if newest is None else newest.size)
+            return self._verify(looking)
+
+    def _verify(self, looking: Looking) -> VerifyReport:
+        opened = self._reading if isinstance(self._reading, OpenedReading) else None
+        if looking.level is Level.CONTENT and self._place.identity.is_encrypted and not opened:
+            raise no_keys()
+        looking = looking if opened is None else evolve(looking, opener=opened)
+        index, damage = None, None
+        try:
+            index = self._file.committed()
+            if index is not None:
+                index.snapshot()
+        except SinkCorrupt as error:
+            damage = str(error)
+        if index is not None:
+            looking = evolve(looking, erased_since=partial(self._erased_since, index))
+        try:
+            return self._with_keys(Verification(self._packs, index, looking, damage).run())
+        finally:
+            if index is not None:
+                index.close()
+
+    def _erased_since(self, then: Index) -> frozenset[tuple[str, int]]:
+        """Where bytes are that were erased, if any batch has come since."""
+        newest = "SELECT sequence, digest FROM batch ORDER BY sequence DESC, n DESC LIMIT 1"
+        if self._stored.rows(newest) == then.rows(newest):
+            return frozenset()
+        rows = self._stored.rows(
+            "SELECT p.name, g.offset FROM gone g JOIN batch b ON b.n = g.batch"
+            " JOIN pack p ON p.n = b.pack"
+        )
+        return frozenset((pack, offset) for pack, offset in rows)
+
+    def _with_keys(self, report: VerifyReport) -> VerifyReport:
+        """Say too what cannot be opened, where that was looked at."""
+        if report.level is not Level.CONTENT or not isinstance(self._reading.index, OpenedIndex):
+            return report
+        lost = self._reading.index.lost()
+        if not lost:
+            return report
+        words = f"the keys of {lost} entries are not in keys.db: restore it from a copy"
+        return evolve(report, findings=(*report.findings, Finding("key", None, None, words)))
