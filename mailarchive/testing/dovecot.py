@@ -176,6 +176,9 @@ timeout_msecs = 3000
 max_idle_time_msecs = 1000
 """
 
+_ASKED_AT_MOST = 50
+"""Times that Dovecot is asked for a session, each of which takes it some milliseconds."""
+
 
 @frozen
 class Dovecot:
@@ -232,9 +235,21 @@ class Dovecot:
         return next(self._spare)
 
     def processes(self, user: str) -> list[int]:
-        """Return the ids of the processes that serve a user's IMAP sessions."""
-        lines = self.doveadm("who", "-1", user).splitlines()[1:]
-        return [int(line.split()[2]) for line in lines if " imap " in line]
+        """Return the ids of the processes that serve a user's IMAP sessions.
+
+        Dovecot learns of a session a moment after the login: it is asked until it knows one,
+        and a user without any has an empty list.
+        """
+        for _ in range(_ASKED_AT_MOST):
+            lines = self.doveadm("who", "-1", user).splitlines()[1:]
+            if found := [int(line.split()[2]) for line in lines if " imap " in line]:
+                return found
+        return []
+
+    def kick(self, user: str) -> None:
+        """Have the server disconnect the sessions of a user, who must have one."""
+        self.processes(user)  # it kicks only those that it knows of
+        self.doveadm("kick", user)
 
 
 def _spare_users() -> list[str]:

@@ -169,7 +169,7 @@ class Interrupting:
 
     def interrupt(self) -> None:
         """Have the server disconnect the user."""
-        self.server.doveadm("kick", self.user)
+        self.server.kick(self.user)
 
 
 @define

@@ -39,7 +39,7 @@ def kill(mailbox: Mailbox) -> None:
 
 def kick(mailbox: Mailbox) -> None:
     """Have the server disconnect the user."""
-    mailbox.server.doveadm("kick", mailbox.user)
+    mailbox.server.kick(mailbox.user)
 
 
 def freeze(mailbox: Mailbox) -> None:
