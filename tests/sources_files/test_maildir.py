@@ -13,6 +13,7 @@ from support.file_sources import lesser_user, read
 
 from mailarchive import FolderRole, SourceMessage, Unavailable
 from mailarchive.errors import AccessDenied, MailboxNotFound
+from mailarchive.sources import _files_disk, _files_maildir
 from mailarchive.sources.files import Maildir
 
 if TYPE_CHECKING:
@@ -252,6 +253,28 @@ def test_one_of_two_of_one_name_is_read_as_what_was_listed(tmp_path: Path) -> No
 
         assert listed == {ref.key: i.raw for ref in page.refs for i in raws_of(source, ref)}
     assert len(listed) == 2
+
+
+@pytest.mark.parametrize("gone", [["1.x:2,S"], ["1.x:2,", "1.x:2,S"]])
+def test_a_message_that_is_renamed_while_it_is_listed_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: list[str]
+) -> None:
+    """A listing may see the old name beside the new one, and even neither is there then."""
+    box = make(tmp_path)
+    for name in ("1.x:2,", "1.x:2,S"):
+        (box / "cur" / name).write_bytes(b"a")
+    real, left = _files_disk.content_of, list(gone)
+
+    def content_of(path: Path) -> str:
+        while left:
+            (box / "cur" / left.pop()).rename(box / "cur" / "1.x:2,F")
+        return real(path)
+
+    monkeypatch.setattr(_files_maildir, "content_of", content_of)
+    reading = read(Maildir(box))
+
+    assert reading.raws == [b"a"]
+    assert read(Maildir(box), reading).items == []
 
 
 def raws_of(source: Maildir, ref: MessageRef) -> Iterator[SourceMessage]:

@@ -22,12 +22,13 @@ from mailarchive.errors import (
     MailboxNotFound,
     SourceError,
 )
-from mailarchive.sources import _files_mbox_scan
+from mailarchive.sources import _files_mbox, _files_mbox_scan
 from mailarchive.sources._files_mbox_line import from_line_date
 from mailarchive.sources.files import Mbox, MboxVariant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from io import FileIO
     from pathlib import Path
 
 
@@ -347,6 +348,27 @@ def test_a_file_cut_short_while_it_is_listed_ends_there(tmp_path: Path) -> None:
         os.truncate(path, 300)
 
         assert len(list(scanning)) < 9
+
+
+@pytest.mark.parametrize("left", [20, 60, 3_000])
+def test_a_file_cut_short_while_a_message_is_read_gives_no_part_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: int
+) -> None:
+    """However late somebody does it."""
+    path = file_with(tmp_path, written([b"S: 1\n\n" + b"x" * 5_000 + b"\n"]))
+    real = _files_mbox_scan.ends_at
+
+    def ends_at(file: FileIO, end: int) -> bool:
+        answer = real(file, end)
+        os.truncate(path, left)
+        return answer
+
+    with Mbox(path) as source:
+        (folder,) = source.folders()
+        (page,) = source.scan(folder)
+        monkeypatch.setattr(_files_mbox, "ends_at", ends_at)
+
+        assert list(source.fetch(page.refs)) == []
 
 
 def test_a_forged_ref_reads_nothing(tmp_path: Path) -> None:
