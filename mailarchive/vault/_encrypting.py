@@ -24,7 +24,7 @@ from mailarchive.errors import Erased
 from mailarchive.vault import _leaf, _loading, _record
 from mailarchive.vault._choice import UNDECIDED, is_encrypted, is_plain
 from mailarchive.vault._keyring import EntryKey, Keyring, Wrapping
-from mailarchive.vault._manifest import ENCRYPTED, GRANTED, POISONED, RECLAIMED, Fact
+from mailarchive.vault._manifest import BAD_JSON, ENCRYPTED, GRANTED, POISONED, RECLAIMED, Fact
 from mailarchive.vault._record import StoredOriginal
 from mailarchive.vault._repair import REPAIR
 
@@ -149,6 +149,17 @@ class Encryption:
         data = base64.b64decode(tree["encrypted"], validate=True)
         found: Json = json.loads(_crypt.decrypt(secret, data, self._line(tree["kind"], clear)))
         return found
+
+    def whole(self, tree: Json) -> Json | None:
+        """Return a line with what it says encrypted; `None` where nothing here opens it."""
+        try:
+            of = self.key_of(tree)
+            key = None if of is None else self.keys.get(*of)
+            if of is not None and key is None:
+                return None
+            return {**self.opened(tree, key), **tree}
+        except BAD_JSON:
+            return None
 
     def indexed(self, tree: Json, opened: Json) -> Record | Fact:
         """Return an entry or a fact as the index takes it: under the names of the vault.

@@ -13,7 +13,7 @@ from attrs import field, frozen
 
 from mailarchive._model import Digest
 from mailarchive.vault import _disk, _tar
-from mailarchive.vault._errors import index_disagrees
+from mailarchive.vault._errors import index_disagrees, wrongly_erased
 from mailarchive.vault._index import Line
 from mailarchive.vault._manifest import ERASED, RECLAIMED, Fact
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
+    from mailarchive.vault._decided import Decided
     from mailarchive.vault._disk import Disk
     from mailarchive.vault._index import Index
     from mailarchive.vault._packs import Packs
-    from mailarchive.vault._reading import Reading
 
 _PIECE = 1 << 20
 
@@ -70,27 +70,16 @@ def pending(index: Index, *, reclaimed_too: bool = False) -> list[Gone]:
     ]
 
 
-def confirm(reading: Reading, gone: Iterable[Gone]) -> None:
+def confirm(said: Decided, gone: Iterable[Gone]) -> None:
     """Return if the packs say what the index does; raises `SinkCorrupt` before any harm.
 
-    Everything that the index knows to be made of these bytes must have been erased by a
-    fact that stands in a pack.
+    Everything that is made of these bytes must have been erased by a fact that stands in a
+    pack, and none of what was looked at while it was held or had to be kept.
     """
-    for each in gone:
-        raws = [it.raw for it in reading.manifest(each.line).objects if it.offset == each.offset]
-        entries = reading.index.rows(
-            "SELECT n, id FROM entry WHERE raw = ? UNION SELECT e.n, e.id FROM part t"
-            " JOIN entry e ON e.n = t.entry WHERE t.raw = ?",
-            [raw.value for raw in raws for _ in range(2)],
-        )
-        if not entries or not all(is_erased(reading, n, id_.hex()) for n, id_ in entries):
-            raise index_disagrees("it says that something was erased")
-
-
-def is_erased(reading: Reading, n: int, entry: str) -> bool:
-    """Whether a fact in a pack says that the entry with this number and id was erased."""
-    lines = reading.index.lines("t.entry = ? AND t.kind = ?", (n, ERASED), table="fact")
-    return any(reading.fact(line).body.get("entry") == entry for line in lines)
+    if not all((each.pack, each.offset) in said.gone for each in gone):
+        raise index_disagrees("it says that something was erased")
+    if said.wrongs:
+        raise wrongly_erased()
 
 
 def overwrite(packs: Packs, disk: Disk, gone: Iterable[Gone]) -> None:

@@ -95,6 +95,17 @@ def erased() -> Erased:
     )
 
 
+def wrongly_erased() -> SinkCorrupt:
+    """Return the error for an erasure on record that nothing may be overwritten for."""
+    return SinkCorrupt(
+        "an erasure is on record of what was held or had to be kept: nothing was overwritten",
+        suggestions=[
+            "verify the vault: it says which entry it is, and in which pack the erasure stands",
+            "no erasure by this library is of that kind: find out who could write in the vault",
+        ],
+    )
+
+
 _RESTORE_KEYS = "restore keys/keys.db from its newest copy; without it the mail cannot be read"
 
 

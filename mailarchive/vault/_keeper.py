@@ -17,12 +17,13 @@ from mailarchive.errors import (
     Unsupported,
 )
 from mailarchive.vault import _erasing, _keeping
-from mailarchive.vault._errors import index_disagrees, os_errors
+from mailarchive.vault._decided import CLOSED
+from mailarchive.vault._errors import index_disagrees, keys_lost, os_errors
 from mailarchive.vault._keeping import Hold, Retention, Selection
 from mailarchive.vault._manifest import BAD_JSON, HELD, RELEASED, RETAINED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from mailarchive.vault._manifest import Fact
     from mailarchive.vault._session import Session
@@ -219,13 +220,15 @@ class Keeper:
         They leave every view and search, and an auditor sees only that they were there.
         Their bytes are overwritten, unless another entry that stays has the same; in a
         vault without encryption the manifests keep the envelope.  Copies elsewhere
-        (backups, exports, the source) are not touched.  Raises `UnderHold`,
-        `UnderRetention`, and `SinkError` for an id that is not there.
+        (backups, exports, the source) are not touched.  What is held and kept is read in
+        the packs too.  Raises `UnderHold`, `UnderRetention`, `SinkCorrupt` where packs and
+        index disagree, and `SinkError` for an id that is not there.
         """
         now = self._clock()
 
         def decide() -> list[Fact]:
             new = [each for each in dict.fromkeys(entries) if not self._check(each, now)]
+            self._agreed(new, now)
             return [_erasing.erased(each, self._actor, self._reason, now) for each in new]
 
         with os_errors("erasing entries"):
@@ -249,6 +252,20 @@ class Keeper:
                 suggestions=["erase it after that day"],
             )
         return False
+
+    def _agreed(self, entries: Collection[Digest], now: datetime) -> None:
+        """Raise unless the packs let go of the entries, as the index does."""
+        if not entries:
+            return
+        names = [self._session.index.name(each) for each in entries]
+        said = self._session.decided(names)
+        if not all(map(said.is_known, names)):
+            raise index_disagrees("it has an entry that is not in them")
+        against = frozenset[str]().union(*(said.against(each, now) for each in names))
+        if against - {CLOSED}:
+            raise index_disagrees("it lets go of what they hold, or keep")
+        if against:
+            raise keys_lost(len(names))
 
     # -- facts ----------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from mailarchive.vault._apply import user_bytes
 from mailarchive.vault._manifest import HELD, RELEASED, RETAINED, Fact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from mailarchive.vault._record import Json
 
@@ -74,6 +74,25 @@ class Selection:
             _time(tree.get("since")),
             _time(tree.get("until")),
             None if entries is None else [_loading.digest(each) for each in entries],
+        )
+
+    def covers(
+        self, entry: Digest, owners: Collection[bytes] | None, at: int | None
+    ) -> bool | None:
+        """Whether it covers an entry of these owners and this time, as the index has them.
+
+        `None` where that depends on what is not known.
+        """
+        if self.entries is not None and entry not in self.entries:
+            return False
+        if owners is None or at is None:
+            closed = (self.users, self.since, self.until) != (None, None, None)
+            return None if closed else True
+        since, until = self.since, self.until
+        return (
+            (self.users is None or any(user_bytes(each) in owners for each in self.users))
+            and (since is None or at >= _knowledge.moment(since))
+            and (until is None or at < _knowledge.moment(until))
         )
 
     def condition(self, name: Callable[[Digest], Digest]) -> Condition:

@@ -38,7 +38,9 @@ LARGEST = 1 << 30
 POISONED = "poisoned"
 """A fact: a pack ends at a length, and whatever follows there does not count."""
 _POISONED_KIND = b'"kind":"poisoned"'
-_RECLAIMED_KIND = b'"kind":"reclaimed"'
+_KIND = b'"kind"'
+_PLAIN_KIND = b'"kind":"'
+_ESCAPED = re.compile(rb"\\u00[0-7]")
 _ENTRY_KIND = b'"kind":"entry"'
 READING = "reading"
 """A fact: an auditor opened the archive, who, why and when."""
@@ -258,10 +260,21 @@ class Manifest:
         """How many lines of the log it gives: one for itself, and one each behind its objects."""
         return self.data.count(b"\n") - self.head.objects
 
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether the kind of each line can be told by its bytes, as it can of what we wrote."""
+        kinds = self.data.count(_PLAIN_KIND)
+        lines = self.data.count(b"\n")
+        return kinds == lines == self.data.count(_KIND) and not _ESCAPED.search(self.data)
+
+    def may_say(self, *kinds: str) -> bool:
+        """Whether a line may be of one of these kinds: in doubt it may."""
+        return not self.is_plain or any(kind_bytes(kind) in self.data for kind in kinds)
+
     @property
     def reclaims(self) -> bool:
         """Whether it may say of objects that their bytes were overwritten."""
-        return _RECLAIMED_KIND in self.data
+        return self.may_say(RECLAIMED)
 
     def poisoned(self) -> dict[str, int]:
         """Return the packs that this batch declares poisoned, with their lengths."""
@@ -272,6 +285,11 @@ class Manifest:
             for _, line in self.contents
             if isinstance(line, Fact) and line.kind == POISONED
         )
+
+
+def kind_bytes(kind: str) -> bytes:
+    """Return how a line says that it is of this kind, where it is plain."""
+    return f'"kind":"{kind}"'.encode("ascii")
 
 
 def poison(fact: Fact) -> tuple[str, int]:

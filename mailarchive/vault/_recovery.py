@@ -7,14 +7,16 @@ or written into a pack here; a torn tail is left where it is, and its pack is cl
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
 from mailarchive.vault import _disk
-from mailarchive.vault._errors import Damage
+from mailarchive.vault._errors import Damage, index_disagrees
 from mailarchive.vault._index import PackRow
 from mailarchive.vault._manifest import BAD_JSON, RECLAIMED, Fact
+from mailarchive.vault._tar import TRAILER
 from mailarchive.vault._volumes import FIRST
 
 if TYPE_CHECKING:
@@ -153,6 +155,58 @@ def loaded(packs: Packs, found: Iterable[Where]) -> Iterator[tuple[Where, Manife
         with packs.open(where.pack) as pack:
             manifest = pack.manifest(where.offset)
         yield where, manifest
+
+
+def history(packs: Packs, index: Index) -> Iterator[Manifest]:
+    """Yield every batch that counts, in order, as it stands in the packs.
+
+    The index is asked for no more than their places: where it leaves out a batch, or has
+    one that does not follow, this raises `SinkCorrupt` in the end.
+    """
+    ends: dict[str, int] = {}
+    poisoned: dict[str, int] = {}
+    found: list[tuple[int, Digest, Digest | None]] = []
+    for line in index.batches(0):
+        with packs.open(line.pack) as pack:
+            manifest = pack.manifest(line.offset)
+        if not manifest.is_readable():
+            raise index_disagrees("a manifest that cannot be read")
+        poisoned.update(manifest.poisoned())
+        ends[line.pack] = max(ends.get(line.pack, 0), manifest.end)
+        found.append((manifest.head.sequence, manifest.digest, manifest.head.previous))
+        yield manifest
+    chained = all(
+        (then[0], then[2]) == (before[0] + 1, before[1])
+        for before, then in pairwise([(0, None, None), *found])
+    )
+    if _left_out(packs, ends, poisoned) or not (chained or _is_all(packs, found)):
+        raise index_disagrees("it has not all the batches that there are")
+
+
+def _left_out(packs: Packs, ends: Mapping[str, int], poisoned: Mapping[str, int]) -> bool:
+    """Whether a batch that counts stands behind what is known of its pack."""
+    for name in packs.names():
+        known, size = ends.get(name, 0), packs.size(name) or 0
+        if size <= known:
+            continue
+        with packs.open(name) as pack:
+            rest = min(size - known, len(TRAILER) + 1)
+            if rest <= len(TRAILER) and not any(pack.read(known, rest)):
+                continue
+            found = survey(pack, known, hashing=True).found
+        if any(not it.lost and it.end <= poisoned.get(name, it.end) for it in found):
+            return True
+    return False
+
+
+def _is_all(packs: Packs, found: Iterable[tuple[int, Digest, Digest | None]]) -> bool:
+    """Whether these are the batches of all packs, of which some went missing for good."""
+    tails = []
+    for name in packs.names():
+        with packs.open(name) as pack:
+            tails.append(survey(pack))
+    there = in_order(that_count(tails, newest_too=True))
+    return {it.digest for it in there} == {digest for _, digest, _ in found}
 
 
 def apply(index: Index, packs: Packs, tails: Iterable[Tail]) -> None:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
+from mailarchive._model import Digest
 from mailarchive.vault import _repair, _tar
 from mailarchive.vault._choice import encryption_of
+from mailarchive.vault._decided import Decided, Lines
 from mailarchive.vault._encrypting import Encryption, unlocked
-from mailarchive.vault._erasing import confirm, is_erased, overwrite, pending, reclaimed
+from mailarchive.vault._erasing import confirm, overwrite, pending, reclaimed
 from mailarchive.vault._errors import no_keys, not_all_there, not_whole, read_only
 from mailarchive.vault._fulltext import FullText
 from mailarchive.vault._index_file import IndexFile
@@ -23,7 +25,7 @@ from mailarchive.vault._packs import Packs
 from mailarchive.vault._place import Place
 from mailarchive.vault._prove import Proving
 from mailarchive.vault._reading import Reading
-from mailarchive.vault._recovery import Recovery
+from mailarchive.vault._recovery import Recovery, history
 from mailarchive.vault._repair import Copy
 from mailarchive.vault._restoring import Restoring, has_intent
 from mailarchive.vault._seal import Sealing
@@ -31,12 +33,12 @@ from mailarchive.vault._verifying import Verifying
 from mailarchive.vault._writer import Draft, Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
-    from mailarchive._model import Digest
     from mailarchive.vault._choice import Undecided
+    from mailarchive.vault._decided import Spot
     from mailarchive.vault._disk import Disk
     from mailarchive.vault._erasing import Gone
     from mailarchive.vault._index import Found, Index
@@ -254,27 +256,50 @@ class Session:
         self.fulltext.forget()
         return self._reclaim()
 
+    def decided(self, entries: Iterable[Digest], places: Collection[Spot] = ()) -> Decided:
+        """Return what the packs say of entries, as the index names them, and of places.
+
+        Raises `SinkCorrupt`, also where the index leaves out what stands in them.
+        """
+        said = Decided(entries, places, self._lines(), self._clock())
+        for manifest in history(self.packs, self._stored):
+            said.take(manifest)
+        return said
+
+    def _lines(self) -> Lines:
+        return Lines(self.place.identity.is_encrypted, self.encryption)
+
     def _reclaim(self) -> list[Gone]:
-        """Overwrite what nothing needs any more, also what a crash kept from being so."""
-        self._destroy_keys()
-        gone = pending(self._stored)
+        """Overwrite what nothing needs any more, also what a crash kept from being so.
+
+        The keys of it go first.  Without keys nobody can tell who wrote that it was erased.
+        """
+        if self.place.identity.is_encrypted and self.encryption is None:
+            return []
+        gone, keyed = pending(self._stored), self._keyed()
+        if gone or keyed:
+            with self._appending():
+                said = self._confirmed(gone, keyed)
+            keyed = [each for each in keyed if said.is_erased(each)]
+        if self.encryption is not None:
+            self.encryption.keys.destroy(each.value for each in keyed)
         if gone:
-            confirm(self._bare, gone)
             overwrite(self.packs, self._disk, gone)
             self.state(reclaimed(gone))
         return gone
 
-    def _destroy_keys(self) -> None:
-        """Destroy the keys of what was erased, also where a crash kept that from being done.
+    def _confirmed(self, gone: Collection[Gone], entries: Iterable[Digest]) -> Decided:
+        """Return what the packs say; raises unless these bytes are gone by that, and rightly."""
+        said = self.decided(entries, {(each.pack, each.offset) for each in gone})
+        confirm(said, gone)
+        return said
 
-        Only where a fact in a pack says so: no key is lost by an index alone.
-        """
+    def _keyed(self) -> list[Digest]:
+        """The entries that were erased, as the index has it, and whose keys are still there."""
         if self.encryption is None:
-            return
-        keys = self.encryption.keys
-        rows = {id_: n for n, id_ in self._stored.rows("SELECT n, id FROM entry WHERE erased")}
-        there = keys.of(rows)
-        keys.destroy(id_ for id_ in there if is_erased(self._bare, rows[id_], id_.hex()))
+            return []
+        rows = self._stored.rows("SELECT id FROM entry WHERE erased")
+        return [Digest(name) for name in self.encryption.keys.of([name for (name,) in rows])]
 
     def rebuild(self, *, without_missing: bool) -> None:
         """Make the index anew from the packs alone."""
@@ -350,7 +375,8 @@ class Session:
     def _empty(self, packs: Collection[str]) -> None:
         """Overwrite again what was erased: a replica may have brought it back."""
         gone = [each for each in pending(self._stored, reclaimed_too=True) if each.pack in packs]
-        confirm(self._bare, gone)
+        if gone:
+            self._confirmed(gone, ())
         overwrite(self.packs, self._disk, gone)
 
     def _copy(self) -> Copy:

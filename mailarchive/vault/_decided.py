@@ -1,0 +1,337 @@
+"""What the batches, in their order, say about keeping some entries and some stored bytes.
+
+The index says so faster, and can be changed by whoever can write a file.  What is erased
+is gone for good; so before it, and whenever a vault is verified, the manifests decide:
+which holds stood when an entry was erased, and how long it had to be kept.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from attrs import define, evolve, field, frozen
+
+from mailarchive.vault import _knowledge, _loading
+from mailarchive.vault._apply import user_bytes
+from mailarchive.vault._grants import Grant
+from mailarchive.vault._keeping import Hold, Retention
+from mailarchive.vault._manifest import (
+    BAD_JSON,
+    ERASED,
+    GRANTED,
+    HELD,
+    RECLAIMED,
+    RELEASED,
+    RETAINED,
+    Fact,
+    kind_bytes,
+)
+from mailarchive.vault._record import StoredOriginal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator
+    from typing import TypeAlias
+
+    from mailarchive._model import Digest
+    from mailarchive.vault._encrypting import Encryption
+    from mailarchive.vault._keeping import Selection
+    from mailarchive.vault._manifest import Head, Manifest
+    from mailarchive.vault._record import Json
+
+    Spot: TypeAlias = tuple[str, int]
+    """A pack, and where in it a stored message begins."""
+
+_KINDS = (HELD, RELEASED, RETAINED, ERASED, RECLAIMED)
+_KIND_BYTES = tuple(map(kind_bytes, _KINDS))
+_DIGEST = re.compile(rb'"([0-9a-f]{64})"')
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+HOLD, RETENTION, CLOSED = "hold", "retention", "closed"
+"""Why an entry may not be erased; `CLOSED`: it cannot be opened, and so nobody can tell."""
+
+
+@frozen
+class Lines:
+    """How the lines of a vault are read: with its keys, without, or as they are."""
+
+    is_encrypted: bool = False
+    encryption: Encryption | None = None
+
+    def name(self, digest: Digest) -> Digest:
+        """Return what the manifests call an entry with this id."""
+        return digest if self.encryption is None else self.encryption.keys.name(digest)
+
+    def opened(self, tree: Json) -> Json | None:
+        """Return a line whole, `None` where it is closed."""
+        if self.encryption is not None:
+            return self.encryption.whole(tree)
+        return None if "encrypted" in tree else tree
+
+    def is_forged(self, tree: Json, whole: Json | None) -> bool:
+        """Whether a fact about keeping was written by nobody who has the vault's keys."""
+        if self.encryption is not None:
+            return whole is None
+        return self.is_encrypted != ("encrypted" in tree)
+
+
+@define
+class _Subject:
+    """An entry that is looked at; `owners` and `at` are `None` where it cannot be opened."""
+
+    name: Digest
+    archived: datetime
+    owners: set[bytes] | None
+    at: int | None
+    raws: frozenset[Digest]
+    erased: bool = False
+
+
+@frozen
+class Wrong:
+    """Something that may not have been done: its kind, the batch that did it, and words."""
+
+    kind: str
+    pack: str
+    offset: int
+    words: str
+
+
+@define
+class Mentioned:
+    """Which entries were erased, and which bytes overwritten, as any manifest has it."""
+
+    entries: set[Digest] = field(factory=set)
+    places: set[Spot] = field(factory=set)
+
+    def note(self, manifest: Manifest) -> None:
+        """Take in a manifest; a fact that cannot be read is none here."""
+        if not manifest.may_say(ERASED, RECLAIMED):
+            return
+        for line in manifest.lines[1 + manifest.head.objects :]:
+            try:
+                tree = json.loads(line)
+                if tree["kind"] == ERASED:
+                    self.entries.add(_loading.digest(tree["entry"]))
+                elif tree["kind"] == RECLAIMED:
+                    self.places.update(_places(tree))
+            except BAD_JSON:
+                continue
+
+
+class Decided:
+    """What was decided about some entries, and about what some places in packs hold.
+
+    The batches are handed to `take` in their order, all of them.
+    """
+
+    def __init__(
+        self, entries: Iterable[Digest], places: Collection[Spot], lines: Lines, now: datetime
+    ) -> None:
+        """Look at entries, as the manifests name them, and at the bytes in these places.
+
+        No erasure is taken to be later than `now`, whatever time it gives itself.
+        """
+        self._lines = lines
+        self._now = now
+        self._places = frozenset(places)
+        self._packs = frozenset(pack for pack, _ in places)
+        self._wanted = {each.hex.encode("ascii") for each in entries}
+        self._stored: dict[Digest, set[Spot]] = {}
+        self._entries: dict[Digest, _Subject] = {}
+        self._needed: dict[Digest, set[Digest]] = {}
+        self._holds: list[Hold] = []
+        self._retentions: list[Retention] = []
+        self._size = 0
+        self._where: tuple[str, int] = ("", 0)
+        self.gone: set[Spot] = set()
+        self.erasures: list[int] = []
+        """For each entry that was erased, how many lines the log has with that batch."""
+        self.wrongs: dict[Wrong, None] = {}
+        """What was erased and should not have been; kept in order, each once."""
+
+    # -- the answers ----------------------------------------------------------------------
+
+    def is_known(self, entry: Digest) -> bool:
+        """Whether there is such an entry, and it was not erased."""
+        return entry in self._entries and not self._entries[entry].erased
+
+    def is_erased(self, entry: Digest) -> bool:
+        """Whether the entry was erased."""
+        return entry in self._entries and self._entries[entry].erased
+
+    def against(self, entry: Digest, at: datetime) -> frozenset[str]:
+        """Return what stands against erasing an entry at a time."""
+        return frozenset(why for why, _ in self._reasons(self._entries[entry], at))
+
+    def _reasons(self, it: _Subject, at: datetime) -> Iterator[tuple[str, datetime]]:
+        """Each reason not to erase it, and since or until when."""
+        moment = _knowledge.moment(at)
+        for hold in self._holds:
+            covers = self._covers(hold.selection, it)
+            if covers is not False:
+                yield HOLD if covers else CLOSED, hold.at
+        for rule in self._retentions:
+            until = rule.ends(it.archived)
+            covers = _knowledge.moment(until) > moment and self._covers(rule.selection, it)
+            if covers is not False:
+                yield RETENTION if covers else CLOSED, until
+
+    def _covers(self, selection: Selection, it: _Subject) -> bool | None:
+        return selection.covers(it.name, it.owners, it.at)
+
+    # -- the batches ----------------------------------------------------------------------
+
+    def take(self, manifest: Manifest) -> None:
+        """Take in the next batch; raises one of `BAD_JSON` for what is no manifest."""
+        self._size += manifest.log_lines
+        self._where = manifest.head.pack, manifest.offset
+        self._objects(manifest)
+        trees = list(self._relevant(manifest))
+        for kind, act in (("entry", self._entry), (GRANTED, self._granted)):
+            for tree in trees:
+                if tree["kind"] == kind:
+                    self._read(act, tree, manifest.head)
+        for tree in trees:
+            if tree["kind"] in _KINDS:
+                self._read(self._fact, tree, manifest.head)
+
+    def _objects(self, manifest: Manifest) -> None:
+        """Note where bytes are stored that are looked at."""
+        pack = manifest.head.pack
+        if pack not in self._packs and not self._is_about(manifest.data):
+            return
+        for each in manifest.objects:
+            place = pack, each.offset
+            if place in self._places:
+                self._wanted.add(each.raw.hex.encode("ascii"))
+                self._stored.setdefault(each.raw, set())
+            if each.raw in self._stored:
+                self._stored[each.raw].add(place)
+
+    def _is_about(self, data: bytes) -> bool:
+        return not self._wanted.isdisjoint(_DIGEST.findall(data))
+
+    def _relevant(self, manifest: Manifest) -> Iterator[Json]:
+        """The lines that can matter, read."""
+        plain = manifest.is_plain
+        if plain and not manifest.may_say(*_KINDS) and not self._is_about(manifest.data):
+            return
+        for line in manifest.lines[1 + manifest.head.objects :]:
+            if not plain or self._is_about(line) or any(each in line for each in _KIND_BYTES):
+                yield json.loads(line)
+
+    def _read(self, act: Callable[[Json, Head], None], tree: Json, head: Head) -> None:
+        try:
+            act(tree, head)
+        except BAD_JSON:
+            self._wrong("fact", "a fact about keeping, or its entry, cannot be read")
+
+    # -- entries --------------------------------------------------------------------------
+
+    def _entry(self, tree: Json, head: Head) -> None:
+        closed = "encrypted" in tree
+        record = _loading.blank(tree) if closed else _loading.load(tree)
+        parts = (it.digest for it in record.originals if isinstance(it, StoredOriginal))
+        raws = frozenset({record.raw, *parts})
+        wanted = record.id.hex.encode("ascii") in self._wanted
+        if record.id in self._entries or not (wanted or raws & self._stored.keys()):
+            return
+        self._wanted.add(record.id.hex.encode("ascii"))
+        archived = _knowledge.moment(head.at)
+        made = _Subject(record.id, _EPOCH + timedelta(microseconds=archived), None, None, raws)
+        whole = self._lines.opened(tree) if closed else None
+        opened = _loading.load(whole["entry"]) if whole is not None else record
+        if whole is not None or not closed:
+            made.owners = {user_bytes(each.user) for each in opened.ownership.owners}
+            made.at = _knowledge.sorting_time(opened, archived)
+        self._entries[record.id] = made
+        for raw in raws:
+            self._needed.setdefault(raw, set()).add(record.id)
+
+    def _granted(self, tree: Json, _: Head) -> None:
+        it = self._entries.get(_loading.digest(tree["entry"]))
+        if it is None or it.owners is None:
+            return
+        whole = self._lines.opened(tree)
+        if whole is None:
+            it.owners = None  # there are owners of whom nobody can tell
+        else:
+            owners = Grant.load(Fact(GRANTED, whole)).owners
+            it.owners |= {user_bytes(each.user) for each in owners}
+
+    # -- facts ----------------------------------------------------------------------------
+
+    def _fact(self, tree: Json, head: Head) -> None:
+        kind = tree["kind"]
+        if kind == RECLAIMED:
+            self._reclaimed(tree)
+            return
+        whole = self._lines.opened(tree)
+        forged = self._lines.is_forged(tree, whole)
+        if forged:
+            self._wrong("forged", f"a fact, {kind}, of nobody who has the vault's keys")
+        if kind == ERASED:
+            self._erased(tree, whole, head)
+        elif whole is not None and not forged:
+            self._decision(Fact(kind, whole))
+
+    def _decision(self, fact: Fact) -> None:
+        if fact.kind == HELD:
+            hold = Hold.load(fact)
+            self._holds.append(evolve(hold, selection=self._named(hold.selection)))
+        elif fact.kind == RELEASED:
+            matter = str(fact.body["matter"])
+            self._holds = [each for each in self._holds if each.matter != matter]
+        else:
+            rule = Retention.load(fact)
+            self._retentions.append(evolve(rule, selection=self._named(rule.selection)))
+
+    def _named(self, selection: Selection) -> Selection:
+        """The selection with the entries as the manifests name them."""
+        if selection.entries is None:
+            return selection
+        return evolve(selection, entries=map(self._lines.name, selection.entries))
+
+    def _erased(self, tree: Json, whole: Json | None, head: Head) -> None:
+        it = self._entries.get(_loading.digest(tree["entry"]))
+        if it is None or it.erased:
+            return
+        it.erased = True
+        self.erasures.append(self._size)
+        self._let_go(it)
+        at = datetime.fromisoformat(whole["at"]) if whole and "at" in whole else head.at
+        at = min(at, self._now, key=_knowledge.moment)
+        for why, time in self._reasons(it, at):
+            if why == HOLD:
+                self._accuse("erased-under-hold", it, f"while it was held, since {time:%Y-%m-%d}")
+            elif why == RETENTION:
+                words = f"on {at:%Y-%m-%d}, and was to be kept until {time:%Y-%m-%d}"
+                self._accuse("erased-too-early", it, words)
+
+    def _let_go(self, it: _Subject) -> None:
+        """Bytes are gone with the last entry that needs them."""
+        for raw in it.raws:
+            self._needed[raw].discard(it.name)
+            if not self._needed[raw]:
+                self.gone |= self._stored.get(raw, set())
+
+    def _reclaimed(self, tree: Json) -> None:
+        for place in self._places.intersection(_places(tree)) - self.gone:
+            raws = [raw for raw, places in self._stored.items() if place in places]
+            for name in (each for raw in raws for each in self._needed.get(raw, ())):
+                words = f"the entry {name.hex[:16]} was overwritten, and nobody erased it"
+                self._wrong("not-erased", words)
+
+    def _accuse(self, kind: str, it: _Subject, words: str) -> None:
+        self._wrong(kind, f"the entry {it.name.hex[:16]} was erased {words}")
+
+    def _wrong(self, kind: str, words: str) -> None:
+        self.wrongs[Wrong(kind, *self._where, words)] = None
+
+
+def _places(tree: Json) -> Iterator[Spot]:
+    """The places that a `RECLAIMED` fact names; raises one of `BAD_JSON`."""
+    return ((str(each["pack"]), _loading.count(each["offset"])) for each in tree["objects"])
