@@ -77,7 +77,7 @@ class Elsewhere:
                 if isinstance(make, Spawned)
                 else _forked(make, theirs, self._line)
             )
-        self._trace: Trace | None = None
+        self._traces: list[Trace] = []
         self._ended = False
         self._wait_until_it_serves()
 
@@ -109,13 +109,23 @@ class Elsewhere:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self.pid, 0)
         self._line.close()
-        if self._trace is not None:
-            self._trace.finish()
+        if self._traces:
+            self._traces[-1].finish()
 
     def trace(self, *, inject: str | None = None) -> Trace:
-        """Begin to note system calls, and with `inject` to disturb them, as strace says it."""
-        self._trace = Trace(self.pid, inject)
-        return self._trace
+        """Begin to note system calls, and with `inject` to disturb them, as strace says it.
+
+        What was begun before ends, so that `inject` counts from here on.
+        """
+        if self._traces:
+            self._traces[-1].leave()
+        self._traces.append(Trace(self.pid, inject))
+        return self._traces[-1]
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Everything that was noted, in order; known once the process has ended."""
+        return tuple(line for trace in self._traces for line in trace.lines)
 
     def open(self) -> None:
         """Make the sink and open it; raises what it raises."""
@@ -206,7 +216,11 @@ def _serve(line: socket.socket, make: Callable[[], Sink]) -> None:
 
 def _done(sink: Sink, what: str, *about: Any) -> object:
     if what == "put":
-        answers = sink.put_many(*about)
+        try:
+            answers = sink.put_many(*about)
+        except BaseException:
+            mark("refused")
+            raise
         mark("acknowledged")
         return answers
     if what == "read":
@@ -274,7 +288,7 @@ class Trace:
         self._folder = tempfile.TemporaryDirectory(prefix="mailarchive-trace-")
         self._file = Path(self._folder.name, "trace")
         self.lines: tuple[str, ...] = ()
-        """The calls in the order in which they returned; known once the process has ended."""
+        """The calls in the order in which they returned; known once the trace has ended."""
         command = ["strace", "-f", "-y", "-s", "0", "-o", str(self._file), "-e", f"trace={_SEEN}"]
         if inject is not None:
             command += ["-e", f"inject={inject}"]
@@ -285,6 +299,11 @@ class Trace:
         if b"attached" not in said:
             self.finish()
             raise RuntimeError(f"strace cannot attach: {said.decode('utf-8', 'replace').strip()}")
+
+    def leave(self) -> None:
+        """Let go of the process, which goes on."""
+        self._process.terminate()
+        self.finish()
 
     def finish(self) -> None:
         """Wait for the end of the trace; the process must have ended."""

@@ -3,6 +3,10 @@
 A byte survives once its file was synced after it was written, no sync of that file has
 failed, and the file's name is durable: its folder was synced after the name was made, and
 so on upwards for folders that are new.
+
+What a failed sync was to make durable has been forgotten by the kernel, and no second sync
+brings it back.  Within one put the file is given up; after the put was refused, what is
+written into it, or named in its folder, counts only if that was done anew.
 """
 
 from __future__ import annotations
@@ -49,7 +53,19 @@ class _File:
     written: int = 0
     durable: int = 0
     failed: bool = False
+    given_up: bool = False
     synced_at_once: bool = False
+
+    def sync(self) -> None:
+        if not self.given_up:
+            self.durable = self.written
+
+    def forget(self) -> None:
+        self.failed = self.given_up = True
+
+    def begin_anew(self) -> None:
+        if self.given_up:
+            self.given_up, self.written = False, self.durable
 
 
 @define
@@ -57,8 +73,12 @@ class _Disk:
     """The files that were touched, by every name they have now."""
 
     files: dict[str, _File] = field(factory=dict)
-    born: dict[str, int] = field(factory=dict)
-    synced: dict[str, int] = field(factory=dict)
+    loose: dict[str, bool | None] = field(factory=dict)
+    """Names that are not durable, and whether a sync of their folder has failed since.
+
+    Of one that may have been there before, `None`: it is not lost by that.
+    """
+    gone: int = 0
     sent: int = 0
     failed: bool = False
     asked_again: bool = False
@@ -67,12 +87,15 @@ class _Disk:
         return self.files.setdefault(path, _File())
 
     def name_is_durable(self, path: str) -> bool:
-        while path in self.born:
+        while path not in self.loose:
             folder = os.path.dirname(path)  # noqa: PTH120 - a name in a trace, not a path of ours
-            if self.synced.get(folder, -1) < self.born[path]:
-                return False
+            if folder == path:
+                return True
             path = folder
-        return True
+        return False
+
+    def names_in(self, folder: str) -> list[str]:
+        return [path for path in self.loose if os.path.dirname(path) == folder]  # noqa: PTH120
 
     def durable(self) -> int:
         best: dict[int, int] = {}
@@ -89,24 +112,26 @@ def moments(lines: Iterable[str]) -> Iterator[Moment]:
     """Yield every acknowledgement that a trace shows."""
     disk = _Disk()
     durable = synced = sent = 0
-    for now, line in enumerate(lines):
+    for line in lines:
         call = _CALL.match(line)
         if call is None:
             continue
-        if call["name"].startswith(("access", "faccessat")):
-            if f'"{MARK}acknowledged"' in call["arguments"]:
-                now_is = disk.durable(), disk.synced_bytes(), disk.sent
-                more = now_is[0] - durable, now_is[1] - synced, now_is[2] - sent
-                yield Moment(*more, disk.failed, disk.asked_again)
-                durable, synced, sent = now_is
-            continue
-        _take(disk, now, call)
+        if not call["name"].startswith(("access", "faccessat")):
+            _take(disk, call)
+        elif f'"{MARK}refused"' in call["arguments"]:
+            for file in disk.files.values():
+                file.begin_anew()
+        elif f'"{MARK}acknowledged"' in call["arguments"]:
+            now_is = disk.durable(), disk.synced_bytes(), disk.sent
+            more = now_is[0] - durable, now_is[1] - synced, now_is[2] - sent
+            yield Moment(*more, disk.failed, disk.asked_again)
+            durable, synced, sent = now_is
 
 
-def _take(disk: _Disk, now: int, call: re.Match[str]) -> None:
+def _take(disk: _Disk, call: re.Match[str]) -> None:
     name, arguments, result = call["name"], call["arguments"], int(call["result"])
     if name in _SYNCS:
-        _sync(disk, now, arguments, good=result == 0)
+        _sync(disk, arguments, good=result == 0)
     elif result < 0:
         return
     elif name in _WRITES:
@@ -114,14 +139,15 @@ def _take(disk: _Disk, now: int, call: re.Match[str]) -> None:
     elif name in {"sendto", "sendmsg"}:
         disk.sent += result
     elif name in _OPENS:
-        _open(disk, now, arguments, call["rest"])
+        _open(disk, arguments, call["rest"])
     elif name in _RENAMES | _LINKS:
-        _rename(disk, now, arguments, keep=name in _LINKS)
+        _rename(disk, arguments, keep=name in _LINKS)
     elif name in {"mkdir", "mkdirat"}:
-        for path in _paths(arguments):
-            disk.born[path] = now
+        disk.loose.update(dict.fromkeys(_paths(arguments), False))
+    elif name in {"unlink", "unlinkat"}:
+        _unlink(disk, arguments)
     elif name in {"sync", "syncfs"}:
-        _sync_all(disk, now)
+        _sync_all(disk)
 
 
 def _write(disk: _Disk, arguments: str, count: int) -> None:
@@ -131,55 +157,72 @@ def _write(disk: _Disk, arguments: str, count: int) -> None:
         return
     file = disk.file(path)
     file.written += count
-    if file.synced_at_once and not file.failed:
-        file.durable = file.written
+    if file.synced_at_once:
+        file.sync()
 
 
-def _sync(disk: _Disk, now: int, arguments: str, *, good: bool) -> None:
+def _sync(disk: _Disk, arguments: str, *, good: bool) -> None:
     path = _handle(arguments)
     file = disk.files.get(path)
-    if not good:
-        disk.failed = True
-        if file is not None:
-            file.failed = True
-    elif file is None:
-        # A folder.  Asked again it may be believed: a file system that cannot write its
-        # own names any more says so until it is repaired.
-        disk.synced[path] = now
-    elif file.failed:
-        disk.asked_again = True
+    disk.failed |= not good
+    if file is None:
+        _sync_folder(disk, path, good=good)
+    elif good:
+        disk.asked_again |= file.failed
+        file.sync()
     else:
-        file.durable = file.written
+        file.forget()
 
 
-def _sync_all(disk: _Disk, now: int) -> None:
+def _sync_folder(disk: _Disk, path: str, *, good: bool) -> None:
+    """Make the names in a folder durable, but for those that a sync has failed for."""
+    for name in disk.names_in(path):
+        failed = disk.loose[name]
+        if not good:
+            disk.loose[name] = None if failed is None else True
+        elif failed:
+            disk.asked_again = True
+        else:
+            del disk.loose[name]
+
+
+def _sync_all(disk: _Disk) -> None:
     for file in disk.files.values():
-        if not file.failed:
-            file.durable = file.written
-    for path in disk.born:
-        disk.synced[os.path.dirname(path)] = now  # noqa: PTH120 - a name in a trace
+        file.sync()
+    disk.loose = {path: failed for path, failed in disk.loose.items() if failed}
 
 
-def _open(disk: _Disk, now: int, arguments: str, rest: str) -> None:
+def _open(disk: _Disk, arguments: str, rest: str) -> None:
     if "O_CREAT" in arguments:
         for path in _paths(arguments):
             if path not in disk.files:  # whether it was there before cannot be told: be strict
-                disk.born[path] = now
+                disk.loose[path] = False if "O_EXCL" in arguments else None
                 disk.file(path)
     if "SYNC" in arguments:
         disk.file(_handle("0" + rest.strip())).synced_at_once = True
 
 
-def _rename(disk: _Disk, now: int, arguments: str, *, keep: bool) -> None:
+def _rename(disk: _Disk, arguments: str, *, keep: bool) -> None:
     paths = list(_paths(arguments))
     if len(paths) != len(("old", "new")):
         return
     old, new = paths
     if old in disk.files:
         disk.files[new] = disk.files[old] if keep else disk.files.pop(old)
-    disk.born[new] = now
+    disk.loose[new] = False
     if not keep:
-        disk.born.pop(old, None)
+        disk.loose.pop(old, None)
+
+
+def _unlink(disk: _Disk, arguments: str) -> None:
+    """Take a name away: what has it next is another file, and this one's bytes still count."""
+    for path in _paths(arguments):
+        if path in disk.files:
+            gone = f"{path} gone {disk.gone}"
+            disk.gone += 1
+            disk.files[gone] = disk.files.pop(path)
+            if path in disk.loose:
+                disk.loose[gone] = disk.loose.pop(path)
 
 
 def _handle(arguments: str) -> str:

@@ -280,31 +280,13 @@ def what_a_dead_writer_left_is_synced_before_it_counts(
     why = why_not_traced()
     if why is not None:
         return why
-    for at in range(1, points + 1):
-        (one,) = _entries(1, octets=_PAYLOAD)
-        with Elsewhere(make) as dying:
-            before = dying.trace(inject=f"{SYNCS}:signal=SIGKILL:when={at}")
-            try:
-                dying.open()
-                dying.put(one)
-            except Died:
-                pass
-            else:
-                break  # there are not so many syncs in a put
-        with Elsewhere(make) as there:
-            after = there.trace()
-            there.open()
-            there.put(one)
-        (moment,) = _medium.moments([*before.lines, *after.lines])
-        assert max(moment.durable, moment.sent) >= _ENOUGH, (
-            "said to be present what a writer left behind that died before its sync"
-        )
+    _at_each_sync(make, points, _dying_run)
     return None
 
 
 @law
 def a_failed_sync_is_never_asked_again(make: SinkMaker, *, points: int = 4) -> str | None:
-    """After a sync that failed, nothing in that file is acknowledged by another sync of it.
+    """What a failed sync was to make durable is acknowledged by no other sync of it.
 
     The kernel has forgotten by then what was never written, and says that all is well.
     """
@@ -313,22 +295,78 @@ def a_failed_sync_is_never_asked_again(make: SinkMaker, *, points: int = 4) -> s
     why = why_not_traced()
     if why is not None:
         return why
-    for at in range(1, points + 1):
-        with Elsewhere(make) as there:
-            trace = there.trace(inject=f"{SYNCS}:error=EIO:when={at}")
-            try:
-                there.open()
-                there.put(*_entries(1, octets=_PAYLOAD))
-            except MailArchiveError as error:
-                fails_well(error, "a sync that fails")
-        for moment in _medium.moments(trace.lines):
-            lacking = max(moment.durable, moment.sent) < _ENOUGH
-            assert not (moment.failed and lacking), (
-                "a sync failed, was asked for again, and its second answer was believed"
-                if moment.asked_again
-                else "a sync failed, and the entry was acknowledged all the same"
-            )
+    _at_each_sync(make, points, _disturbed_run)
     return None
+
+
+def _at_each_sync(
+    make: SinkMaker, points: int, run: Callable[[SinkMaker, str, bool], bool]
+) -> None:
+    """Run with something amiss at each of the first `points` syncs.
+
+    Counted from the beginning, where there may be many before a put, and from the moment
+    when the sink is open, each kind of sync by itself.  `run` says whether it came so far.
+    """
+    for late, kinds in ((False, [SYNCS]), (True, _kinds_of_sync(make))):
+        for kind in kinds:
+            for at in range(1, points + 1):
+                if not run(make, f"{kind}:{{}}:when={at}", late):
+                    break
+
+
+def _kinds_of_sync(make: SinkMaker) -> list[str]:
+    with Elsewhere(make) as there:
+        there.open()
+        there.trace()
+        there.put(*_entries(1))
+    names = {line.partition("(")[0] for line in there.lines}
+    return sorted(names.intersection(SYNCS.split(",")))
+
+
+def _open_under(there: Elsewhere, inject: str, *, late: bool) -> None:
+    """Open under watch, and disturb what comes from now on, or what is `late`."""
+    there.trace(inject=None if late else inject)
+    there.open()
+    if late:
+        there.trace(inject=inject)
+
+
+def _dying_run(make: SinkMaker, at: str, late: bool) -> bool:
+    (one,) = _entries(1, octets=_PAYLOAD)
+    with Elsewhere(make) as dying:
+        try:
+            _open_under(dying, at.format("signal=SIGKILL"), late=late)
+            dying.put(one)
+        except Died:
+            pass
+        else:
+            return False
+    with Elsewhere(make) as there:
+        there.trace()
+        there.open()
+        there.put(one)
+    (moment,) = _medium.moments([*dying.lines, *there.lines])
+    assert max(moment.durable, moment.sent) >= _ENOUGH, (
+        "said to be present what a writer left behind that died before its sync"
+    )
+    return True
+
+
+def _disturbed_run(make: SinkMaker, at: str, late: bool) -> bool:
+    with Elsewhere(make) as there:
+        try:
+            _open_under(there, at.format("error=EIO"), late=late)
+            there.put(*_entries(1, octets=_PAYLOAD))
+        except MailArchiveError as error:
+            fails_well(error, "a sync that fails")
+    for moment in _medium.moments(there.lines):
+        lacking = max(moment.durable, moment.sent) < _ENOUGH
+        assert not (moment.failed and lacking), (
+            "a sync failed, was asked for again, and its second answer was believed"
+            if moment.asked_again
+            else "a sync failed, and the entry was acknowledged all the same"
+        )
+    return any(line.endswith("(INJECTED)") for line in there.lines)
 
 
 LAWS = (

@@ -12,6 +12,10 @@ NEW = 'openat(AT_FDCWD</srv>, "mail/a", O_WRONLY|O_CREAT|O_EXCL, 0600) = 3</srv/
 WRITE = 'write(3</srv/mail/a>, ""..., 100) = 100'
 SYNC = "fsync(3</srv/mail/a>) = 0"
 FOLDER = "fsync(4</srv/mail>) = 0"
+FAILED = "fsync(3</srv/mail/a>) = -1 EIO (Input/output error) (INJECTED)"
+FOLDER_FAILED = "fsync(4</srv/mail>) = -1 EIO (Input/output error) (INJECTED)"
+REFUSED = ACK.replace("acknowledged", "refused")
+GONE = 'unlink("/srv/mail/a") = 0'
 
 
 @pytest.mark.parametrize(
@@ -27,10 +31,24 @@ FOLDER = "fsync(4</srv/mail>) = 0"
         ([NEW, WRITE, SYNC, WRITE, FOLDER], 100),
         ([NEW, WRITE, "sync() = 0"], 100),
         ([NEW.replace("O_EXCL", "O_EXCL|O_DSYNC"), FOLDER, WRITE], 100),
-        # A sync that failed; what follows is not believed of a file, and is of a folder.
-        ([NEW, WRITE, "fsync(3</srv/mail/a>) = -1 EIO (Input/output error)", SYNC, FOLDER], 0),
-        ([NEW, WRITE, SYNC, "fsync(4</srv/mail>) = -1 EIO (Input/output error)"], 0),
-        ([NEW, WRITE, SYNC, "fsync(4</srv/mail>) = -1 EIO (I/O error)", FOLDER], 100),
+        # A sync that failed; what follows is believed of what was done anew.
+        ([NEW, WRITE, FAILED, SYNC, FOLDER], 0),
+        ([NEW, WRITE, SYNC, FOLDER_FAILED], 0),
+        ([NEW, WRITE, FAILED, WRITE, SYNC, FOLDER], 0),
+        ([NEW, WRITE, FAILED, REFUSED, SYNC, FOLDER], 0),
+        ([NEW, WRITE, FAILED, REFUSED, WRITE, SYNC, FOLDER], 100),
+        ([NEW, WRITE, FAILED, GONE, NEW, WRITE, SYNC, FOLDER], 100),
+        ([NEW, WRITE, SYNC, FOLDER_FAILED, FOLDER], 0),
+        ([NEW, WRITE, SYNC, FOLDER_FAILED, REFUSED, FOLDER], 0),
+        ([NEW, WRITE, SYNC, FOLDER_FAILED, "sync() = 0"], 0),
+        ([NEW.replace("|O_EXCL", ""), WRITE, SYNC, FOLDER_FAILED, FOLDER], 100),  # it may be old
+        ([NEW, WRITE, SYNC, FOLDER, FOLDER_FAILED], 100),
+        ([NEW, WRITE, SYNC, FOLDER_FAILED, GONE, FOLDER], 0),
+        ([NEW, WRITE, SYNC, FOLDER_FAILED, GONE, NEW, WRITE, SYNC, FOLDER], 100),
+        (
+            [NEW, WRITE, SYNC, FOLDER_FAILED, 'rename("/srv/mail/a", "/srv/mail/b") = 0', FOLDER],
+            100,
+        ),
         # Renamed after it was synced, or linked: the new name counts.
         ([NEW, WRITE, SYNC, FOLDER, 'rename("/srv/mail/a", "/srv/mail/b") = 0'], 0),
         ([NEW, WRITE, SYNC, 'rename("/srv/mail/a", "/srv/mail/b") = 0', FOLDER], 100),
@@ -66,12 +84,12 @@ def test_what_is_sent_is_counted_apart() -> None:
 
 
 def test_a_sync_that_is_asked_again_is_noticed() -> None:
-    """Only of a file; and every later answer knows of the failure."""
-    failed = "fsync(3</srv/mail/a>) = -1 EIO (Input/output error) (INJECTED)"
-    first, second = _medium.moments([NEW, WRITE, failed, ACK, SYNC, ACK])
+    """Of a file and of a folder; and every later answer knows of the failure."""
+    for failed, again in ((FAILED, SYNC), (FOLDER_FAILED, FOLDER)):
+        first, second = _medium.moments([NEW, WRITE, failed, ACK, again, ACK])
 
-    assert (first.failed, first.asked_again) == (True, False)
-    assert (second.failed, second.asked_again) == (True, True)
+        assert (first.failed, first.asked_again) == (True, False)
+        assert (second.failed, second.asked_again) == (True, True)
 
 
 def test_calls_that_another_thread_interrupted_are_put_together() -> None:
