@@ -9,8 +9,9 @@ Subclass `SinkContract` in a test module and say how your sink is made::
 
 The fixture returns a maker: each call gives a sink, not yet opened, into the same archive,
 which is empty before each law.  What a sink does not promise, by its `capabilities`, is
-not asked of it.  A law that it cannot keep is waived by name, with the reason, and then the
-report says so; overriding a law does not work::
+not asked of it.  A law that it cannot keep is waived by name, with the reason, and pytest
+lists it at its end, among the warnings, as `LawWaived`; overriding a law, or what is behind
+it, does not work::
 
         waivers = {"a_large_message_comes_back": "the store takes 16 MiB at most"}
 
@@ -19,12 +20,14 @@ The laws themselves, which need no pytest, are in `mailarchive.testing.sink_laws
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+import warnings
+from typing import TYPE_CHECKING, Any, ClassVar, Final, final
 
 import pytest
 from typing_extensions import override
 
 from mailarchive.testing import sink_laws as laws
+from mailarchive.testing._contract import overridden
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -33,7 +36,15 @@ if TYPE_CHECKING:
     from mailarchive.abc import Sink
     from mailarchive.testing.sink_laws import SinkMaker
 
-__all__ = ["SinkContract"]
+__all__ = ["LawWaived", "SinkContract"]
+
+_HOOKS: Final = frozenset({"waivers", "largest", "points", "seen_by"})
+"""What a subclass may change."""
+
+
+@final
+class LawWaived(UserWarning):
+    """A law that a sink does not keep, and need not; the text has the reason."""
 
 
 class SinkContract:
@@ -52,13 +63,14 @@ class SinkContract:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Refuse a subclass that overrides a law, or waives one that there is not."""
         super().__init_subclass__(**kwargs)
-        mine = [name for name in vars(SinkContract) if name.startswith("test_")]
-        changed = [name for name in mine if getattr(cls, name) is not vars(SinkContract)[name]]
+        changed = overridden(SinkContract, cls, _HOOKS)
         if changed:
             raise TypeError(
                 f"{cls.__name__} overrides a law: {', '.join(changed)}; "
                 "a law that a sink cannot keep is named in `waivers`, with the reason"
             )
+        if min(cls.points, cls.largest) < 1:
+            raise TypeError(f"{cls.__name__} tries nothing: `points` or `largest` is less than 1")
         unknown = set(cls.waivers) - {law.__name__ for law in laws.LAWS}
         if unknown or not all(cls.waivers.values()):
             raise TypeError(
@@ -80,6 +92,7 @@ class SinkContract:
             note = law(make, **settings)
         except AssertionError as broken:
             if waived is not None:
+                _tell(f"{law.__name__} is waived: {waived} ({broken})")
                 pytest.xfail(f"waived: {waived} ({broken})")
             raise
         if waived is not None:
@@ -190,3 +203,13 @@ class SinkContract:
     def test_memory_is_bounded(self, open_sink: SinkMaker) -> None:
         """See the law of that name."""
         self._hold(laws.memory_is_bounded, open_sink)
+
+
+def _tell(what: str) -> None:
+    """Have pytest say at its end what is waived, whatever else it is told about warnings.
+
+    Of a test that is expected to fail it prints no more than an `x`.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", LawWaived)
+        warnings.warn(what, LawWaived, stacklevel=2)

@@ -10,7 +10,7 @@ Subclass `SourceContract` in a test module and give it a world to live in::
 A `SourceWorld` is a place with mail in it that the source reads, and hands to change it
 behind the source's back.  Where it lacks a hand that a law needs, the test is skipped and
 says which; `pytest -ra` lists those.  The laws themselves, which need no pytest, are in
-`mailarchive.testing.source_laws`; overriding one does not work.
+`mailarchive.testing.source_laws`; overriding one, or what is behind it, does not work.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import pytest
 from typing_extensions import override
 
 from mailarchive.testing import source_laws as laws
+from mailarchive.testing._contract import overridden
 from mailarchive.testing.source_laws import NotTried, SourceWorld
 
 if TYPE_CHECKING:
@@ -34,10 +35,9 @@ class SourceContract:
 
     @override
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Refuse a subclass that overrides a law."""
+        """Refuse a subclass that overrides a law, or what is behind the laws."""
         super().__init_subclass__(**kwargs)
-        mine = [name for name in vars(SourceContract) if name.startswith("test_")]
-        changed = [name for name in mine if getattr(cls, name) is not vars(SourceContract)[name]]
+        changed = overridden(SourceContract, cls)
         if changed:
             raise TypeError(f"{cls.__name__} overrides a law: {', '.join(changed)}")
 

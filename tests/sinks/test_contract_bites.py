@@ -13,13 +13,33 @@ from mailarchive.testing import sink_laws, sink_report
 from mailarchive.testing.__main__ import main
 from mailarchive.testing._elsewhere import why_not_traced
 from mailarchive.testing.broken_sinks import BROKEN, Broken, ForgetsTheFolder, OneFileEach
-from mailarchive.testing.sink_contract import SinkContract
+from mailarchive.testing.sink_contract import LawWaived, SinkContract
 from mailarchive.testing.sink_report import Result
+from mailarchive.testing.source_contract import SourceContract
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 QUICK = (sink_laws.an_entry_is_stored_once, sink_laws.acknowledged_means_on_the_medium)
+
+WAIVED = """
+from functools import partial
+
+import pytest
+
+from mailarchive.testing.broken_sinks import ForgetsTheFolder
+from mailarchive.testing.sink_contract import SinkContract
+
+
+class TestMine(SinkContract):
+    waivers = {"acknowledged_means_on_the_medium": "a network disk"}
+
+    @pytest.fixture
+    def open_sink(self, request, tmp_path):
+        if "on_the_medium" not in request.node.name:
+            pytest.skip("one law is enough")
+        return partial(ForgetsTheFolder, tmp_path)
+"""
 
 
 @pytest.mark.parametrize(
@@ -72,6 +92,34 @@ def test_a_law_cannot_be_overridden() -> None:
         type("Mine", (Beside, SinkContract), {})
 
 
+def _nothing(*_: object, **__: object) -> None:
+    """Hold no law."""
+
+
+@pytest.mark.parametrize(
+    "name", ["_hold", "__getattribute__", "__init_subclass__", "test_a_message_id_is_no_identity"]
+)
+@pytest.mark.parametrize("contract", [SinkContract, SourceContract])
+def test_what_is_behind_the_laws_cannot_be_overridden(contract: type, name: str) -> None:
+    """Else all of them would be kept by what keeps none, be it a sink or a source."""
+    with pytest.raises(TypeError, match=f"overrides a law: {name}"):
+        type("Mine", (contract,), {name: _nothing})
+
+
+def test_a_contract_that_tries_nothing_is_refused() -> None:
+    """Laws that look at no system call, or at a message of no size, would be kept by all."""
+    for nothing in ({"points": 0}, {"largest": 0}):
+        with pytest.raises(TypeError, match="tries nothing"):
+            type("Mine", (SinkContract,), nothing)
+
+
+def test_the_hooks_may_be_overridden() -> None:
+    """Each of them, and a fixture and tests beside them."""
+    mine = {"points": 1, "largest": 1, "seen_by": _nothing, "open_sink": _nothing}
+
+    assert issubclass(type("Mine", (SinkContract,), mine), SinkContract)
+
+
 @pytest.mark.parametrize("waivers", [{"no_such_law": "why not"}, {"memory_is_bounded": ""}])
 def test_a_waiver_names_a_law_and_a_reason(waivers: dict[str, str]) -> None:
     """Anything else is a mistake."""
@@ -87,10 +135,26 @@ def test_a_waived_law_is_expected_to_fail(tmp_path: Path) -> None:
         {"waivers": {"acknowledged_means_on_the_medium": "a network disk"}},
     )()
 
-    with pytest.raises(pytest.xfail.Exception, match="waived: a network disk"):
+    with (
+        pytest.raises(pytest.xfail.Exception, match="waived: a network disk"),
+        pytest.warns(LawWaived, match="on_the_medium is waived: a network disk"),
+    ):
         contract.test_acknowledged_means_on_the_medium(partial(ForgetsTheFolder, tmp_path))
     with pytest.raises(pytest.fail.Exception, match="take the waiver away"):
         contract.test_acknowledged_means_on_the_medium(partial(OneFileEach, tmp_path))
+
+
+@pytest.mark.parametrize("more", [[], ["-W", "error"], ["-W", "ignore"], ["-n", "1"]], ids=str)
+def test_a_waiver_is_seen_by_whoever_runs_the_tests(tmp_path: Path, more: list[str]) -> None:
+    """With its reason, at the end of a quiet run too, and whatever is done with warnings."""
+    file = tmp_path / "test_mine.py"
+    file.write_text(WAIVED)
+
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *more, str(file)]
+    ended = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
+
+    assert ended.returncode == 0, ended.stdout
+    assert "LawWaived: acknowledged_means_on_the_medium is waived: a network disk" in ended.stdout
 
 
 def test_a_report_says_what_became_of_each_law() -> None:
