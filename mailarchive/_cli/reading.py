@@ -230,6 +230,11 @@ def verified(report: VerifyReport) -> str:
         (each.kind, each.pack or "-", str(each.offset or "-"), safe(each.words))
         for each in report.findings
     ]
+    gone = (
+        f"\n  {counted(report.erased, 'message')} erased, {report.erased_since:,} of them since"
+        " the newest checkpoint"
+    )
     verdict = "whole and unaltered" if report.ok else f"{counted(len(found), 'finding')}:"
-    lines = f"Verified ({report.level}): {looked}: {verdict}{torn if report.torn else ''}"
+    notes = f"{torn if report.torn else ''}{gone if report.erased else ''}"
+    lines = f"Verified ({report.level}): {looked}: {verdict}{notes}"
     return f"{lines}\n{columns(found)}" if found else lines

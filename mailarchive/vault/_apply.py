@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import re
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from mailarchive._model import Digest
 from mailarchive.vault import _knowledge, _schema
 from mailarchive.vault._forgetting import Forgetting
 from mailarchive.vault._grants import Grant, Granted
-from mailarchive.vault._manifest import ERASED, GRANTED, RECLAIMED, Fact
+from mailarchive.vault._manifest import BAD_JSON, ERASED, GRANTED, RECLAIMED, Fact
 from mailarchive.vault._record import StoredOriginal
 
 if TYPE_CHECKING:
@@ -328,12 +329,14 @@ class Applying:
         )
 
     def _forget(self, facts: Iterable[Fact]) -> None:
+        """Take out what was erased; a fact that cannot be read erases nothing, and is named."""
         forgetting = Forgetting(self._db)
         for fact in facts:
-            if fact.kind == ERASED:
-                forgetting.entry(fact)
-            elif fact.kind == RECLAIMED:
-                forgetting.reclaimed(fact)
+            with suppress(*BAD_JSON):
+                if fact.kind == ERASED:
+                    forgetting.entry(fact)
+                elif fact.kind == RECLAIMED:
+                    forgetting.reclaimed(fact)
 
     def _last(self, table: str) -> int:
         ((last,),) = self._db.execute(f"SELECT coalesce(max(n), 0) FROM {table}").fetchall()  # noqa: S608 - only constants

@@ -99,28 +99,6 @@ class Wrong:
     words: str
 
 
-@define
-class Mentioned:
-    """Which entries were erased, and which bytes overwritten, as any manifest has it."""
-
-    entries: set[Digest] = field(factory=set)
-    places: set[Spot] = field(factory=set)
-
-    def note(self, manifest: Manifest) -> None:
-        """Take in a manifest; a fact that cannot be read is none here."""
-        if not manifest.may_say(ERASED, RECLAIMED):
-            return
-        for line in manifest.lines[1 + manifest.head.objects :]:
-            try:
-                tree = json.loads(line)
-                if tree["kind"] == ERASED:
-                    self.entries.add(_loading.digest(tree["entry"]))
-                elif tree["kind"] == RECLAIMED:
-                    self.places.update(_places(tree))
-            except BAD_JSON:
-                continue
-
-
 class Decided:
     """What was decided about some entries, and about what some places in packs hold.
 
@@ -330,6 +308,41 @@ class Decided:
 
     def _wrong(self, kind: str, words: str) -> None:
         self.wrongs[Wrong(kind, *self._where, words)] = None
+
+
+@define
+class Mentioned:
+    """Which entries were erased, and which bytes overwritten, as any manifest has it."""
+
+    entries: set[Digest] = field(factory=set)
+    places: set[Spot] = field(factory=set)
+
+    def note(self, manifest: Manifest) -> None:
+        """Take in a manifest; a fact that cannot be read is none here."""
+        if not manifest.may_say(ERASED, RECLAIMED):
+            return
+        for line in manifest.lines[1 + manifest.head.objects :]:
+            try:
+                tree = json.loads(line)
+                if tree["kind"] == ERASED:
+                    self.entries.add(_loading.digest(tree["entry"]))
+                elif tree["kind"] == RECLAIMED:
+                    self.places.update(_places(tree))
+            except BAD_JSON:
+                continue
+
+    def judged(
+        self, batches: Iterable[tuple[object, Manifest]], lines: Lines, now: datetime
+    ) -> Decided:
+        """Return what was decided about all of it; with nothing erased no batch is read.
+
+        Holds and retention are facts of the same order, so that no index is asked.
+        """
+        decided = Decided(self.entries, self.places, lines, now)
+        for _, manifest in batches if self.entries or self.places else ():
+            if manifest.is_readable():
+                decided.take(manifest)
+        return decided
 
 
 def _places(tree: Json) -> Iterator[Spot]:

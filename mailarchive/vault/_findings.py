@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from attrs import asdict, field, frozen
+
+from mailarchive.vault._decided import Lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,6 +16,9 @@ if TYPE_CHECKING:
     from mailarchive.vault._packs import Opener
     from mailarchive.vault._turn import Turn
     from mailarchive.vault._verify_log import LogCheck
+
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class Level(StrEnum):
@@ -59,9 +65,11 @@ class VerifyReport:
     """What was looked at, and what was found.
 
     `size` is in bytes of packs.  `torn` counts packs that end in something a crash left
-    behind, which is no damage.  At the level `log`, `leaves` counts the lines of the log,
-    and `sealed` those that a checkpoint covers which holds.  `resume` says where to go on
-    when time was up before every stored byte was looked at.
+    behind, which is no damage.  `erased` counts the messages that were erased, and
+    `erased_since` those of them that no checkpoint covers the erasure of: none that was kept
+    elsewhere where any was given, else none of the log.  At the level `log`, `leaves`
+    counts the lines of the log, and `sealed` those that a checkpoint covers which holds.
+    `resume` says where to go on when time was up before every stored byte was looked at.
     """
 
     level: Level
@@ -71,6 +79,8 @@ class VerifyReport:
     objects: int = 0
     size: int = 0
     torn: int = 0
+    erased: int = 0
+    erased_since: int = 0
     leaves: int = 0
     sealed: int = 0
     resume: str | None = None
@@ -96,7 +106,8 @@ class VerifyReport:
 class Looking:
     """How one verification looks: how closely, at which bytes, and at which log.
 
-    `signed` is how many lines were signed, where the log itself is not looked at.
+    `signed` is how many lines were signed, where the log itself is not looked at.  `lines`
+    says how facts are read, and `now` is the time: nothing was done later than that.
     `erased_since` returns the packs and places of what others have erased meanwhile.
     """
 
@@ -106,4 +117,6 @@ class Looking:
     opener: Opener | None = None
     on_progress: Callable[[int, int], None] | None = None
     signed: int = 0
+    lines: Lines = field(factory=Lines)
+    now: datetime = _NEVER
     erased_since: Callable[[], frozenset[tuple[str, int]]] = frozenset

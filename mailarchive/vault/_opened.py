@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from mailarchive.errors import KeyUnavailable, SinkCorrupt
 from mailarchive.vault import _leaf, _loading, _schema
+from mailarchive.vault._decided import Lines
 from mailarchive.vault._disk import Disk
 from mailarchive.vault._encrypting import Encryption, Needed
 from mailarchive.vault._errors import Damage, erased, index_disagrees, keys_lost, sqlite_errors
@@ -216,6 +217,7 @@ class OpenedReading(Reading):
         """Read what `index` finds in `packs`, opened by `encryption`."""
         super().__init__(packs.vault, packs, index, proving)
         self._encryption = encryption
+        self.lines: Lines = Lines(is_encrypted=True, encryption=encryption)
         self.opener = self
 
     @property

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from attrs import evolve, field, frozen
 
 from mailarchive.vault import _disk
+from mailarchive.vault._decided import Mentioned
 from mailarchive.vault._errors import Damage, index_disagrees
 from mailarchive.vault._index import PackRow
-from mailarchive.vault._manifest import BAD_JSON, RECLAIMED, Fact
+from mailarchive.vault._manifest import BAD_JSON
 from mailarchive.vault._tar import TRAILER
 from mailarchive.vault._volumes import FIRST
 
@@ -234,14 +235,10 @@ def apply(index: Index, packs: Packs, tails: Iterable[Tail]) -> None:
 
 def _reclaimed(packs: Packs, tails: Iterable[Tail]) -> frozenset[tuple[str, int]]:
     """Return the packs and places whose bytes were overwritten on purpose, and so are not lost."""
-    return frozenset(
-        (str(each["pack"]), int(each["offset"]))
-        for _, manifest in loaded(packs, in_order(tails))
-        if manifest.reclaims and manifest.is_readable()
-        for _, fact in manifest.contents
-        if isinstance(fact, Fact) and fact.kind == RECLAIMED
-        for each in fact.body["objects"]
-    )
+    mentioned = Mentioned()
+    for _, manifest in loaded(packs, in_order(tails)):
+        mentioned.note(manifest)
+    return frozenset(mentioned.places)
 
 
 def _missing(tails: Iterable[Tail], signed: int) -> str | None:

@@ -322,7 +322,8 @@ class Vault(Sink):
                 "a checkpoint and a key are compared at the level log alone",
                 suggestions=["verify at the level log"],
             )
-        looking = Looking(Level(level), Turn(resume, budget, monotonic), on_progress=on_progress)
+        turn, now = Turn(resume, budget, monotonic), self._settings.clock()
+        looking = Looking(Level(level), turn, on_progress=on_progress, now=now)
         with os_errors("verifying the vault"):
             return session.verifying().run(looking, kept, key)
 

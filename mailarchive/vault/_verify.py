@@ -15,6 +15,7 @@ from attrs import evolve
 from mailarchive._model import Span
 from mailarchive.errors import Erased, KeyUnavailable, SinkCorrupt
 from mailarchive.vault import _tar
+from mailarchive.vault._decided import Mentioned
 from mailarchive.vault._disk import Disk
 from mailarchive.vault._errors import Damage
 from mailarchive.vault._findings import Finding, Level, Looking, VerifyReport
@@ -59,6 +60,8 @@ class Verification:
         self._on_progress = looking.on_progress
         self._signed, self._lines = looking.signed, 0
         self._erased_since = looking.erased_since
+        self._facts, self._now = looking.lines, looking.now
+        self._mentioned = Mentioned()
         self._report = VerifyReport(looking.level)
         self._findings: dict[Finding, None] = {}
         self._tails: list[Tail] = []
@@ -80,6 +83,7 @@ class Verification:
         found = in_order(that_count(self._tails, newest_too=True))
         self._order(found)
         self._unhide(found)
+        erasures = self._kept(found)
         if self._lines < self._signed:
             words = f"{self._signed:,} lines were signed, and only {self._lines:,} are there"
             self._find("log", None, None, words)
@@ -87,7 +91,9 @@ class Verification:
             self._against_derived(found)
         elif self._index is not None:
             self._compared(self._index).batches(found)
-        self._against_log(found, rows)
+        known = self._against_log(found, rows)
+        since = sum(size > known for size in erasures)
+        self._report = evolve(self._report, erased=len(erasures), erased_since=since)
         findings = tuple(self._not_erased_meanwhile())
         return evolve(self._report, resume=self._turn.resume, findings=findings)
 
@@ -171,6 +177,7 @@ class Verification:
         for damage in self._damages(pack, manifest, members):
             self._blame(damage)
         self._lines += manifest.log_lines
+        self._mentioned.note(manifest)
         self._add(batches=1, objects=count, entries=manifest.entry_count)
         return True
 
@@ -264,6 +271,17 @@ class Verification:
                 words = f"batch {where.sequence} is whole, and the index leaves it out"
                 self._find("hidden", where.pack, where.offset, words)
 
+    def _kept(self, found: list[Where]) -> list[int]:
+        """Judge every erasure; return how many lines the log had with each."""
+        try:
+            decided = self._mentioned.judged(loaded(self._packs, found), self._facts, self._now)
+        except Damage as damage:
+            self._blame(damage)
+            return []
+        for wrong in decided.wrongs:
+            self._find(wrong.kind, wrong.pack, wrong.offset, wrong.words)
+        return decided.erasures
+
     def _gap(self, before: int, where: Where) -> None:
         words = f"batches {before + 1} to {where.sequence - 1} are not there"
         self._find("gap", where.pack, where.offset, words)
@@ -291,10 +309,13 @@ class Verification:
         finally:
             derived.close()
 
-    def _against_log(self, found: list[Where], rows: dict[str, PackRow] | None) -> None:
-        """Judge what the batches led to, all of which have been handed over."""
+    def _against_log(self, found: list[Where], rows: dict[str, PackRow] | None) -> int:
+        """Judge what the batches led to, all of which have been handed over.
+
+        Returns how many lines the newest checkpoint covers that is believed.
+        """
         if self._log is None:
-            return
+            return self._signed
         log, judgement = self._log, self._log.finish()
         if judgement.findings and rows is not None:
             # What is sealed counts, whatever the index knows of it.
@@ -306,6 +327,7 @@ class Verification:
         for finding in judgement.findings:
             self._find(*finding)
         self._report = evolve(self._report, leaves=log.size, sealed=judgement.sealed)
+        return judgement.known
 
     def _entries(self, manifest: Manifest) -> bool:
         """Look at the entries of a batch; return whether they can be read."""

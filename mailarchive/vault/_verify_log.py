@@ -62,10 +62,12 @@ class _Batch:
 class Judgement:
     """How many leaves a checkpoint covers that holds, and what is not as it was sealed.
 
+    `known` is the same of the checkpoints that were kept elsewhere, where any were given.
     A finding is its kind, pack, offset and words.
     """
 
     sealed: int
+    known: int
     findings: tuple[_Finding, ...]
 
 
@@ -175,7 +177,9 @@ class LogCheck:
                 found.update(dict.fromkeys(self._wrong(claim, covered)))
         saved = [each.checkpoint.size for each in right if not each.kept]
         found.update(dict.fromkeys(self._tiles(max(saved, default=0))))
-        return Judgement(covered, tuple(found))
+        kept = [each.checkpoint.size for each in right if each.kept]
+        known = max(kept, default=0) if any(each.kept for each in self._claims) else covered
+        return Judgement(covered, known, tuple(found))
 
     def _is_right(self, checkpoint: LogCheckpoint) -> bool:
         return self._roots[checkpoint.size] == checkpoint.root

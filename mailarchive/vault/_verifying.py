@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from mailarchive.errors import SinkCorrupt
+from mailarchive.vault._decided import Lines
 from mailarchive.vault._errors import no_keys
 from mailarchive.vault._findings import Finding, Level
 from mailarchive.vault._log import LogFolder
@@ -66,7 +67,8 @@ class Verifying:
         opened = self._reading if isinstance(self._reading, OpenedReading) else None
         if looking.level is Level.CONTENT and self._place.identity.is_encrypted and not opened:
             raise no_keys()
-        looking = looking if opened is None else evolve(looking, opener=opened)
+        lines = Lines(self._place.identity.is_encrypted) if opened is None else opened.lines
+        looking = evolve(looking, opener=opened, lines=lines)
         index, damage = None, None
         try:
             index = self._file.committed()
