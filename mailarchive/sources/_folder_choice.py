@@ -29,8 +29,8 @@ class FolderChoice:
     """Which folders of a mailbox are archived; the default leaves out Drafts, Junk and Trash.
 
     A pattern is a folder's path with its parts joined by `/`: `INBOX`, `Projects/*`.  A `*`
-    stands for any text, a `/` included, and `?` for one character; a folder whose path is
-    the pattern to the letter always fits.
+    stands for any text, a `/` included, and `?` for one character, and nothing else for
+    anything but itself; a folder whose path is the pattern to the letter always fits.
     """
 
     names: tuple[str, ...] = field(default=("*",), converter=_texts)
@@ -113,7 +113,8 @@ def _fits(folder: Folder, pattern: str) -> bool:
     name = folder.name
     if pattern.upper() == "INBOX":
         return name.upper() == "INBOX"
-    return name == pattern or fnmatchcase(name, pattern)
+    # Of what `fnmatch` knows, `[` has no meaning here: folders are called [Gmail].
+    return name == pattern or fnmatchcase(name, pattern.replace("[", "[[]"))
 
 
 def missing(place: object, names: Sequence[str]) -> MailboxNotFound:

@@ -61,14 +61,27 @@ class _Listed:
 
 def folders(session: Session, limits: ImapLimits, *, shared: bool = False) -> list[Folder]:
     """Return every folder that can be opened, with what it is for."""
-    personal, foreign = _namespaces(session)
+    own, foreign = _namespaces(session)
     listed = {each.key: each for each in _list(session, b"", limits)}
-    for prefix in foreign if shared else personal:
-        if not any(key.startswith(prefix) for key in listed):
+    for prefix in (*own, *foreign) if shared else own:
+        if prefix and not any(key.startswith(prefix) for key in listed):
             listed |= {each.key: each for each in _list(session, prefix, limits)}
-    if not shared:
-        listed = {k: each for k, each in listed.items() if not k.startswith(tuple(foreign))}
-    return _with_roles([each for each in listed.values() if each.selectable])
+    taken = [each for each in listed.values() if shared or _is_own(each.key, own, foreign)]
+    return _with_roles([each for each in taken if each.selectable])
+
+
+def _is_own(key: bytes, own: Iterable[bytes], foreign: Iterable[bytes]) -> bool:
+    """Whether a folder is one's own: the longest prefix that fits says whose it is.
+
+    Cyrus keeps what is everybody's at the root, below no prefix, and one's own below INBOX.
+    """
+    if key == b"INBOX":
+        return True
+    mine, others = (
+        max((len(prefix) for prefix in prefixes if key.startswith(prefix)), default=-1)
+        for prefixes in (own, foreign)
+    )
+    return mine >= others
 
 
 def _with_roles(listed: Sequence[_Listed]) -> list[Folder]:
@@ -157,4 +170,4 @@ def _namespaces(session: Session) -> tuple[list[bytes], list[bytes]]:
 def _prefixes(value: Value) -> list[bytes]:
     each: Iterable[Value] = value if isinstance(value, list) else ()
     first = [item[0] for item in each if isinstance(item, list) and item]
-    return [prefix for prefix in first if isinstance(prefix, bytes) and prefix]
+    return [prefix for prefix in first if isinstance(prefix, bytes)]

@@ -111,14 +111,17 @@ class Cyrus:
 
 
 @contextlib.contextmanager
-def cyrus(cache: Path) -> Iterator[Cyrus]:
-    """Start a server, yield it when it answers, and stop it; packages are kept in `cache`."""
+def cyrus(cache: Path, *, extra: str = "") -> Iterator[Cyrus]:
+    """Start a server, yield it when it answers, and stop it; packages are kept in `cache`.
+
+    `extra` is put at the end of its configuration, as `altnamespace: no`.
+    """
     root = Path(tempfile.mkdtemp(prefix="mailarchive-cyrus-"))
     try:
         for package in _packages(cache):
             subprocess.run(["dpkg", "-x", str(package), str(root / "system")], check=True)
         server = Cyrus(free_port())
-        with _running(root, server):
+        with _running(root, server, extra):
             yield server
     finally:
         shutil.rmtree(root, ignore_errors=True)
@@ -138,7 +141,7 @@ def _packages(cache: Path) -> list[Path]:
 
 
 @contextlib.contextmanager
-def _running(root: Path, server: Cyrus) -> Iterator[None]:
+def _running(root: Path, server: Cyrus, extra: str) -> Iterator[None]:
     user = "nobody" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name
     root.chmod(0o755)
     folders = [root / name for name in ("lib", "spool", "proc")]
@@ -147,7 +150,7 @@ def _running(root: Path, server: Cyrus) -> Iterator[None]:
         if os.getuid() == 0:
             shutil.chown(folder, user)
     binaries = root / "system" / "usr" / "lib" / "cyrus" / "bin"
-    (root / "imapd.conf").write_text(_IMAPD.format(root=root, user=user))
+    (root / "imapd.conf").write_text(_IMAPD.format(root=root, user=user) + extra)
     (root / "cyrus.conf").write_text(_MASTER.format(root=root, bin=binaries, port=server.port))
     libraries = [
         *(root / "system").glob("usr/lib/*-linux-gnu"),

@@ -12,6 +12,7 @@ from mailarchive.testing.dovecot import Dovecot, dovecot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from support.imap import Numbered
 
@@ -24,11 +25,17 @@ def server() -> Iterator[Dovecot]:
 
 
 @pytest.fixture(scope="session")
-def cyrus_server(pytestconfig: pytest.Config) -> Iterator[Cyrus]:
-    """A real Cyrus; its packages are kept beside the sources."""
+def cyrus_packages(pytestconfig: pytest.Config) -> Path:
+    """Where the packages of Cyrus are kept: beside the sources."""
     cache = pytestconfig.rootpath / ".servers"
     cache.mkdir(exist_ok=True)
-    with cyrus(cache) as running:
+    return cache
+
+
+@pytest.fixture(scope="session")
+def cyrus_server(cyrus_packages: Path) -> Iterator[Cyrus]:
+    """A real Cyrus."""
+    with cyrus(cyrus_packages) as running:
         yield running
 
 

@@ -12,6 +12,7 @@ from support.imap_worlds import OnAScript, OnServer
 
 from mailarchive.sources.imap import FolderChoice
 from mailarchive.testing import source_laws
+from mailarchive.testing.cyrus import cyrus
 from mailarchive.testing.imap_server import ImapServer
 from mailarchive.testing.source_contract import SourceContract
 
@@ -73,7 +74,7 @@ def test_every_law_is_told_in_the_reference() -> None:
 def test_what_another_user_shares_on_cyrus_is_left_alone_unless_asked_for(
     cyrus_server: Cyrus, numbered: Numbered
 ) -> None:
-    """Its namespaces (RFC 2342) are told apart, one with an empty prefix included."""
+    """Its namespaces (RFC 2342) are told apart by their prefixes."""
     mine = PlainMailbox(cyrus_server, cyrus_server.new_user())
     others = PlainMailbox(cyrus_server, cyrus_server.new_user())
     mine.put(numbered(3), "INBOX/Projects/Alpha")
@@ -91,3 +92,27 @@ def test_what_another_user_shares_on_cyrus_is_left_alone_unless_asked_for(
     assert [message.raw for message in read] == numbered(3)
     assert shared.endswith(others.user)
     assert [message.raw for message in theirs] == numbered(2)
+
+
+def test_what_everybody_shares_at_the_root_of_cyrus_is_nobodys_own(
+    cyrus_packages: Path, numbered: Numbered
+) -> None:
+    """Without the alternative namespace the shared one has an empty prefix, and fits all."""
+    with cyrus(cyrus_packages, extra="altnamespace: no\n") as server:
+        mine, others = (PlainMailbox(server, server.new_user()) for _ in range(2))
+        mine.put(numbered(3), "INBOX/Projects")
+        others.put(numbered(2))
+        with others.raw() as connection:
+            connection.command(f"SETACL INBOX {mine.user} lrs")
+        with server.raw("cyrus") as administrator:
+            administrator.command("CREATE Sales")
+            administrator.command("SETACL Sales anyone lrs")
+        with mine.source() as source:
+            own = {folder.name for folder in source.folders()}
+            read = read_all(source, "INBOX/Projects")
+        with mine.source(folders=FolderChoice(shared=True)) as source:
+            everything = {folder.name for folder in source.folders()}
+
+    assert own == {"INBOX", "INBOX/Sent", "INBOX/Projects"}
+    assert everything == own | {"Sales", f"user/{others.user}"}
+    assert len(read) == 3

@@ -46,6 +46,10 @@ FOLDERS = [
         (FolderChoice.only("Projects/*"), {"Projects/Alpha", "Projects/Beta"}),
         (FolderChoice.only("Projects/?eta"), {"Projects/Beta"}),
         (FolderChoice.only("[Gmail]/All Mail"), {"[Gmail]/All Mail"}),
+        (FolderChoice.only("[Gmail]/*"), {"[Gmail]/All Mail"}),
+        (FolderChoice.only("?Gmail]*"), {"[Gmail]/All Mail"}),
+        (FolderChoice.only("[A-Z]NBOX", "[!x]NBOX", "Junk", "[*"), {"Junk", "[Gmail]/All Mail"}),
+        (FolderChoice().excluding("[Gmail]/*"), {"INBOX", "Projects/Alpha", "Projects/Beta"}),
         (FolderChoice.only("Junk"), {"Junk"}),
         (FolderChoice.of(FolderRole.ALL, FolderRole.INBOX), {"INBOX", "[Gmail]/All Mail"}),
         (
@@ -55,7 +59,10 @@ FOLDERS = [
     ],
 )
 def test_a_choice_takes_what_it_says(choice: FolderChoice, names: set[str]) -> None:
-    """By pattern and by purpose; what is below a folder that is left out is left out too."""
+    """By pattern and by purpose; what is below a folder that is left out is left out too.
+
+    A `*` and a `?` alone stand for something else: folders are called `[Gmail]`.
+    """
     taken, left_out = choice.split(FOLDERS)
 
     assert {each.name for each in taken} == names
@@ -251,6 +258,56 @@ def test_other_peoples_folders_are_left_alone_unless_asked_for() -> None:
     source._choice = FolderChoice(shared=True)
     with server, source:
         assert {each.name for each in source.folders()} == {"INBOX", "~bob/INBOX", "#shared/all"}
+
+
+@pytest.mark.parametrize(
+    ("spaces", "theirs"),
+    [
+        (b'(("INBOX/" "/")) (("user/" "/")) (("" "/"))', {"Sales", "user/bob"}),
+        (b'(("" "/")) (("user/" "/")) (("Sales" "/"))', {"Sales", "user/bob"}),
+        (b'(("" "/")("user/" "/")) NIL (("" "/"))', set()),
+        (b'(("INBOX/" "/")) NIL NIL', set()),
+        (b'NIL NIL (("" "/"))', {"Sales", "user/bob", "INBOX/Own"}),
+    ],
+)
+def test_the_longest_prefix_says_whose_a_folder_is(spaces: bytes, theirs: set[str]) -> None:
+    """INBOX is always one's own, and so is what no namespace, or one's own too, lays claim to."""
+    names = {"INBOX", "INBOX/Own", "user/bob", "Sales"}
+    lines = [b'() "/" "%s"' % name.encode() for name in names]
+    source, server = listing(lines, {"NAMESPACE": b"* NAMESPACE " + spaces})
+    with server, source:
+        assert {each.name for each in source.folders()} == names - theirs
+
+    source, server = listing(lines, {"NAMESPACE": b"* NAMESPACE " + spaces})
+    source._choice = FolderChoice(shared=True)
+    with server, source:
+        assert {each.name for each in source.folders()} == names
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_every_namespace_that_is_wanted_is_asked_for(shared: bool) -> None:
+    """What other people share comes beside one's own folders, not instead of some."""
+    at = {b"#mh/": b"#mh/mine", b"~": b"~bob/INBOX"}
+
+    def below_their_prefixes(talk: Talk, command: Command) -> bool:
+        if command.name == "NAMESPACE":
+            talk.send(b'* NAMESPACE (("" "/")("#mh/" "/")) (("~" "/")) NIL\r\n')
+        elif command.name == "LIST":
+            found = [name for prefix, name in at.items() if prefix in command.arguments]
+            talk.send(b'* LIST () "/" ' + (found or [b"INBOX"])[0] + b"\r\n")
+        else:
+            return False
+        talk.ok(command)
+        return True
+
+    capabilities = CAPABILITIES + " NAMESPACE"
+    with (
+        ImapServer({}, below_their_prefixes, capabilities=capabilities) as server,
+        scripted(server, folders=FolderChoice(shared=shared)) as source,
+    ):
+        names = {each.name for each in source.folders()}
+
+    assert names == {"INBOX", "#mh/mine"} | ({"~bob/INBOX"} if shared else set())
 
 
 def test_a_chosen_folder_that_is_not_there_is_an_error() -> None:
