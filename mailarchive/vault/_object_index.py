@@ -122,20 +122,40 @@ class ObjectIndex:
             row = self._base.execute(question, (self._vault,)).fetchone()
         return (0, None) if row is None else (int(row[0]), Digest(row[1]))
 
-    def packs(self, *, begun: bool = False) -> set[str]:
-        """Return the packs that are known; with `begun` those of which nothing more is."""
-        question = "SELECT name FROM mailarchive.pack WHERE vault = %s"
-        if begun:
-            question += " AND sequence IS NULL AND NOT void"
+    def packs(self) -> dict[str, int | None]:
+        """Return the packs that are known, each with its number; one that is closed has none."""
+        question = "SELECT name, sequence FROM mailarchive.pack WHERE vault = %s"
+        with _errors("looking for packs"):
+            rows = self._base.execute(question, (self._vault,))
+            return {str(name): number for name, number in rows}
+
+    def begun(self) -> set[str]:
+        """Return the packs that were begun and of which nothing more is known."""
+        question = (
+            "SELECT name FROM mailarchive.pack WHERE vault = %s AND sequence IS NULL AND NOT void"
+        )
         with _errors("looking for packs"):
             return {str(name) for (name,) in self._base.execute(question, (self._vault,))}
 
-    def begin(self, pack: str) -> None:
-        """Note that an object of this name is about to be created; durable at once."""
+    def begin(self, pack: str) -> bool:
+        """Note that an object of this name is about to be created, durable at once.
+
+        Returns `False` where the name is closed.
+        """
         with _errors("beginning a pack"):
-            self._base.execute(
+            row = self._base.execute(
                 "INSERT INTO mailarchive.pack (vault, name) VALUES (%s, %s)"
-                " ON CONFLICT DO NOTHING",
+                " ON CONFLICT (vault, name) DO UPDATE SET begun = EXCLUDED.begun RETURNING void",
+                (self._vault, pack),
+            ).fetchone()
+        return row == (False,)
+
+    def forget(self, pack: str) -> None:
+        """Note that a pack which was begun here is another's."""
+        with _errors("forgetting a pack"):
+            self._base.execute(
+                "DELETE FROM mailarchive.pack"
+                " WHERE vault = %s AND name = %s AND sequence IS NULL AND NOT void",
                 (self._vault, pack),
             )
 

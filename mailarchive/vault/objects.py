@@ -27,13 +27,12 @@ from mailarchive.errors import ConfigurationError, SinkCorrupt, SinkUnavailable
 from mailarchive.vault import _place, _tar, _zstd
 from mailarchive.vault._choice import PLAIN
 from mailarchive.vault._errors import Damage, closed
-from mailarchive.vault._manifest import BAD_JSON, LARGEST, Manifest
 from mailarchive.vault._object_index import ObjectIndex
+from mailarchive.vault._object_packs import PACKS, Looked, ObjectPacks, key
 from mailarchive.vault._object_store import Objects, S3Store, missing
 from mailarchive.vault._packing import Packing
 from mailarchive.vault._reading import location
-from mailarchive.vault._volumes import FIRST
-from mailarchive.vault._writer import Draft, assemble, new_name
+from mailarchive.vault._writer import Draft
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -47,7 +46,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ObjectVault", "S3Store"]
 
-_PACKS: Final = f"volumes/{FIRST}/packs"
 _MOST_ENTRIES: Final = 2_000
 _HEADER: Final = "vault.json"
 
@@ -61,8 +59,8 @@ class _Session:
     """The parts of an open object vault."""
 
     vault: str
-    objects: Objects
     index: ObjectIndex
+    packs: ObjectPacks
     packing: Packing
 
     def close(self) -> None:
@@ -85,7 +83,12 @@ class ObjectVault(Sink):
 
     What a crash leaves behind is found by whoever opens the vault or writes next: a pack
     that was begun is taken in where it arrived whole, and else its name is closed for ever,
-    so that no late upload can follow.
+    so that no late upload can follow.  Opening lists the store once and takes in every pack
+    that the index does not know, such as after PostgreSQL was put back from a dump.
+
+    A number is given to one pack of a store: where two databases write to one, the second
+    to store gets a `SinkError`.  While a pack is missing or damaged, of which nobody can
+    tell what it holds, the vault is read and stores nothing (`SinkCorrupt`).
     """
 
     def __init__(
@@ -132,6 +135,7 @@ class ObjectVault(Sink):
         self._turn = threading.RLock()
         self._session: _Session | None = None
         self._opened = False
+        self._looked = Looked()
 
     # -- a sink ---------------------------------------------------------------------------
 
@@ -141,11 +145,8 @@ class ObjectVault(Sink):
         self._opened = True
         session = self._connected()
         self.name = f"objects:{session.vault[:8]}"
-        known = session.index.packs()
         with session.index.writing():
-            self._settle(session)
-            if not known:
-                self._adopt(session)
+            self._look(session)
 
     @override
     def _close(self) -> None:
@@ -183,6 +184,8 @@ class ObjectVault(Sink):
 
     def _receipt(self, found: dict[Digest, Found], id_: Digest, new: frozenset[Digest]) -> Receipt:
         where = found[id_]
+        if where.pack in self._looked.lost:
+            raise missing(key(where.pack))
         return Receipt(
             sink=self.name,
             entry_id=id_,
@@ -214,10 +217,10 @@ class ObjectVault(Sink):
 
     def _unpacked(self, found: Found) -> bytes:
         """Return bytes as they were put, compared with every digest on the way."""
-        stored, key = found.stored, _key(found.pack)
-        member = self._objects.part(key, stored.offset, _tar.member_size(stored.stored_size))
+        stored, pack = found.stored, key(found.pack)
+        member = self._objects.part(pack, stored.offset, _tar.member_size(stored.stored_size))
         if member is None:
-            raise missing(key)
+            raise missing(pack)
         frame = member[_tar.BLOCK :][: stored.stored_size]
         if _tar.parse(member[: _tar.BLOCK]) != (stored.name, stored.stored_size):
             raise Damage.at(found.pack, stored.offset, "misplaced", "another member stands here")
@@ -238,16 +241,20 @@ class ObjectVault(Sink):
     ) -> frozenset[Digest]:
         """Store what is not there yet, and return the ids that are new."""
         with session.index.writing():
-            self._settle(session)
+            session.packs.settle()
             known = session.index.find(each.record.id for each in ready)
             wanted = [each for each in ready if each.record.id not in known]
+            if wanted:
+                self._refuse_doubt()
             there = session.index.stored(digest for each in wanted for digest in each.parts)
             for some in self._portions(wanted, packed):
                 parts = dict.fromkeys(digest for each in some for digest in each.parts)
                 objects = tuple(packed[digest] for digest in parts if digest not in there)
                 there.update(each.raw for each in objects)
                 records = tuple(each.record for each in some)
-                self._write(session, Draft(objects, records))
+                session.packs.write(
+                    Draft(objects, records), self._clock(), read_back=self._read_back
+                )
         return frozenset(each.record.id for each in wanted)
 
     def _portions(
@@ -266,70 +273,34 @@ class ObjectVault(Sink):
         if portion:
             yield portion
 
-    def _write(self, session: _Session, draft: Draft) -> None:
-        """Create one pack, and take it into the index."""
-        now = self._clock()
-        name = new_name(now)
-        last = session.index.last()
-        manifest, members = assemble(draft, session.vault, (FIRST, name), 0, last=last, at=now)
-        data = b"".join([*members, _tar.TRAILER])
-        session.index.begin(name)
-        created = self._objects.create(_key(name), data)
-        if (self._read_back or not created) and self._objects.get(_key(name)) != data:
-            raise SinkUnavailable(
-                "a pack did not arrive as it was sent, and counts for nothing",
-                suggestions=["run again: what was in it is stored in another pack"],
-            )
-        session.index.take(manifest, verified=self._read_back)
-
-    # -- what a crash left behind ---------------------------------------------------------
+    # -- what a crash left behind, and what others did ------------------------------------
 
     def reconcile(self) -> int:
         """Take in every pack that the index does not know; return how many there were.
 
-        Also how an index is made anew: give the vault an empty database.  Raises
-        `SinkError`; `SinkCorrupt` for a pack that is not whole, after all others.
+        Opening the vault does the same.  Raises `SinkError`; `SinkCorrupt` where a pack is
+        missing or not whole, after all others were taken in.
         """
         with self._turn, self._guard("reconciling"):
             session = self._connected()
             with session.index.writing():
-                self._settle(session)
-                return self._adopt(session)
+                looked = self._look(session)
+        if looked.trouble is not None:
+            raise looked.trouble
+        return looked.taken
 
-    def _settle(self, session: _Session) -> None:
-        """Decide what became of each pack that was begun and of which nothing more is known."""
-        for name in sorted(session.index.packs(begun=True)):
-            # Whoever began it is dead: it held the right to write that this one holds now.
-            self._objects.create(_key(name), b"")
-            try:
-                self._take(session, name)
-            except Damage:
-                session.index.void(name)  # it arrived changed, and was never acknowledged
+    def _look(self, session: _Session) -> Looked:
+        session.packs.settle()
+        self._looked = session.packs.look()
+        return self._looked
 
-    def _adopt(self, session: _Session) -> int:
-        known = session.index.packs()
-        files = (name for name, _ in self._objects.names(_PACKS) if name.endswith(".tar"))
-        names = (name.removesuffix(".tar") for name in files)
-        unknown = sorted(name for name in names if _tar.is_pack(name) and name not in known)
-        trouble: SinkCorrupt | None = None
-        for name in unknown:
-            try:
-                self._take(session, name)
-            except SinkCorrupt as error:
-                trouble = error
-        if trouble is not None:
-            raise trouble
-        return len(unknown)
-
-    def _take(self, session: _Session, name: str) -> None:
-        """Take in a pack as it is in the store; an empty one is closed."""
-        data = self._objects.get(_key(name))
-        if data is None:
-            raise missing(_key(name))
-        if not data:
-            session.index.void(name)
-            return
-        session.index.take(_manifest_of(session.vault, name, data), verified=True)
+    def _refuse_doubt(self) -> None:
+        """Store nothing while a pack cannot be read: it may hold what would be stored again."""
+        if self._looked.trouble is not None:
+            raise SinkCorrupt(
+                f"nothing is stored while packs are missing or damaged: {self._looked.trouble}",
+                suggestions=["restore what is missing, and open the vault again"],
+            ) from self._looked.trouble
 
     # -- the parts ------------------------------------------------------------------------
 
@@ -340,14 +311,16 @@ class ObjectVault(Sink):
             vault = self._identify()
             index = ObjectIndex(self._database, vault)
             packing = Packing(self._level, index.stored)
-            self._session = _Session(vault, self._objects, index, packing)
+            self._session = _Session(
+                vault, index, ObjectPacks(vault, self._objects, index), packing
+            )
         return self._session
 
     def _identify(self) -> str:
         """Return the vault's id, which is made up where nothing is there yet."""
         data = self._objects.get(_HEADER)
         if data is None:
-            if next(self._objects.names(_PACKS), None) is not None:
+            if next(self._objects.names(PACKS), None) is not None:
                 raise SinkCorrupt(
                     "vault.json is missing from a store that holds packs",
                     suggestions=["restore it from a copy; every manifest names the vault's id"],
@@ -362,36 +335,3 @@ class ObjectVault(Sink):
         session, self._session = self._session, None
         if session is not None:
             session.close()
-
-
-def _key(pack: str) -> str:
-    return f"{_PACKS}/{pack}.tar"
-
-
-def _manifest_of(vault: str, name: str, data: bytes) -> Manifest:
-    """Return the manifest of a whole pack, every byte of it compared; raises `Damage`."""
-    at = 0
-    while at < len(data):
-        parsed = _tar.parse(data[at : at + _tar.BLOCK])
-        if parsed is None:
-            break
-        member, size = parsed
-        content = data[at + _tar.BLOCK :][:size]
-        if len(content) != size or hashlib.sha256(content).hexdigest() not in member:
-            raise Damage.at(name, at, "digest", "the content is not what its name says")
-        if member.startswith("m/"):
-            return _checked(vault, name, at, content)
-        at += _tar.member_size(size)
-    raise Damage.at(name, at, "header", "no manifest where one must be")
-
-
-def _checked(vault: str, name: str, at: int, content: bytes) -> Manifest:
-    try:
-        manifest = Manifest.read(content, at)
-        whole = len(content) <= LARGEST and manifest.is_readable()
-    except BAD_JSON as error:
-        raise Damage.at(name, at, "manifest", "a manifest that cannot be read") from error
-    head = manifest.head
-    if not whole or (head.vault, head.pack, head.offset) != (vault, name, 0):
-        raise Damage.at(name, at, "misplaced", "a manifest that belongs elsewhere")
-    return manifest

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 from obstore.store import MemoryStore, S3Store
-from support.objects import object_vault
+from support.objects import Here, name_of, object_vault, receipts, some
 
 from mailarchive import Durability, Receipt, Rejected, Stored, UserId, Vault
 from mailarchive.errors import (
@@ -23,7 +23,7 @@ from mailarchive.errors import (
     Unsupported,
 )
 from mailarchive.testing import s3_server
-from mailarchive.testing.entries import entry, mail
+from mailarchive.testing.entries import entry
 from mailarchive.testing.postgres import Postgres, postgres
 from mailarchive.testing.sink_contract import SinkContract
 from mailarchive.testing.sink_laws import SinkMaker, Spawned
@@ -72,58 +72,10 @@ class TestObjectVault(SinkContract):
         return Spawned(partial(object_vault, seaweed.port, bucket, database))
 
 
-class Here:
-    """A vault's bucket and database, to be opened again and again."""
-
-    def __init__(self, server: S3Server, index: Postgres, bucket: str | None = None) -> None:
-        self.server = server
-        self.index = index
-        self.bucket = bucket or server.new_bucket()
-        self.database = index.new_database()
-
-    def open(self, **settings: Any) -> ObjectVault:
-        """Return the vault, not yet opened."""
-        return object_vault(self.server.port, self.bucket, self.database, **settings)
-
-    def packs(self) -> dict[str, bytes]:
-        """Return what is in the bucket under the packs."""
-        with self.server.client() as client:
-            found = client.list_objects_v2(Bucket=self.bucket, Prefix="volumes/")
-        return {each["Key"]: self.get(each["Key"]) for each in found.get("Contents", [])}
-
-    def get(self, key: str) -> bytes:
-        """Return an object."""
-        with self.server.client() as client:
-            body: bytes = client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
-        return body
-
-    def replace(self, key: str, data: bytes) -> None:
-        """Put something else in the place of an object, as somebody with the key might."""
-        with self.server.client() as client:
-            client.put_object(Bucket=self.bucket, Key=key, Body=data)
-
-    def delete(self, key: str, **which: str) -> None:
-        """Take an object away, or a version of it."""
-        with self.server.client() as client:
-            client.delete_object(Bucket=self.bucket, Key=key, **which)
-
-
 @pytest.fixture
 def here(moto: S3Server, index: Postgres) -> Here:
     """A new vault on the quick store."""
     return Here(moto, index)
-
-
-def receipts(answers: Any) -> list[Receipt]:
-    """Return the answers, all receipts."""
-    found = [answer for answer in answers if isinstance(answer, Receipt)]
-    assert len(found) == len(list(answers))
-    return found
-
-
-def some(count: int, *, start: int = 0) -> list[Any]:
-    """Return so many entries."""
-    return [entry(mail(n), key=str(n)) for n in range(start, start + count)]
 
 
 # -- what it stores -----------------------------------------------------------------------------
@@ -159,12 +111,8 @@ def test_a_large_batch_becomes_several_packs(here: Here) -> None:
         found = receipts(vault.put_many(entries))
         assert [vault.read(each) for each in found] == [each.raw for each in entries]
 
-    assert here.index.sql("SELECT count(*) FROM mailarchive.object", _name(here)).strip() == "6"
+    assert here.index.sql("SELECT count(*) FROM mailarchive.object", name_of(here)).strip() == "6"
     assert len(here.packs()) == len(entries)
-
-
-def _name(here: Here) -> str:
-    return here.database.rpartition("=")[2]
 
 
 def test_receipts_say_what_is_known(here: Here) -> None:
@@ -200,7 +148,7 @@ def test_two_writers_store_each_entry_once(seaweed: S3Server, index: Postgres) -
 
     assert outcomes.count(Stored.STORED) == len(entries) == len(here.packs())
     sequences = here.index.sql(
-        "SELECT array_agg(sequence ORDER BY sequence) FROM mailarchive.pack", _name(here)
+        "SELECT array_agg(sequence ORDER BY sequence) FROM mailarchive.pack", name_of(here)
     )
     assert sequences.strip() == "{1,2,3,4,5,6}"
 
@@ -251,7 +199,7 @@ def test_a_pack_that_never_arrived_is_closed_for_ever(
         assert {each.outcome for each in receipts(vault.put_many(some(3)))} == {Stored.PRESENT}
 
     assert min(map(len, here.packs().values())) == 0
-    assert here.index.sql("SELECT count(*) FROM mailarchive.entry", _name(here)).strip() == "3"
+    assert here.index.sql("SELECT count(*) FROM mailarchive.entry", name_of(here)).strip() == "3"
 
 
 def test_a_pack_that_arrived_changed_counts_for_nothing(
@@ -290,8 +238,8 @@ def test_a_pack_from_elsewhere_is_taken_in_where_it_is_sound(here: Here) -> None
         vault.put_many(some(2))
         (key,) = here.packs()
         data = here.get(key)
-        here.index.sql("DELETE FROM mailarchive.pack", _name(here))
-        here.index.sql("DELETE FROM mailarchive.entry", _name(here))
+        here.index.sql("DELETE FROM mailarchive.pack", name_of(here))
+        here.index.sql("DELETE FROM mailarchive.entry", name_of(here))
         here.replace(f"{key[:-5]}0.tar" if key[-5] != "0" else f"{key[:-5]}1.tar", data)
         with pytest.raises(SinkCorrupt, match="belongs elsewhere"):
             vault.reconcile()
@@ -401,7 +349,7 @@ def test_an_index_that_went_away_is_connected_anew(here: Here) -> None:
         vault.put_many(some(1))
         here.index.sql(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = "
-            f"'{_name(here)}'"
+            f"'{name_of(here)}'"
         )
         with pytest.raises(SinkUnavailable, match="index cannot be reached"):
             vault.put_many(some(2))
@@ -413,7 +361,7 @@ def test_a_user_who_may_not_write_is_told_so(here: Here) -> None:
     """By the index."""
     with here.open():
         pass
-    here.index.sql("CREATE ROLE reader LOGIN", _name(here))
+    here.index.sql("CREATE ROLE reader LOGIN", name_of(here))
     database = here.database.replace("user=postgres", "user=reader")
     vault = object_vault(here.server.port, here.bucket, database)
     with pytest.raises(SinkNotWritable, match="may not be written"), vault:
