@@ -7,7 +7,8 @@ Each message has a From_ line of this sink, that says which entry it is of::
 the entry's id and the SHA-256 of its bytes in hexadecimal, how many bytes there are, and
 how many of them stand in the file, where each line `From `, `>From `, `>>From ` and so on
 has one `>` more.  Behind them stand a line end, where the message has none at its end, and
-an empty line.  No mail can hold such a From_ line, since it would be quoted.
+an empty line.  No mail can hold such a From_ line, since it would be quoted: so wherever one
+stands a message begins, whatever the line before it says of the size of its own.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from typing_extensions import override
 
 from mailarchive._durable import make_folder
@@ -38,6 +39,7 @@ _LINE: Final = (
 )
 _FROM: Final = re.compile(_LINE)
 _NEXT: Final = re.compile(rb"\n" + _LINE)
+_END: Final = re.compile(rb"\n\n?(?=" + _LINE + rb"|\Z)")
 _LONGEST_FROM: Final = 256
 _TO_QUOTE: Final = re.compile(rb"^(?=>*From )", re.MULTILINE)
 _QUOTED: Final = re.compile(rb"^>(?=>*From )", re.MULTILINE)
@@ -54,8 +56,9 @@ class MboxFile(disk.OneWriter):
     """One file with every entry in it, quoted as mboxrd so that each byte can be read back.
 
     Programs that read mbox files can read it; one that writes to it, to mark or delete a
-    message, breaks it.  The file is locked (`flock`) while it is written.  A message that was
-    torn by a crash, and so never acknowledged, is cut off by whoever opens the file next.
+    message, breaks it.  The file is locked (`flock`) while it is written.  Nothing in it is
+    ever cut off: a message that was torn by a crash, and so never acknowledged, counts for
+    nothing and is stored anew behind it, and one that was damaged costs no other.
     Threads may share the sink, and processes of one machine the file.
     """
 
@@ -134,7 +137,6 @@ class _Place:
     start: int
     stored: int
     digest: Digest
-    size: int
 
     @property
     def end(self) -> int:
@@ -154,31 +156,53 @@ class _File:
     """Entries that this very object has synced."""
 
     def catch_up(self) -> None:
-        """Find what was added behind what is known, and cut off what was torn."""
+        """Find what was added behind what is known; changes nothing, whatever it finds."""
         size = os.fstat(self.handle).st_size
         if size < self._end:
-            raise self._changed()
+            raise self._changed(size)
         at = self._end
         while at < size:
             found = _FROM.match(os.pread(self.handle, _LONGEST_FROM, at))
-            if found is not None and at + found.end() + int(found[4]) > size:
-                os.ftruncate(self.handle, at)  # it was never acknowledged
-                size = at
-            elif found is not None:
-                at = self._next(self._known(at, found), size)
+            if found is not None:
+                at = self._known(at, found, size)
             elif at == 0:
-                raise self._changed()
+                raise self._changed(at)
             else:
                 at = self._next(at, size)
         self._end = size
 
-    def _known(self, at: int, found: re.Match[bytes]) -> int:
-        """Know the message whose From_ line was found, and return where it ends."""
+    def _known(self, at: int, found: re.Match[bytes], size: int) -> int:
+        """Know the message whose From_ line was found, and return where the next may begin."""
         digits, digest = found[1].decode(), Digest(bytes.fromhex(found[2].decode()))
-        place = _Place(at + found.end(), int(found[4]), digest, int(found[3]))
+        place = _Place(at + found.end(), int(found[4]), digest)
+        end = self._end_of(place)
+        # Where nothing is quoted both sizes are the same, and no damage leaves them so.
+        if end is None or found[3] != found[4]:
+            end = self._next(place.start - 1, size)
+            place = self._mended(place, end)
         self._places[digits] = place
         self._ours.discard(digits)
-        return place.end
+        return end
+
+    def _end_of(self, place: _Place) -> int | None:
+        """Where a message and its empty line end; `None` unless the next begins right there."""
+        behind = os.pread(self.handle, 2 + _LONGEST_FROM, place.end)
+        found = _END.match(behind)
+        return None if found is None else place.end + found.end()
+
+    def _mended(self, place: _Place, behind: int) -> _Place:
+        """Return the place of a message that ends before `behind`, by its digest.
+
+        Where its bytes are whole only the size was damaged; else it stays what it is, and is
+        neither read nor taken for what is there.
+        """
+        if place.end <= behind and self._at(place) is not None:
+            return place  # and what was torn stands behind it
+        for ending in (1, 2):
+            whole = evolve(place, stored=max(0, behind - ending - place.start))
+            if self._at(whole) is not None:
+                return whole
+        return evolve(place, stored=min(place.stored, behind - place.start))
 
     def _next(self, at: int, size: int) -> int:
         """Where the next From_ line of ours begins, behind `at`, or the end of the file."""
@@ -224,12 +248,12 @@ class _File:
             return None
         raw = self._at(place)
         if raw is None:
-            raise disk.damaged(self.name)
+            raise self._damaged(place)
         return raw
 
     def _at(self, place: _Place) -> bytes | None:
         raw = _QUOTED.sub(b"", _pread(self.handle, place.stored, place.start))
-        return raw if len(raw) == place.size and Digest.of(raw) == place.digest else None
+        return raw if Digest.of(raw) == place.digest else None
 
     def append(self, entries: Sequence[tuple[ArchiveEntry, datetime]]) -> None:
         """Write messages behind the last one and make them durable; raises `OSError`.
@@ -244,9 +268,7 @@ class _File:
         at = self._end + len(pieces[0])
         for entry, when in entries:
             head, body = _record(entry, when)
-            places[entry.id.hex] = _Place(
-                at + len(head), len(body), entry.raw_digest, len(entry.raw)
-            )
+            places[entry.id.hex] = _Place(at + len(head), len(body), entry.raw_digest)
             ending = b"\n" if body.endswith(b"\n") else b"\n\n"
             pieces += head, body, ending
             at += len(head) + len(body) + len(ending)
@@ -267,10 +289,23 @@ class _File:
         last = os.pread(self.handle, 2, max(0, self._end - 2))
         return b"" if not self._end or last == b"\n\n" else b"\n\n"
 
-    def _changed(self) -> SinkCorrupt:
+    def _changed(self, at: int) -> SinkCorrupt:
         return SinkCorrupt(
-            f"sink {self.name}: the file holds what this sink did not write, or lacks something",
-            suggestions=["name another file; programs may read this one, and not write to it"],
+            f"sink {self.name}: the file holds what this sink did not write, or lacks something,"
+            f" at byte {at}",
+            suggestions=[
+                "name another file; programs may read this one, and not write to it",
+                "or restore it from a copy, if it was an archive: nothing in it was changed",
+            ],
+        )
+
+    def _damaged(self, place: _Place) -> SinkCorrupt:
+        return SinkCorrupt(
+            f"sink {self.name}: a message at byte {place.start} is not what was stored there",
+            suggestions=[
+                "restore the file from a copy of the archive",
+                "or put the message again, if the source has it: it is stored anew behind",
+            ],
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from attrs import evolve
 
-from mailarchive import Receipt, Rejected, SourceMessage, Stored
+from mailarchive import Digest, Receipt, Rejected, SourceMessage, Stored
 from mailarchive.auth import Password
 from mailarchive.errors import SinkCorrupt, SinkError
 from mailarchive.sinks.files import EmlTree, MaildirTree, MboxFile
@@ -202,6 +203,62 @@ def test_a_torn_message_of_an_mbox_counts_for_nothing(
         assert [sink.read(each) for each in kept] == [each.raw for each in entries[:2]]
         outcomes = {each.outcome for each in receipts(sink.put_many(entries))}
         assert outcomes == {Stored.PRESENT}
+
+
+@pytest.mark.parametrize("number", [0, 1, 3, 7], ids="message {}".format)
+@pytest.mark.parametrize("part", [1, 2, 3, 4], ids=["entry", "digest", "size", "stored"])
+def test_a_flipped_bit_in_an_mbox_costs_no_other_message(
+    number: int, part: int, tmp_path: Path
+) -> None:
+    """Whatever a From_ line says since: nothing is changed, and all others are found.
+
+    A wrong size does not even cost its own message, for that is known by its digest.
+    """
+    path = tmp_path / "mail.mbox"
+    raws = [mail(0, octets=5000), mail(1), b"", b"From me\n\n>From you", *map(mail, range(4, 8))]
+    entries = [entry(raw, key=str(n)) for n, raw in enumerate(raws)]
+    with MboxFile(path) as sink:
+        kept = receipts(sink.put_many(entries))
+    data = path.read_bytes()
+    line = list(re.finditer(rb"From (\w+)\.(\w+)\.(\d+)\.(\d+)@", data))[number]
+    costs = {entries[number].id} if part in {1, 2} else set()
+    for at in range(*line.span(part)):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        before = path.read_bytes()
+        no_line = number == 0 and data[at] in b"af"  # hexadecimal no more
+
+        assert unreadable(path, kept) == (None if no_line else costs)
+        assert path.read_bytes() == before
+
+
+def unreadable(path: Path, kept: Iterable[Receipt]) -> set[Digest] | None:
+    """Return the entries that an mbox says are damaged; `None` where it says so of itself."""
+    lost = set()
+    try:
+        with MboxFile(path) as sink:
+            for each in kept:
+                try:
+                    sink.read(each)
+                except SinkCorrupt:
+                    lost.add(each.entry_id)
+    except SinkCorrupt as error:
+        assert "at byte 0" in str(error)  # noqa: PT017 - it may also open
+        return None
+    return lost
+
+
+def test_a_damaged_message_of_an_mbox_is_named_by_where_it_stands(tmp_path: Path) -> None:
+    """And what was written to it is stored behind, where the source still has it."""
+    path = tmp_path / "mail.mbox"
+    with MboxFile(path) as sink:
+        (receipt, _) = receipts(sink.put_many([entry(mail(n), key=str(n)) for n in (1, 2)]))
+    path.write_bytes(path.read_bytes().replace(b"Number 1", b"Number 7"))
+    where = path.read_bytes().index(b"\n") + 1
+    with MboxFile(path) as sink:
+        with pytest.raises(SinkCorrupt, match=f"at byte {where} is not what was stored"):
+            sink.read(receipt)
+        sink.put(entry(mail(1), key="1"))
+        assert sink.read(receipt) == mail(1)
 
 
 def test_a_message_cannot_pretend_to_be_another_in_an_mbox(tmp_path: Path) -> None:
