@@ -1,6 +1,4 @@
-"""Check a vault against a checkpoint that was kept elsewhere, without what wrote either.
-
-    python verify_vault.py acme.vault checkpoint.txt ["verifier key"]
+"""Check a vault, with nothing of what wrote it: verify_vault.py VAULT CHECKPOINT ["KEY"]
 
 Every leaf of the log is made anew from the packs; their root (RFC 6962) must be that of the
 checkpoint, every message what its digest says.  The signature is checked if the key is given.
@@ -12,6 +10,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import sys
 import tarfile
 from contextlib import suppress
@@ -27,36 +26,24 @@ def check(right: object, words: str) -> None:
         sys.exit(f"NOT what was sealed: {words}")
 
 
-def members(pack: Path) -> list[tuple[int, str, bytes]]:
-    """Offset, name and content of all members, as far as tar can read them."""
-    found = []
-    with pack.open("rb") as file, tarfile.open(fileobj=file) as tar, suppress(tarfile.TarError):
-        while member := tar.next():
-            file.seek(member.offset_data)
-            found.append((member.offset, member.name, file.read(member.size)))
-    return found  # an end that tar cannot read was never acknowledged, or the root will miss it
-
-
 def leaves(data: bytes) -> list[bytes]:
     """The leaves of one manifest, as docs/reference/vault-format.md describes them."""
     top = json.loads((lines := data.splitlines())[0])
     batch = {"batch": top["sequence"]}
-    found = [{"kind": "batch", "manifest": sha256(data).hex(), "pack": top["pack"], **batch}]
+    made = [{"kind": "batch", "manifest": sha256(data).hex(), "pack": top["pack"], **batch}]
     for number, line in enumerate(lines[1 + top["objects"] :], 1 + top["objects"]):
         values, tree = {"record": line}, json.loads(line)
-        told = tree.get("commitments", {})  # of an encrypted line: then no key is needed
         if tree["kind"] == "entry" and "encrypted" not in tree:
             first = (tree.get("originals") or [{}])[0]
             whole = first.get("raw") or (not tree.get("is_report") and tree["raw"])
             digests = {"raw": tree["raw"], "content": tree.get("content") or whole}
             values |= {label: bytes.fromhex(each) for label, each in digests.items() if each}
         kind = "entry" if tree["kind"] == "entry" else "fact"
-        leaf = {"kind": kind, "line": number, **batch, **told}
+        made.append(leaf := {"kind": kind, "line": number, **batch, **tree.get("commitments", {})})
         for label, value in values.items():
             salt = hmac.digest(bytes.fromhex(top["salt"]), f"{label}:{number}".encode(), "sha256")
             leaf[label] = sha256(salt, value).hex()
-        found.append(leaf)
-    return [json.dumps(each, sort_keys=True, separators=(",", ":")).encode() for each in found]
+    return [json.dumps(each, sort_keys=True, separators=(",", ":")).encode() for each in made]
 
 
 def root(hashes: list[bytes]) -> bytes:
@@ -77,23 +64,36 @@ if len(sys.argv) > 3:  # noqa: PLR2004 - the key
     signature = base64.b64decode(signatures.split()[2])[4:]
     Ed25519PublicKey.from_public_bytes(public).verify(signature, text + b"\n")
 
-stored, manifests, log = {}, [], []
-for pack in vault.glob("volumes/*/packs/*.tar"):
-    for offset, name, data in members(pack):
-        stored[pack.stem, offset] = sha256(data).hex() if any(data) else "zeros"
-        if name == f"m/{sha256(data).hex()}.jsonl":
-            manifests.append((json.loads(data.splitlines()[0])["sequence"], offset, data))
-facts = [fact for _, _, data in manifests for fact in map(json.loads, data.splitlines())]
-ends = {fact["pack"]: fact["length"] for fact in facts if fact["kind"] == "poisoned"}
-gone = [each for fact in facts if fact["kind"] == "reclaimed" for each in fact["objects"]]
-for number, offset, data in sorted(manifests):
-    head, *lines = map(json.loads, data.splitlines())
-    if len(log) < int(size) and offset < ends.get(head["pack"], offset + 1):
-        log += [sha256(b"\0", leaf) for leaf in leaves(data)]
-        for each in lines[: head["objects"]]:
-            place = head["pack"], each["offset"]
-            empty = {"pack": head["pack"], "offset": each["offset"]} in gone and "zeros"
-            check(stored.get(place) in {each["stored"], empty}, f"a message of batch {number}")
+stored, manifests, ends, log, objects, entries, erased = {}, [], {}, [], [], {}, {}
+PACK = re.compile(r"/(?!0+/)[0-9]{4,8}/packs/[0-9]{8}T[0-9]{6}Z-[0-9]{1,10}-[0-9a-f]{12}\.tar\Z")
+for pack in filter(lambda each: PACK.search(each.as_posix()), vault.glob("volumes/*/packs/*.tar")):
+    # An end that tar cannot read was never acknowledged, or the root will miss it.
+    with suppress(tarfile.TarError), pack.open("rb") as file, tarfile.open(fileobj=file) as tar:
+        while member := tar.next():
+            file.seek(member.offset_data)
+            digest = sha256(data := file.read(member.size)).hex()
+            stored[pack.stem, member.offset] = digest if any(data) else "zeros"
+            if member.name == f"m/{digest}.jsonl":
+                lines = [json.loads(line) for line in data.splitlines()]
+                manifests.append((lines[0]["sequence"], member.offset, data, lines))
+                ends |= {it["pack"]: it["length"] for it in lines if it["kind"] == "poisoned"}
+for _, offset, data, (head, *lines) in sorted(manifests, key=lambda each: each[:3]):
+    if offset < ends.get(head["pack"], offset + 1):
+        if sealed := len(log) < int(size):
+            log += [sha256(b"\0", leaf) for leaf in leaves(data)]
+        for each in lines:
+            if each["kind"] == "erased" and each["entry"] in entries:
+                erased.setdefault(each["entry"], sealed)
+            elif each["kind"] == "object" and sealed:
+                objects.append((each["raw"], (head["pack"], each["offset"]), each["stored"]))
+            elif each["kind"] == "entry" and sealed:
+                parts = {one["raw"] for one in each.get("originals", ()) if "raw" in one}
+                entries.setdefault(each["id"], {each["raw"], *parts, *each.get("parts", ())})
+there = {raw for raw, place, digest in objects if stored.get(place) == digest}
+lost = {raw for each in entries.keys() - erased for raw in entries[each]} - there
+for raw, place, digest in objects:
+    check(stored.get(place) in {digest, raw in lost or "zeros"}, f"a message in {place[0]}")
 check(len(log) >= int(size), f"{size} lines were sealed, and only {len(log)} are there")
 check(base64.b64encode(root(log[: int(size)])).decode() == expected, "its lines are others")
-print(f"{size} lines, and every message of theirs, are as they were sealed under {origin}")
+but = f", but {len(erased)} erased, {sum(not s for s in erased.values())} since," if erased else ""
+print(f"{size} lines, and every message of theirs{but} are as they were sealed under {origin}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from attrs import frozen
+from support import forged
 from support.vaults import entries, entry, journaled, mail, to
 
 from mailarchive import Fidelity, Provenance
@@ -176,3 +177,81 @@ def test_zeros_where_nothing_was_erased_are_found(kept: Kept) -> None:
     pack.write_bytes(data[:at] + bytes(size) + data[at + size :])
 
     assert kept.says()[0] == 1
+
+
+def _first(kept: Kept) -> tuple[str, tuple[str, int]]:
+    """The id of an entry that is there, and where its bytes are."""
+    lines = [line for lines in forged.manifests(kept.folder) for line in lines]
+    entry = [line for line in lines if line["kind"] == "entry"][5]
+    return entry["id"], forged.place_of(kept.folder, entry["raw"])
+
+
+def test_only_an_erasure_excuses_zeros(kept: Kept) -> None:
+    """That bytes were overwritten is no excuse for it, and least of all behind the seal."""
+    _, place = _first(kept)
+    forged.empty(kept.folder, place)
+    forged.append(kept.folder, forged.reclaimed(place))
+
+    status, said = kept.says()
+    assert (status, said) == (1, f"NOT what was sealed: a message in {place[0]}\n")
+
+
+def test_it_says_how_many_were_erased(kept: Kept, whole: Kept) -> None:
+    """Nothing is said to be as it was that is not there, and what was erased since is told."""
+    origin = kept.key.split("+")[0]
+    rest = f"are as they were sealed under {origin}\n"
+    assert whole.says() == (
+        0,
+        f"64 lines, and every message of theirs, but 1 erased, 0 since, {rest}",
+    )
+
+    with Vault(kept.folder) as vault:
+        every = [it.id for it in vault.auditor("me", "why").entries() if not it.erased]
+        vault.keeper("Ada", "request").erase(every[3], every[4], every[-1])
+    assert kept.says() == (
+        0,
+        f"64 lines, and every message of theirs, but 3 erased, 2 since, {rest}",
+    )
+
+
+def test_bytes_that_another_entry_needs_are_missed(tmp_path: Path) -> None:
+    """An erasure of one of two entries with the same bytes excuses no zeros."""
+    same = [entry(mail(1), key=str(n)) for n in range(2)]
+    with Vault(tmp_path / "v", keys=None) as vault:
+        vault.put_many(same)
+        vault.keeper("Ada", "request").erase(same[0].id)
+        (tmp_path / "c").write_bytes(vault.seal(FileSigner(tmp_path / "s")).checkpoint.to_bytes())
+    there = Kept(tmp_path / "v", tmp_path / "c", "")
+    assert there.says(key=False)[0] == 0
+    forged.empty(there.folder, forged.place_of(there.folder, same[0].raw_digest.hex))
+
+    assert there.says(key=False)[0] == 1
+
+
+def test_what_was_erased_and_put_again_is_there(tmp_path: Path) -> None:
+    """The same bytes under another id are stored anew, and the place of the first is empty."""
+    with Vault(tmp_path / "v", keys=None) as vault:
+        vault.put(one := entry(mail(1), key="1"))
+        vault.keeper("Ada", "request").erase(one.id)
+        vault.put(entry(mail(1), key="2"))
+        (tmp_path / "c").write_bytes(vault.seal(FileSigner(tmp_path / "s")).checkpoint.to_bytes())
+
+    assert Kept(tmp_path / "v", tmp_path / "c", "").says(key=False)[0] == 0
+
+
+@pytest.mark.parametrize("name", ["0001.bak", "copy", "0000", "123", "123456789"])
+def test_another_folder_is_no_volume(kept: Kept, name: str) -> None:
+    """A copy of a volume under another name is none of the vault's, nor is one of a pack."""
+    shutil.copytree(kept.folder / "volumes" / "0001", kept.folder / "volumes" / name)
+    pack = _packs(kept)[0]
+    shutil.copy(pack, pack.with_name(f"copy of {pack.name}"))
+
+    assert kept.says()[0] == 0
+
+
+def test_a_pack_that_never_began_is_no_damage(kept: Kept) -> None:
+    """A pack whose first write was broken off holds nothing that counts."""
+    for n, left in enumerate((b"", b"b/torn" * 20)):
+        _packs(kept)[0].with_name(f"20991231T000000Z-1-0123456789a{n}.tar").write_bytes(left)
+
+    assert kept.says()[0] == 0
