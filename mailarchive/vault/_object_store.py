@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from mailarchive._model import Durability
 from mailarchive.errors import (
     SinkCorrupt,
     SinkError,
@@ -19,7 +20,7 @@ from mailarchive.errors import (
 try:
     import obstore
     from obstore import exceptions
-    from obstore.store import S3Store
+    from obstore.store import AzureStore, GCSStore, LocalStore, S3Store
 except ImportError as error:  # pragma: no cover - there is no test without it
     raise ImportError("obstore is missing: pip install 'mailarchive[objects]'") from error
 
@@ -28,10 +29,19 @@ if TYPE_CHECKING:
 
     from obstore.store import ObjectStore
 
-__all__ = ["Objects", "S3Store", "missing"]
+__all__ = ["Objects", "S3Store", "durability_of", "missing"]
 
 _PROBE: Final = "probe"
 _LOOK_SECONDS: Final = 30
+
+
+def durability_of(store: ObjectStore) -> Durability:
+    """Return what an object survives in a store of this kind, and no more than is known."""
+    if isinstance(store, (S3Store, AzureStore, GCSStore)):
+        return Durability.MEDIA
+    if isinstance(store, LocalStore):
+        return Durability.PROCESS  # it is written and linked, and never synced
+    return Durability.BUFFERED
 
 
 class Objects:
@@ -43,7 +53,7 @@ class Objects:
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
 
     def create(self, name: str, data: bytes) -> bool:
-        """Create an object, durable when this returns; `False` where there was one already.
+        """Create an object, whole or not at all; `False` where there was one already.
 
         The answer to a request that was repeated may be `False` though the first one made
         it: whoever asks has to compare.

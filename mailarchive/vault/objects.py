@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, final
 from attrs import frozen
 from typing_extensions import override
 
-from mailarchive._model import Durability, Receipt, Rejected, SinkCapabilities, Stored
+from mailarchive._model import Receipt, Rejected, SinkCapabilities, Stored
 from mailarchive.abc import Sink
 from mailarchive.errors import ConfigurationError, SinkCorrupt, SinkUnavailable
 from mailarchive.vault import _place, _tar, _zstd
@@ -29,7 +29,7 @@ from mailarchive.vault._choice import PLAIN
 from mailarchive.vault._errors import Damage, closed
 from mailarchive.vault._object_index import ObjectIndex
 from mailarchive.vault._object_packs import PACKS, Looked, ObjectPacks, key
-from mailarchive.vault._object_store import Objects, S3Store, missing
+from mailarchive.vault._object_store import Objects, S3Store, durability_of, missing
 from mailarchive.vault._packing import Packing
 from mailarchive.vault._reading import location
 from mailarchive.vault._writer import Draft
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from obstore.store import ObjectStore
 
-    from mailarchive._model import ArchiveEntry, Digest
+    from mailarchive._model import ArchiveEntry, Digest, Durability
     from mailarchive.vault._index import Found
     from mailarchive.vault._packing import Prepared
     from mailarchive.vault._writer import Packed
@@ -101,7 +101,7 @@ class ObjectVault(Sink):
         read_back: bool = True,
         compression_level: int = _zstd.USUAL,
         pack_size: int = 64 << 20,
-        durability: Durability = Durability.MEDIA,
+        durability: Durability | None = None,
         clock: Callable[[], datetime] = _now,
     ) -> None:
         """Use the objects under `prefix` in `store`, one of obstore's.
@@ -110,8 +110,12 @@ class ObjectVault(Sink):
         made in it.  With `locked` the bucket must lock each new object by itself (S3 Object
         Lock, a default retention in COMPLIANCE mode).  With `read_back` each pack is read
         again and compared, and receipts say `verified`.  A batch larger than `pack_size`
-        bytes becomes several packs.  `durability` is what is known of the store; give
-        `REPLICATED` where it keeps copies on several machines.
+        bytes becomes several packs.
+
+        `durability` is your word for what the store keeps, and receipts repeat it: give
+        `REPLICATED` where there are copies on several machines.  Without it receipts say
+        what the kind of the store promises: `MEDIA` for S3, Azure and Google; `PROCESS` for
+        obstore's `LocalStore`, which syncs nothing; `BUFFERED` for any other.
 
         Raises `ConfigurationError` for a setting that cannot be.
         """
@@ -123,7 +127,9 @@ class ObjectVault(Sink):
             )
         self.name: str = "objects"
         self.capabilities: SinkCapabilities = SinkCapabilities(
-            reads=True, durability=durability, concurrent_puts=True
+            reads=True,
+            durability=durability_of(store) if durability is None else durability,
+            concurrent_puts=True,
         )
         self._objects = Objects(store, prefix)
         self._database = database

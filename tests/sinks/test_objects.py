@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
-from obstore.store import MemoryStore, S3Store
+from obstore.store import (
+    AzureStore,
+    GCSStore,
+    HTTPStore,
+    LocalStore,
+    MemoryStore,
+    S3Store,
+)
 from support.objects import Here, name_of, object_vault, receipts, some
 
 from mailarchive import Durability, Receipt, Rejected, Stored, UserId, Vault
@@ -124,6 +131,34 @@ def test_receipts_say_what_is_known(here: Here) -> None:
 
     assert (read.verified, read.durability) == (True, Durability.REPLICATED)
     assert (unread.verified, unread.durability) == (False, Durability.MEDIA)
+
+
+@pytest.mark.parametrize(
+    ("store", "expected"),
+    [
+        (S3Store("bucket", region="us-east-1"), Durability.MEDIA),
+        (AzureStore("container", account_name="a", account_key="AAAA"), Durability.MEDIA),
+        (GCSStore("bucket", skip_signature=True), Durability.MEDIA),
+        (LocalStore(), Durability.PROCESS),
+        (MemoryStore(), Durability.BUFFERED),
+        (HTTPStore("http://127.0.0.1:1"), Durability.BUFFERED),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_a_store_is_no_more_durable_than_its_kind(store: Any, expected: Durability) -> None:
+    """Unless its operator says so, and for whatever it then is."""
+    stated = ObjectVault(store, "", durability=Durability.REPLICATED)
+
+    assert ObjectVault(store, "").capabilities.durability is expected
+    assert stated.capabilities.durability is Durability.REPLICATED
+
+
+def test_a_receipt_from_a_folder_promises_no_sync(index: Postgres, tmp_path: Path) -> None:
+    """obstore writes and links, and never syncs; that it was read back tells nothing of it."""
+    with ObjectVault(LocalStore(tmp_path), index.new_database()) as vault:
+        (receipt,) = receipts(vault.put_many(some(1)))
+
+    assert (receipt.durability, receipt.verified) == (Durability.PROCESS, True)
 
 
 def test_an_entry_that_cannot_be_kept_is_rejected(here: Here) -> None:
