@@ -3,6 +3,10 @@
 There is no plain EXPUNGE and no CLOSE here, both of which would take messages that others
 marked.  A message of ours that is marked already, by an earlier attempt that broke off or
 by a person, is removed: it is archived, and both want it gone.
+
+Where a message goes to another folder and the server has no MOVE, it is marked, then
+copied, then expunged.  The mark comes first, since it says that there may be a copy: only
+what is marked already is looked for in the other folder, and what has a copy stays marked.
 """
 
 from __future__ import annotations
@@ -24,13 +28,15 @@ from mailarchive.sources._imap_commands import (
     opened,
     unselect,
 )
+from mailarchive.sources._imap_copied import digests_in
 from mailarchive.sources._imap_errors import RENUMBERED, is_worth_waiting
 from mailarchive.sources._imap_fetch import Fetching
 from mailarchive.sources._imap_session import Refused, grammar, mailbox_name
 from mailarchive.sources._imap_syntax import number, uid_set, uid_sets
+from mailarchive.sources._imap_wire import Broken
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from mailarchive._model import Archived, RemovalResult
     from mailarchive.sources._imap_line import Line
@@ -86,6 +92,7 @@ class Removing:
         self._results: dict[int, RemovalResult] = {}
         self._proven: set[int] = set()
         self._asked: set[int] = set()
+        self._copied: set[int] = set()
 
     def results(self) -> tuple[RemovalResult, ...]:
         """Remove, and return one result for each; raises our errors."""
@@ -134,8 +141,9 @@ class Removing:
         except Refused as error:
             if is_worth_waiting(error):
                 raise
-            self._put_back(session, [uid for uid in same if not same[uid].marked])
-            self._keep(sorted(same), f"the server refuses: {error}")
+            self._put_back(session, same, same)
+            left = sorted(uid for uid in same if uid not in self._results)
+            self._keep(left, f"the server refuses: {error}")
 
     def _is_same(self, uid: int, state: _State) -> bool:
         size = self._archived[uid].ref.size
@@ -159,19 +167,69 @@ class Removing:
             taken = uids
         else:
             if self._target is not None:
-                self._to_target(session, b"UID COPY", uids)
+                states = self._without_doubts(session, self._target, states)
             # Some servers expunge what is marked at once.
-            self._asked.update(uids)
-            taken = self._mark(session, selected, states)
+            self._asked.update(states)
+            taken = self._mark(session, selected, states) if states else []
+            if self._target is not None:
+                self._copy(session, taken, states)
             if taken:
                 session.tell(b"UID EXPUNGE", uid_set(taken), octets=_octets(taken))
         there = _states(session, selected, taken)
         for uid in taken:
             if uid not in there:
                 self._is_gone(uid)
-        if there:
-            self._put_back(session, [uid for uid in there if not states[uid].marked])
-            self._keep(sorted(there), "the server did not remove it")
+        self._put_back(session, there, states)
+        self._keep(sorted(there), "the server did not remove it")
+
+    def _without_doubts(
+        self, session: Session, target: str, states: Mapping[int, _State]
+    ) -> Mapping[int, _State]:
+        """Find out which have a copy from an earlier attempt; return all but the unclear.
+
+        Where bytes are made anew on each request a copy may not be known again.
+        """
+        doubts = [uid for uid in states if states[uid].marked and uid not in self._copied]
+        if not doubts:
+            return states
+        there = self._there(session, target, {states[uid].size for uid in doubts})
+        known = {
+            uid for uid in doubts if self._archived[uid].receipt.stored_digest in (there or ())
+        }
+        self._copied |= known
+        clear = there is not None and self._recheck is Recheck.BYTES
+        unclear = [] if clear else [uid for uid in doubts if uid not in known]
+        self._keep(unclear, "marked as deleted already, and it may have been copied")
+        return {uid: states[uid] for uid in states if uid not in unclear}
+
+    def _there(
+        self, session: Session, target: str, sizes: Collection[int]
+    ) -> frozenset[Digest] | None:
+        """Return what is in the other folder, and come back; `None` where that cannot be read."""
+        found: frozenset[Digest] | None = None
+        try:
+            found = digests_in(session, self._line, target, sizes)
+        except Refused as error:
+            if is_worth_waiting(error):
+                raise
+        except MailboxNotFound as error:
+            raise self._no_target(error) from None
+        here = opened(session, self._line.place, self._folder, writable=True)
+        if here.uidvalidity != self._epoch:
+            raise Broken(RENUMBERED)
+        return found
+
+    def _copy(self, session: Session, uids: list[int], states: Mapping[int, _State]) -> None:
+        """Copy what has no copy yet; a refused COPY has copied nothing (RFC 3501, 6.4.7)."""
+        left = [uid for uid in uids if uid not in self._copied]
+        if not left:
+            return
+        try:
+            self._to_target(session, b"UID COPY", left)
+        except (Refused, MailboxNotFound):
+            self._put_back(session, left, states)
+            raise
+        self._copied.update(left)
 
     def _mark(
         self, session: Session, selected: Selected, states: Mapping[int, _State]
@@ -184,7 +242,7 @@ class Removing:
         session.tell(*store, octets=_octets(uids))
         now = _states(session, selected, uids)
         spared = [uid for uid in now if now[uid].flagged or not now[uid].marked]
-        self._put_back(session, [u for u in spared if now[u].marked and not states[u].marked])
+        self._put_back(session, [uid for uid in spared if now[uid].marked], states)
         self._keep(spared, "changed while it was about to be removed")
         for uid in uids:
             if uid not in now:
@@ -198,18 +256,28 @@ class Removing:
             )
         except Refused as error:
             if error.code in {"TRYCREATE", "NONEXISTENT"}:
-                raise MailboxNotFound(
-                    f"{self._line.place}: the folder to move messages to is not there: {error}",
-                    suggestions=["create the folder that remove_to names"],
-                ) from None
+                raise self._no_target(error) from None
             raise
 
-    def _put_back(self, session: Session, uids: list[int]) -> None:
-        """Take our mark off again, where the server lets us."""
-        if uids:
-            store = (b"UID STORE", uid_set(sorted(uids)), b"-FLAGS.SILENT", b"(\\Deleted)")
+    def _no_target(self, error: Exception) -> MailboxNotFound:
+        why = f": {error}" if isinstance(error, Refused) else ""
+        return MailboxNotFound(
+            f"{self._line.place}: the folder to move messages to is not there{why}",
+            suggestions=["create the folder that remove_to names"],
+        )
+
+    def _put_back(
+        self, session: Session, uids: Iterable[int], before: Mapping[int, _State]
+    ) -> None:
+        """Take our mark off again, where the server lets us.
+
+        What has a copy keeps it: it tells the next attempt not to make another one.
+        """
+        ours = sorted(u for u in uids if not before[u].marked and u not in self._copied)
+        if ours:
+            store = (b"UID STORE", uid_set(ours), b"-FLAGS.SILENT", b"(\\Deleted)")
             with suppress(Refused):
-                session.tell(*store, octets=_octets(uids))
+                session.tell(*store, octets=_octets(ours))
 
     def _is_gone(self, uid: int) -> None:
         ref = self._archived[uid].ref
