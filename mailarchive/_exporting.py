@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import cached_property
+from itertools import count
 from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
@@ -58,11 +59,20 @@ class Found:
         return Digest.of(self.content)
 
     @property
-    def name(self) -> str:
-        """What a file of it is called, without a suffix: nothing that stands in the mail."""
+    def stem(self) -> str:
+        """What files of all copies are called, but for a number: nothing that is in the mail."""
         moment = self.message.date or self.message.received_at
         day = "undated" if moment is None else f"{moment:%Y%m%d-%H%M%S}"
-        return f"{day}-{self.message.key}{f'-{self.copy + 1}' if self.copy else ''}"
+        return f"{day}-{self.message.key}"
+
+    @property
+    def name(self) -> str:
+        """What a file of it is called where all copies are new, without a suffix."""
+        return _numbered(self.stem, self.copy)
+
+
+def _numbered(stem: str, number: int) -> str:
+    return f"{stem}-{number + 1}" if number else stem
 
 
 class Target(AbstractContextManager["Target"], ABC):
@@ -76,11 +86,6 @@ class Target(AbstractContextManager["Target"], ABC):
     def __exit__(self, *exc: object) -> None:
         """Finish, unless something went wrong."""
 
-    def has(self, found: Found) -> bool:
-        """Whether the only copy of a message is known to be there without being read."""
-        del found
-        return False
-
     @abstractmethod
     def write(self, found: Sequence[Found]) -> int:
         """Write them durably; return how many were not there."""
@@ -92,7 +97,10 @@ class Target(AbstractContextManager["Target"], ABC):
 
 
 class EmlFolder(Target):
-    """A folder of `.eml` files."""
+    """A folder of `.eml` files; one is there only where a file has its very bytes.
+
+    Which copy of a message is the first may change, so a name says nothing of what is in it.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Write into `folder`, which is made where it is missing."""
@@ -100,20 +108,42 @@ class EmlFolder(Target):
         _durable.make_folder(self._folder, mode=_PRIVATE_FOLDER)
 
     @override
-    def has(self, found: Found) -> bool:
-        """Whether the file is there."""
-        return self._path(found).exists()
+    def __exit__(self, *exc: object) -> None:
+        """Make durable also what an export put there that died."""
+        if exc[0] is None:
+            _durable.sync_folder(self._folder)
 
     @override
     def write(self, found: Sequence[Found]) -> int:
         """Write what is not there yet."""
-        new = [each for each in found if not self.has(each)]
-        for each in new:
-            _durable.write_file(self._path(each), each.content, mode=_PRIVATE)
-        return len(new)
+        return sum(map(self._write, found))
 
-    def _path(self, found: Found) -> Path:
-        return self._folder / f"{found.name}.eml"
+    def _write(self, found: Found) -> bool:
+        names = (_numbered(found.stem, number) for number in count())
+        for path in (self._folder / f"{name}.eml" for name in names):
+            if not path.exists():
+                _write_private(path, found.content)
+                return True
+            if _holds(path, found.content):
+                break
+        return False
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    """Whether a file is there and has exactly these bytes."""
+    if not path.is_file() or path.stat().st_size != len(content):
+        return False
+    return path.read_bytes() == content
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    """Write a file for whoever exports alone; where that fails none is left to be believed."""
+    try:
+        _durable.write_file(path, content, mode=_PRIVATE)
+    except OSError:
+        with suppress(OSError):  # the first error is the one to tell
+            path.unlink()
+        raise
 
 
 class Mailbox(Target):
@@ -140,8 +170,8 @@ class Mailbox(Target):
 
 
 def _entry(found: Found) -> ArchiveEntry:
-    """An entry of exactly the bytes that the user sees."""
-    copy = Copy("export", "", found.name)
+    """An entry of exactly the bytes that the user sees, whichever copy of the message it is."""
+    copy = Copy("export", "", found.stem)
     return ArchiveEntry(
         id=entry_id(copy, found.digest, Fidelity.WIRE),
         raw=found.content,
@@ -192,9 +222,9 @@ class Bag(Target):
         self._payload[name] = found.digest.hex, len(found.content)
         self._prove(found)
         path = self._folder / name
-        if path.exists() and path.read_bytes() == found.content:
+        if _holds(path, found.content):
             return False
-        _durable.write_file(path, found.content, mode=_PRIVATE)
+        _write_private(path, found.content)
         return True
 
     def _prove(self, found: Found) -> None:
@@ -219,6 +249,8 @@ class Bag(Target):
                 "there are files in the folder that another export left behind",
                 suggestions=["give a new folder"],
             )
+        for each in ("data", "proofs"):  # also what an export put there that died
+            _durable.sync_folder(self._folder / each)
         size = sum(octets for _, octets in self._payload.values())
         info = {**self._info, "Payload-Oxum": f"{size}.{len(self._payload)}"}
         payload = {name: digest for name, (digest, _) in self._payload.items()}

@@ -87,7 +87,8 @@ def export(
 ) -> Exported:
     """Write what the filters choose of a view to `to`, and return what was done.
 
-    A file that is there already stays as it is.  Everything is durable when this returns;
+    A file that is there already stays as it is; a message is there where a file has its very
+    bytes, and else gets another name.  Everything is durable when this returns;
     a bag is one only then, and is never added to.  Raises `StateError` where `to` cannot be
     written or holds a bag already, `Unsupported`, and `SinkError`.
     """
@@ -132,13 +133,11 @@ class _Export:
         return self._done
 
     def _copies(self, message: ViewedMessage) -> Iterator[Found]:
-        """Each different copy of a message that is not there yet."""
+        """Each different copy of a message."""
         known: set[Digest] = set()
         for copy in range(message.copies):
-            found = Found(message, copy)
-            if message.copies == 1 and self._target.has(found):
-                self._add(present=1)
-            elif (read := self._read(found)) is not None and read.digest not in known:
+            read = self._read(Found(message, copy))
+            if read is not None and read.digest not in known:
                 known.add(read.digest)
                 yield read
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import mailbox
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import bagit
 import pytest
+from attrs import evolve
 from support.vaults import entries, entry, journaled, mail, to
 
 from mailarchive import Provenance, Role, SourceMessage, UserId
@@ -103,6 +105,57 @@ def test_again_it_writes_nothing(vault: Vault, tmp_path: Path, form: Form) -> No
 
     assert (again.written, again.present) == (0, first.written)
     assert (more.written, more.present) == (1, first.written)
+
+
+@pytest.mark.parametrize("form", [Form.EML, Form.MAILDIR, Form.MBOX])
+def test_a_fork_that_takes_the_place_of_another_is_exported(tmp_path: Path, form: Form) -> None:
+    """A name that is taken does not stand for the bytes; and nothing is written twice."""
+    first = entry(mail(1), key="1")
+    fork = evolve(entry(mail(1, extra=b"X-Fork: 2\r\n"), key="2"), fork_key=first.fork_key)
+    out = tmp_path / "out"
+    with Vault(tmp_path / "acme.vault", keys=None) as vault:
+        vault.put(first)
+        export(vault.view(ALICE), out, form)
+        vault.put(fork)
+        if form is not Form.EML:
+            export(vault.view(ALICE), out, form)
+        vault.keeper("admin", "request 4").erase(first.id)
+        done = [export(vault.view(ALICE), out, form) for _ in range(2)]
+
+    assert [each.written for each in done] == ([1, 0] if form is Form.EML else [0, 0])
+    assert read(SOURCES[form](out)) == sorted([first.raw, fork.raw])
+
+
+def test_a_file_that_was_changed_is_not_what_was_exported(vault: Vault, tmp_path: Path) -> None:
+    """The message is written beside it, and the file is left alone."""
+    export(vault.view(BOB), tmp_path / "out", text="message 2")
+    (file,) = (tmp_path / "out").iterdir()
+    changed = file.read_bytes().swapcase()
+    file.write_bytes(changed)
+
+    done = export(vault.view(BOB), tmp_path / "out", text="message 2")
+
+    assert (done.written, done.present) == (1, 0)
+    assert read(EmlFolder(tmp_path / "out")) == sorted([mail(2), changed])
+
+
+@pytest.mark.parametrize("form", [Form.EML, Form.BAG])
+def test_what_was_not_synced_is_not_there(
+    vault: Vault, tmp_path: Path, form: Form, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder whose sync failed holds no file that the next export would believe."""
+
+    def fails(folder: Path) -> None:
+        if list(folder.glob("*.eml")):
+            raise OSError(errno.EIO, "injected")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mailarchive._durable.sync_folder", fails)
+        with pytest.raises(StateError, match="OSError"):
+            export(vault.view(BOB), tmp_path / "out", form, text="message 2")
+
+    assert not list(tmp_path.glob("out/**/*.eml"))
+    assert export(vault.view(BOB), tmp_path / "out", form, text="message 2").written == 1
 
 
 def test_python_reads_the_mailboxes(vault: Vault, tmp_path: Path) -> None:
