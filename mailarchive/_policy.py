@@ -24,8 +24,8 @@ class Batching:
     """
 
     max_messages: int = field(default=200, validator=ge(1))
-    max_bytes: int = field(default=6 << 20, validator=ge(1))
-    read_ahead: int = field(default=4 << 20, validator=ge(1))
+    max_bytes: int = field(default=5 << 20, validator=ge(1))
+    read_ahead: int = field(default=3 << 20, validator=ge(1))
 
     def is_full(self, messages: int, size: int) -> bool:
         """Whether a batch of so many messages must be cut before one that makes it `size`."""
