@@ -95,8 +95,20 @@ class ObjectPacks:
                 return False
             if there != data:
                 raise self._in_the_way(name, created=created or there is None)
+        self._check_lock(name)
         self.index.take(manifest, verified=read_back)
         return True
+
+    def _check_lock(self, name: str) -> None:
+        """Raise `SinkError` for a pack that could be deleted: it stays begun, so asked again."""
+        if not self.objects.kept(key(name)):
+            raise SinkError(
+                f"{key(name)} was stored, and the store has not locked it",
+                suggestions=[
+                    "give the bucket its default retention in COMPLIANCE mode back",
+                    "then give this object one until the same day, and run again",
+                ],
+            )
 
     def _in_the_way(self, name: str, *, created: bool) -> SinkError:
         """Return the error for other bytes than were sent, be they ours or another's."""
@@ -121,6 +133,7 @@ class ObjectPacks:
         for name in sorted(self.index.begun()):
             # Whoever began it is dead: it held the right to write that this one holds now.
             self.objects.create(key(name), b"")
+            self._check_lock(name)
             try:
                 self._take(name)
             except Damage:

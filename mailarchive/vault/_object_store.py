@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from datetime import timedelta
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Final
 
 from mailarchive._model import Durability
@@ -33,6 +35,7 @@ __all__ = ["Objects", "S3Store", "durability_of", "missing"]
 
 _PROBE: Final = "probe"
 _LOOK_SECONDS: Final = 30
+_FAULT_OF_THE_SERVER: Final = 500
 
 
 def durability_of(store: ObjectStore) -> Durability:
@@ -47,8 +50,9 @@ def durability_of(store: ObjectStore) -> Durability:
 class Objects:
     """What a vault needs of a store: to create, never to replace; to read; to list."""
 
-    def __init__(self, store: ObjectStore, prefix: str) -> None:
-        """Use the objects whose names begin with `prefix`."""
+    def __init__(self, store: ObjectStore, prefix: str, *, locked: bool = False) -> None:
+        """Use the objects whose names begin with `prefix`; the store must keep them `locked`."""
+        self.locked = locked
         self._store = store
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
 
@@ -96,42 +100,63 @@ class Objects:
                 for each in some:
                     yield each["path"].removeprefix(start), each["size"]
 
-    def probe(self, *, locked: bool) -> None:
+    def probe(self) -> None:
         """Refuse a store that would replace what is there, or check no upload.
 
-        Writes one small object, once, and tries to replace it.  With `locked` refuse also
-        one in which what was written can be deleted.  Raises `Unsupported`.
+        Writes one small object and tries to replace it: the same one each time, but a new
+        one where objects must be locked, since an old one tells nothing of what the bucket
+        does now.  Raises `Unsupported`.
         """
         _check_upload(self._store)
-        self.create(_PROBE, b"first")
-        again = self.create(_PROBE, b"second")
-        if again or self.get(_PROBE) != b"first":
+        if self.locked and not isinstance(self._store, S3Store):
+            raise _without_lock()
+        name = f"{_PROBE}s/{secrets.token_hex(8)}" if self.locked else _PROBE
+        self.create(name, b"first")
+        again = self.create(name, b"second")
+        if again or self.get(name) != b"first":
             raise Unsupported(
                 "the store replaces an object that it was told to create only",
                 suggestions=["choose a store with conditional writes (If-None-Match: *)"],
             )
-        if locked and not self._is_locked():
-            raise Unsupported(
-                "the store does not lock what is written to it",
-                suggestions=[
-                    "turn on Object Lock for the bucket, with a default retention",
-                    "or leave locked out",
-                ],
-            )
+        if not self.kept(name):
+            raise _without_lock()
 
-    def _is_locked(self) -> bool:
-        """Whether the probe has a retention that nobody can take away."""
-        if not isinstance(self._store, S3Store):
-            return False
+    def kept(self, name: str) -> bool:
+        """Whether an object is locked as it must be: by a retention that nobody can take away.
+
+        Asks nothing, and is true, where no lock is wanted.
+        """
+        return not self.locked or self._lock(name) == "COMPLIANCE"
+
+    def _lock(self, name: str) -> str | None:
+        """Return the mode of an object's retention, where there is one and it may be seen."""
+        assert isinstance(self._store, S3Store)
         with _errors("looking for a lock"):
             address = obstore.sign(
-                self._store, "GET", self._prefix + _PROBE, timedelta(seconds=_LOOK_SECONDS)
+                self._store, "HEAD", self._prefix + name, timedelta(seconds=_LOOK_SECONDS)
             )
+        asked = urllib.request.Request(address, method="HEAD")  # noqa: S310 - the store's own address
         try:
-            with urllib.request.urlopen(address, timeout=_LOOK_SECONDS) as answer:  # noqa: S310 - the store's own address
-                return bool(answer.headers.get("x-amz-object-lock-mode") == "COMPLIANCE")
-        except (urllib.error.URLError, OSError):
-            return False
+            with urllib.request.urlopen(asked, timeout=_LOOK_SECONDS) as answer:  # noqa: S310
+                return str(answer.headers.get("x-amz-object-lock-mode"))
+        except (OSError, HTTPException) as error:
+            if isinstance(error, urllib.error.HTTPError) and error.code < _FAULT_OF_THE_SERVER:
+                return None
+            raise SinkUnavailable(
+                f"{type(error).__name__} of the object store: asked whether an object is locked",
+                suggestions=["see that it can be reached, and run again"],
+            ) from None  # the address is signed, and so a secret
+
+
+def _without_lock() -> Unsupported:
+    return Unsupported(
+        "the store does not lock what is written to it",
+        suggestions=[
+            "turn on Object Lock for the bucket, with a default retention in COMPLIANCE mode",
+            "let whoever writes see it (s3:GetObjectRetention)",
+            "or leave locked out",
+        ],
+    )
 
 
 def _check_upload(store: ObjectStore) -> None:

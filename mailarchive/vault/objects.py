@@ -108,9 +108,10 @@ class ObjectVault(Sink):
 
         `database` is what psycopg connects to PostgreSQL with; a schema `mailarchive` is
         made in it.  With `locked` the bucket must lock each new object by itself (S3 Object
-        Lock, a default retention in COMPLIANCE mode).  With `read_back` each pack is read
-        again and compared, and receipts say `verified`.  A batch larger than `pack_size`
-        bytes becomes several packs.
+        Lock, a default retention in COMPLIANCE mode); each pack is asked for its lock before
+        it has a receipt, and each opening leaves a locked object of five bytes.  With
+        `read_back` each pack is read again and compared, and receipts say `verified`.  A
+        batch larger than `pack_size` bytes becomes several packs.
 
         `durability` is your word for what the store keeps, and receipts repeat it: give
         `REPLICATED` where there are copies on several machines.  Without it receipts say
@@ -131,9 +132,8 @@ class ObjectVault(Sink):
             durability=durability_of(store) if durability is None else durability,
             concurrent_puts=True,
         )
-        self._objects = Objects(store, prefix)
+        self._objects = Objects(store, prefix, locked=locked)
         self._database = database
-        self._locked = locked
         self._read_back = read_back
         self._level = compression_level
         self._pack_size = pack_size
@@ -147,7 +147,7 @@ class ObjectVault(Sink):
 
     @override
     def _open(self) -> None:
-        self._objects.probe(locked=self._locked)
+        self._objects.probe()
         self._opened = True
         session = self._connected()
         self.name = f"objects:{session.vault[:8]}"

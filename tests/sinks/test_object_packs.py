@@ -17,6 +17,7 @@ from mailarchive import Receipt, Stored, Vault
 from mailarchive.errors import SinkCorrupt, SinkError, SinkUnavailable, Transient
 from mailarchive.testing import s3_server
 from mailarchive.testing.postgres import Postgres, postgres
+from mailarchive.vault import _object_packs
 from mailarchive.vault._object_store import Objects
 from mailarchive.vault.objects import ObjectVault
 
@@ -278,6 +279,10 @@ def test_a_closed_name_is_no_hindrance_to_another_database(
                 crashing.put_many(some(1))
         with other.open():
             assert list(here.packs().values()) == [b""]
+        with monkeypatch.context() as patch:
+            patch.setattr(_object_packs, "_ATTEMPTS", 1)
+            with pytest.raises(SinkError, match="attempts at one pack"):
+                vault.put_many(some(1))
         (receipt,) = receipts(vault.put_many(some(1)))
 
     assert receipt.outcome is Stored.STORED

@@ -310,21 +310,6 @@ def test_a_real_store_refuses_what_arrives_with_a_wrong_checksum(seaweed: S3Serv
         assert "Contents" not in client.list_objects_v2(Bucket=bucket)
 
 
-def test_a_lock_is_looked_for_where_it_is_wanted(seaweed: S3Server, index: Postgres) -> None:
-    """A bucket without one is refused; in one with it a pack cannot be taken away."""
-    with pytest.raises(Unsupported, match="does not lock"), Here(seaweed, index).open(locked=True):
-        pass
-    here = Here(seaweed, index, seaweed.new_bucket(locked_days=1))
-    with here.open(locked=True) as vault:
-        (receipt,) = receipts(vault.put_many(some(1)))
-        assert vault.read(receipt) == some(1)[0].raw
-    with seaweed.client() as client:
-        found = client.list_object_versions(Bucket=here.bucket, Prefix="volumes/")
-    (version,) = found["Versions"]
-    with pytest.raises(ClientError, match=r"Denied|denied|locked|WORM|retention"):
-        here.delete(version["Key"], VersionId=version["VersionId"])
-
-
 def test_a_store_without_locks_has_none(index: Postgres) -> None:
     """Any store of obstore's will do, but for that."""
     store = MemoryStore()
