@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -199,7 +200,9 @@ class Decided:
             return
         for line in manifest.lines[1 + manifest.head.objects :]:
             if not plain or self._is_about(line) or any(each in line for each in _KIND_BYTES):
-                yield json.loads(line)
+                with suppress(*BAD_JSON):  # a line without a kind is none of ours, and damage
+                    tree = json.loads(line)
+                    yield {**tree, "kind": str(tree["kind"])}
 
     def _read(self, act: Callable[[Json, Head], None], tree: Json, head: Head) -> None:
         try:
@@ -340,7 +343,7 @@ class Mentioned:
         """
         decided = Decided(self.entries, self.places, lines, now)
         for _, manifest in batches if self.entries or self.places else ():
-            if manifest.is_readable():
+            with suppress(*BAD_JSON):  # what is no manifest is named by whoever read it
                 decided.take(manifest)
         return decided
 

@@ -14,11 +14,11 @@ from mailarchive.vault._choice import encryption_of
 from mailarchive.vault._decided import Decided, Lines
 from mailarchive.vault._encrypting import Encryption, unlocked
 from mailarchive.vault._erasing import confirm, overwrite, pending, reclaimed
-from mailarchive.vault._errors import no_keys, not_all_there, not_whole, read_only
+from mailarchive.vault._errors import index_disagrees, no_keys, not_all_there, not_whole, read_only
 from mailarchive.vault._fulltext import FullText
 from mailarchive.vault._index_file import IndexFile
 from mailarchive.vault._log import LogFolder, signed_lines
-from mailarchive.vault._manifest import ENCRYPTED
+from mailarchive.vault._manifest import BAD_JSON, ENCRYPTED
 from mailarchive.vault._opened import OpenedIndex, OpenedReading
 from mailarchive.vault._packing import Packing
 from mailarchive.vault._packs import Packs
@@ -262,8 +262,11 @@ class Session:
         Raises `SinkCorrupt`, also where the index leaves out what stands in them.
         """
         said = Decided(entries, places, self._lines(), self._clock())
-        for manifest in history(self.packs, self._stored):
-            said.take(manifest)
+        try:
+            for manifest in history(self.packs, self._stored):
+                said.take(manifest)
+        except BAD_JSON as error:
+            raise index_disagrees("a batch that cannot be read") from error
         return said
 
     def _lines(self) -> Lines:
