@@ -28,11 +28,13 @@ from mailarchive.sources._imap_commands import (
     SLACK,
     attributes,
     opened,
+    uids_from,
 )
 from mailarchive.sources._imap_errors import (
     RENUMBERED,
     invalid_token,
     is_detached,
+    is_transient,
     is_worth_waiting,
     pause_asked,
 )
@@ -41,7 +43,7 @@ from mailarchive.sources._imap_syntax import number, uid_set
 from mailarchive.sources._imap_wire import Broken, Garbled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from mailarchive.sources._imap_ahead import Ahead, Asked, Some
     from mailarchive.sources._imap_line import Line
@@ -52,6 +54,14 @@ _POISONOUS = 3
 
 _COMPARED = 1 << 16
 """Octets at the start of a message read in pieces that are read twice."""
+
+_WAITS = 2
+"""Waits for a server that says it cannot now, before it is asked what else it can."""
+
+_REFUSES = "the server refuses to hand it over"
+
+_WITNESSES = 4
+"""Other messages that are asked for then, all over the folder."""
 
 
 class Fetching:
@@ -70,6 +80,8 @@ class Fetching:
         self._patience = line.patience()
         self._breaks: dict[int, int] = {}
         self._alone = True
+        self._serving = False
+        self._asked_around = 0
         batches, large = some.batches(self._limits)
         self._pieces: dict[int, list[bytes]] = {uid: [] for uid in large}
         self._work = deque([*batches, *([uid] for uid in large)])
@@ -245,8 +257,45 @@ class Fetching:
                 self._line.drop()
             self._patience.after(error)
             self._work.appendleft(left)
+        elif left and is_transient(error):
+            yield from self._after_transient(left, error)
         elif left:
-            yield from self._halve(left, f"the server refuses to hand it over: {error}")
+            yield from self._halve(left, f"{_REFUSES}: {error}")
+
+    def _after_transient(self, left: list[int], error: Refused) -> Iterator[Unavailable]:
+        """Tell a server that cannot now from a message that it never can (RFC 5530).
+
+        Some say the same of both.  It is the message where others are handed over at this
+        very moment; where none is, it is the server, and nobody's message has failed.
+        """
+        most = min(_WAITS, self._limits.reconnects)
+        if self._serving and len(left) > 1:
+            yield from self._halve(left, _REFUSES)
+        elif (self._serving or self._patience.failures >= most) and self._serves_others(left):
+            self._serving = True
+            yield from self._halve(left, f"{_REFUSES}: {error}")
+        else:
+            self._patience.after(error)
+            self._work.appendleft(left)
+
+    def _serves_others(self, left: list[int]) -> bool:
+        """Whether the server hands over other messages of this folder now; few are asked for."""
+        suspects = left if len(left) == 1 else []
+        try:
+            if (session := self._opened()) is None:
+                return False
+            there = [u for u in uids_from(session, 1, self._limits) if u not in suspects]
+            self._asked_around += 1
+            return any(self._is_served(session, u) for u in _spread(there, self._asked_around))
+        except (Refused, Broken, SourceUnavailable, Throttled):
+            self._line.drop()
+            return False
+
+    def _is_served(self, session: Session, uid: int) -> bool:
+        try:
+            return any(body.raw for body in self._part(session, uid, Part(0, _COMPARED)))
+        except Refused:
+            return False
 
     def _after_oversized(self, batch: list[int], error: Oversized) -> Iterator[Unavailable]:
         self._line.drop()
@@ -278,6 +327,12 @@ class Fetching:
         self._patience.after(error)
         alone = left[:1] if breaks >= _POISONOUS - 1 else []
         self._work.extendleft((left[len(alone) :], alone))
+
+
+def _spread(uids: Sequence[int], turn: int) -> list[int]:
+    """Return a few of these from all over, at each turn others."""
+    few = min(_WITNESSES, len(uids))
+    return [uids[(turn + place * len(uids) // few) % len(uids)] for place in range(few)]
 
 
 def _may_be_anothers(error: Refused | Broken | SourceUnavailable | Throttled) -> bool:

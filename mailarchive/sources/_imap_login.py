@@ -31,6 +31,8 @@ def log_in(session: Session, place: Place, auth: Auth, mailbox: str | None) -> N
     A refused login is never tried again: that could lock the account.
     """
     if session.preauthenticated:
+        if mailbox is not None:
+            raise _let_in(place)
         return
     how = _mechanism(session, place, auth, mailbox)
     before = session.capabilities
@@ -42,6 +44,17 @@ def log_in(session: Session, place: Place, auth: Auth, mailbox: str | None) -> N
         raise login_refused(place, how, error, _settings(auth, mailbox)) from None
     except Broken as error:
         raise broken(place, error) from None
+
+
+def _let_in(place: Place) -> MailArchiveError:
+    """PREAUTH: nobody was asked who he is, and nothing says whose mailbox is open."""
+    return Unsupported(
+        f"{place}: the server lets everybody in without a login, so that mailbox has no effect",
+        suggestions=[
+            "leave mailbox out where this connection leads to that mailbox alone",
+            "set port to one at which the server asks for a login",
+        ],
+    )
 
 
 def _mechanism(session: Session, place: Place, auth: Auth, mailbox: str | None) -> str:

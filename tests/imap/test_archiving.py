@@ -20,11 +20,12 @@ from mailarchive.testing.imap_lies import (
     Poison,
     either,
     expiring,
+    is_body_fetch,
     poisoned,
     renumbered,
     throttled,
 )
-from mailarchive.testing.imap_server import ImapServer
+from mailarchive.testing.imap_server import ImapServer, honest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from mailarchive.events import Event
     from mailarchive.testing.cyrus import Cyrus
     from mailarchive.testing.dovecot import Dovecot
-    from mailarchive.testing.imap_server import Lie
+    from mailarchive.testing.imap_server import Command, Lie, Talk
 
 RAWS = [mail(number, size=number * 200) for number in range(1, 21)]
 
@@ -132,6 +133,25 @@ def test_a_poison_waits_on_the_retry_list_while_the_run_goes_on(
         again = archive.run(source, retry_now=True)
 
     assert (again.retried, again.stored, again.waiting, again.ok) == (1, 1, 0, True)
+    assert archive.is_whole()
+
+
+def test_what_a_server_cannot_now_waits_on_no_retry_list(archive: Archive) -> None:
+    """The run tells of the folder, and the next one takes everything."""
+
+    def not_now(talk: Talk, command: Command) -> bool:
+        if is_body_fetch(command):
+            talk.no(command, b"[UNAVAILABLE] not now")
+        return is_body_fetch(command)
+
+    with ImapServer({"INBOX": RAWS}, not_now) as server:
+        report = archive.run(scripted(server))
+        assert not report.ok
+        assert (report.failed, report.waiting, report.stored) == (0, 0, 0)
+        server.lie = honest
+        again = archive.run(scripted(server))
+
+    assert (again.retried, again.stored, again.ok) == (0, len(RAWS), True)
     assert archive.is_whole()
 
 

@@ -381,6 +381,20 @@ def test_a_server_that_lets_everybody_in_is_taken_at_its_word() -> None:
         assert not {"LOGIN", "AUTHENTICATE"} & {command.name for command in server.commands}
 
 
+@pytest.mark.parametrize("mailbox", ["shared@example.com", "alice@example.com"])
+def test_a_server_that_lets_everybody_in_opens_nobodys_mailbox_by_name(mailbox: str) -> None:
+    """PREAUTH says nothing of whose mailbox it is, and none is taken for the one named."""
+    with (
+        ImapServer({"INBOX": RAWS}, greeting=b"* PREAUTH welcome\r\n") as server,
+        pytest.raises(Unsupported, match="mailbox") as caught,
+    ):
+        scripted(server, mailbox=mailbox).__enter__()
+
+    assert any("mailbox" in each for each in caught.value.suggestions)
+    assert "@" not in str(caught.value)
+    assert {command.name for command in server.commands} <= {"CAPABILITY", "LOGOUT"}
+
+
 def test_a_login_that_breaks_off_is_no_wrong_password() -> None:
     """Nobody is locked out for a lost connection."""
 
