@@ -7,6 +7,7 @@ folder.  An fsync that failed is never repeated: the kernel has forgotten what w
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,12 @@ def make_folder(folder: Path, fuse: Fuse = no_fuse, *, mode: int = 0o777) -> Non
     make_folder(folder.parent, fuse)
     fuse("mkdir")
     folder.mkdir(mode, exist_ok=True)
-    sync_folder(folder.parent)
+    try:
+        sync_folder(folder.parent)
+    except OSError:
+        with suppress(OSError):  # the first error is the one to tell
+            folder.rmdir()  # a name that was not synced is made anew, never believed
+        raise
 
 
 def write_file(path: Path, data: bytes, fuse: Fuse = no_fuse, *, mode: int = 0o666) -> None:

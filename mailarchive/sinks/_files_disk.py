@@ -1,8 +1,10 @@
 """Writing files so that what was acknowledged is there, whole, after a loss of power.
 
 A file is written beside, synced, renamed, and then its folder is synced.  A sync that
-failed is never repeated for the same bytes: the file is given up, and a put of the same
-entry writes another one.
+failed is never repeated for the same bytes or names: the kernel has forgotten what it was to
+make durable, and says yes the second time, to this process and to any other until the machine
+starts anew.  So what is under way is noted in the locked file; whoever finds such a note
+writes those entries anew, under a name that is made anew, before anything else.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ import os
 import secrets
 import sys
 import threading
-from typing import TYPE_CHECKING, final
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, final
 
 from typing_extensions import override
 
@@ -23,8 +26,7 @@ from mailarchive.abc import Sink
 from mailarchive.errors import SinkCorrupt, SinkError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from datetime import datetime
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from mailarchive._model import ArchiveEntry, Receipt, Rejected
@@ -33,6 +35,9 @@ DURABILITY = Durability.MEDIA if sys.platform == "linux" else Durability.PROCESS
 """What a file survives that was written so; elsewhere it has not been tried."""
 
 _BESIDE = "mailarchive-"
+NUMBER_OCTETS: Final = 16
+"""What stands in a locked file before the note of what is under way: a Maildir's number."""
+_ID_OCTETS: Final = 32
 
 
 @final
@@ -90,6 +95,33 @@ class OneWriter(Sink):
     def _put(self, entry: ArchiveEntry) -> Receipt | Rejected:
         (answer,) = self._put_many((entry,))
         return answer
+
+
+@contextlib.contextmanager
+def under_way(handle: int, entries: Iterable[ArchiveEntry]) -> Iterator[frozenset[Digest]]:
+    """Note in the locked file what is stored inside, and give the entries that are in doubt.
+
+    They are those that somebody noted whose sync failed, or who died before it.  They have
+    to be renewed inside; else, and where this ends in an error, they are in doubt still.
+    """
+    noted = _noted(handle)
+    os.lseek(handle, NUMBER_OCTETS + _ID_OCTETS * len(noted), os.SEEK_SET)
+    # Not synced: what the note guards against ends when power does.
+    write_all(handle, b"".join(each.id.value for each in entries))
+    yield frozenset(noted)
+    os.ftruncate(handle, NUMBER_OCTETS)
+
+
+def _noted(handle: int) -> list[Digest]:
+    note = os.pread(handle, os.fstat(handle).st_size, NUMBER_OCTETS)
+    whole = len(note) - len(note) % _ID_OCTETS
+    return [Digest(note[at : at + _ID_OCTETS]) for at in range(0, whole, _ID_OCTETS)]
+
+
+def renew(path: Path, data: bytes, beside: Path) -> None:
+    """Write a file anew by way of the folder `beside`, so that its bytes and its name are new."""
+    when = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    write_beside(beside, data, when).rename(path)
 
 
 def write_beside(folder: Path, data: bytes, when: datetime | None) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,20 +38,23 @@ class EmlTree(disk.OneWriter):
         with self._lock(self._root / ".mailarchive.lock").writing():
             disk.sweep(self._root / "tmp")
         disk.settle(self._root)
-        self._settled: set[Path] = set()
 
     @override
     def _put_many(self, entries: Sequence[ArchiveEntry]) -> list[Receipt]:
-        with self._opened().writing():
+        alone = self._opened()
+        with alone.writing(), disk.under_way(alone.handle, entries) as doubtful:
+            renewed = {path.parent for path in map(self._path, doubtful) if self._renewed(path)}
             receipts = [self._placed(entry) for entry in entries]
             # Also where a file was there already: whoever renamed it may have died since.
-            folders = {self._path(entry.id).parent for entry in entries}
-            for folder in folders:
+            for folder in renewed | {self._path(entry.id).parent for entry in entries}:
                 sync_folder(folder)
-            if not folders <= self._settled:
-                sync_folder(self._root)
-                self._settled |= folders
         return receipts
+
+    def _renewed(self, path: Path) -> bool:
+        found = _read(path)
+        if found is not None:
+            disk.renew(path, found, self._root / "tmp")
+        return found is not None
 
     def _placed(self, entry: ArchiveEntry) -> Receipt:
         path = self._path(entry.id)
@@ -59,7 +63,7 @@ class EmlTree(disk.OneWriter):
             return self._receipt(
                 entry, disk.digest_of_present(self.name, found, entry), Stored.PRESENT
             )
-        path.parent.mkdir(exist_ok=True)
+        _make_anew(path.parent)
         beside = disk.write_beside(self._root / "tmp", entry.raw, entry.received_at)
         beside.rename(path)
         return self._receipt(entry, entry.raw_digest, Stored.STORED)
@@ -82,6 +86,16 @@ class EmlTree(disk.OneWriter):
 
 def _location(entry_id: Digest) -> str:
     return f"{entry_id.hex[:2]}/{entry_id.hex}.eml"
+
+
+def _make_anew(folder: Path) -> None:
+    """Make a folder; an empty one again, for whether its name was synced nobody knows.
+
+    One with a file in it has a durable name: no file is put there before.
+    """
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+    make_folder(folder)
 
 
 def _read(path: Path) -> bytes | None:

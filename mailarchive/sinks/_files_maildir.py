@@ -58,10 +58,13 @@ class MaildirTree(disk.OneWriter):
         with alone.writing():
             self._names.catch_up(alone.handle)
             self._names.note(alone.handle)
-            receipts = [self._placed(entry) for entry in entries]
-            # Both: a file that was there already may have been moved by somebody.
-            sync_folder(self._names.root / "cur")
-            sync_folder(self._names.root / "new")
+            with disk.under_way(alone.handle, entries) as doubtful:
+                for each in doubtful:
+                    self._names.renew(each.hex)
+                receipts = [self._placed(entry) for entry in entries]
+                # Both: a file that was there already may have been moved by somebody.
+                sync_folder(self._names.root / "cur")
+                sync_folder(self._names.root / "new")
         return receipts
 
     def _placed(self, entry: ArchiveEntry) -> Receipt:
@@ -106,13 +109,13 @@ class _Names:
 
     def catch_up(self, handle: int) -> None:
         """Look around where another writer was here since."""
-        if os.pread(handle, 16, 0) != self._seen:
+        if os.pread(handle, disk.NUMBER_OCTETS, 0) != self._seen:
             self._scan()
-            self._seen = os.pread(handle, 16, 0)
+            self._seen = os.pread(handle, disk.NUMBER_OCTETS, 0)
 
     def note(self, handle: int) -> None:
         """Tell the other writers that something is about to be added."""
-        self._seen = os.urandom(16)
+        self._seen = os.urandom(disk.NUMBER_OCTETS)
         os.pwrite(handle, self._seen, 0)
 
     def add(self, name: str) -> None:
@@ -126,6 +129,12 @@ class _Names:
             self._scan()  # it was moved, or is gone
             found = self._read(digits)
         return found
+
+    def renew(self, digits: str) -> None:
+        """Write the entry's file anew, where it is there."""
+        found = self.read(digits)
+        if found is not None:
+            disk.renew(self.root / self._known[digits], found, self.root / "tmp")
 
     def _read(self, digits: str) -> bytes | None:
         name = self._known.get(digits)

@@ -41,6 +41,7 @@ _FROM: Final = re.compile(_LINE)
 _NEXT: Final = re.compile(rb"\n" + _LINE)
 _END: Final = re.compile(rb"\n\n?(?=" + _LINE + rb"|\Z)")
 _LONGEST_FROM: Final = 256
+_AROUND: Final = len(b"\n\n")
 _TO_QUOTE: Final = re.compile(rb"^(?=>*From )", re.MULTILINE)
 _QUOTED: Final = re.compile(rb"^>(?=>*From )", re.MULTILINE)
 _PIECE: Final = 1 << 20
@@ -132,8 +133,9 @@ class MboxFile(disk.OneWriter):
 
 @frozen
 class _Place:
-    """Where the quoted bytes of a message stand, and what they are when they are not quoted."""
+    """Where the From_ line and the quoted bytes of a message stand, and what these are of."""
 
+    line: int
     start: int
     stored: int
     digest: Digest
@@ -174,7 +176,7 @@ class _File:
     def _known(self, at: int, found: re.Match[bytes], size: int) -> int:
         """Know the message whose From_ line was found, and return where the next may begin."""
         digits, digest = found[1].decode(), Digest(bytes.fromhex(found[2].decode()))
-        place = _Place(at + found.end(), int(found[4]), digest)
+        place = _Place(at, at + found.end(), int(found[4]), digest)
         end = self._end_of(place)
         # Where nothing is quoted both sizes are the same, and no damage leaves them so.
         if end is None or found[3] != found[4]:
@@ -229,10 +231,13 @@ class _File:
     def settle(self, present: Iterable[str]) -> None:
         """Make durable what another writer added: it may have died before its sync.
 
-        Where that fails it is forgotten, so that it is stored anew.
+        Or its sync may have failed, and a second one would say yes to what is lost: so the
+        same bytes are written again.  Where that fails they are forgotten, and stored anew.
         """
         theirs = set(present) - self._ours
         try:
+            for digits in theirs:
+                self._write_again(self._places[digits])
             if theirs:
                 os.fsync(self.handle)
         except OSError:
@@ -240,6 +245,13 @@ class _File:
                 del self._places[digits]
             raise
         self._ours |= theirs
+
+    def _write_again(self, place: _Place) -> None:
+        """Write what stands in the file of a message, and around it, where it stands."""
+        at = max(0, place.line - _AROUND)
+        data = _pread(self.handle, place.end + _AROUND - at, at)
+        os.lseek(self.handle, at, os.SEEK_SET)
+        disk.write_all(self.handle, data)
 
     def read(self, digits: str) -> bytes | None:
         """Return the bytes of an entry, `None` where there are none; raises `SinkCorrupt`."""
@@ -268,7 +280,7 @@ class _File:
         at = self._end + len(pieces[0])
         for entry, when in entries:
             head, body = _record(entry, when)
-            places[entry.id.hex] = _Place(at + len(head), len(body), entry.raw_digest)
+            places[entry.id.hex] = _Place(at, at + len(head), len(body), entry.raw_digest)
             ending = b"\n" if body.endswith(b"\n") else b"\n\n"
             pieces += head, body, ending
             at += len(head) + len(body) + len(ending)
