@@ -168,7 +168,7 @@ def lowest(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def crash(session: nox.Session) -> None:
-    """Every fault at every system call, and every loss of power; takes an hour."""
+    """Every fault at every system call, and every loss of power; takes half an hour."""
     servers(session)
     session.install(EVERYTHING, *group("tests"))
     session.run(

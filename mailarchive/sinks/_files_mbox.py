@@ -40,6 +40,11 @@ _LINE: Final = (
 _FROM: Final = re.compile(_LINE)
 _NEXT: Final = re.compile(rb"\n" + _LINE)
 _END: Final = re.compile(rb"\n\n?(?=" + _LINE + rb"|\Z)")
+_TORN: Final = re.compile(
+    rb"(?:|F(?:r(?:om?)?)?|From [0-9a-f]{0,64}"
+    rb"|From [0-9a-f]{64}\.[0-9a-f]{0,64}(?:\.[0-9.]{0,37}(?:@[ -~]{0,44})?)?)\0*"
+)
+"""What a loss of power may leave of the first From_ line of all."""
 _LONGEST_FROM: Final = 256
 _AROUND: Final = len(b"\n\n")
 _TO_QUOTE: Final = re.compile(rb"^(?=>*From )", re.MULTILINE)
@@ -167,11 +172,16 @@ class _File:
             found = _FROM.match(os.pread(self.handle, _LONGEST_FROM, at))
             if found is not None:
                 at = self._known(at, found, size)
-            elif at == 0:
+            elif at == 0 and not self._begins_torn():
                 raise self._changed(at)
             else:
                 at = self._next(at, size)
         self._end = size
+
+    def _begins_torn(self) -> bool:
+        """Whether the first line is no more than the beginning of one of ours."""
+        first = os.pread(self.handle, _LONGEST_FROM, 0).partition(b"\n")[0]
+        return bool(first) and _TORN.fullmatch(first) is not None
 
     def _known(self, at: int, found: re.Match[bytes], size: int) -> int:
         """Know the message whose From_ line was found, and return where the next may begin."""

@@ -3,41 +3,25 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
-from random import Random
 
 import pytest
 from support import seal_child
-from support.powerloss import build, explore, record
+from support.powerloss import bad_states
 
-from mailarchive.errors import MailArchiveError
-
-STRIDE = 1 if os.environ.get("CRASH") == "all" else 13
+STEPS = (1 if os.environ.get("CRASH") == "all" else 13, 2)
 """How many steps from one loss of power to the next; `nox -s crash` looks at every one."""
 
 
-def bad_states(folder: Path, bug: str) -> tuple[int, list[str]]:
+def states(folder: Path, *bug: str) -> tuple[int, list[str]]:
     """Return how many states were tried, and those in which something was wrong."""
-    top = folder / "recorded"
-    ops = record(top, bug, Path(seal_child.__file__))
-    tried, bad = 0, []
-    for name, acks, state in explore(ops, top, STRIDE, Random(1)):
-        tried += 1
-        place = folder / "state"
-        build(state, top, place)
-        try:
-            seal_child.check(place / "vault", acks)
-        except (AssertionError, MailArchiveError) as error:
-            bad.append(f"{name}: {error}")
-        shutil.rmtree(place)
-    return tried, bad
+    return bad_states(folder, Path(seal_child.__file__), bug, seal_child.check, STEPS)
 
 
 @pytest.mark.slow
 def test_no_loss_of_power_loses_a_seal(tmp_path: Path) -> None:
     """In every state that the disk may be left in, no seal is lost or contradicted."""
-    tried, bad = bad_states(tmp_path, "")
+    tried, bad = states(tmp_path)
 
     assert tried > 30
     assert bad == []
@@ -46,6 +30,6 @@ def test_no_loss_of_power_loses_a_seal(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_log_whose_names_are_not_synced_is_found(tmp_path: Path) -> None:
     """The same states show a seal that was given before its names were durable."""
-    _, bad = bad_states(tmp_path, "names")
+    _, bad = states(tmp_path, "names")
 
     assert bad

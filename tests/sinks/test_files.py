@@ -205,6 +205,24 @@ def test_a_torn_message_of_an_mbox_counts_for_nothing(
         assert outcomes == {Stored.PRESENT}
 
 
+@pytest.mark.parametrize("cut", [0, 1, 4, 5, 40, 69, 70, 133, 134, 140, 145, 160, 189, 190])
+@pytest.mark.parametrize("tail", [b"", b"\0" * 700])
+def test_a_first_message_of_an_mbox_may_be_torn_too(cut: int, tail: bytes, tmp_path: Path) -> None:
+    """A loss of power in the very first put leaves a part of a line, or nothing but NULs."""
+    path = tmp_path / "mail.mbox"
+    entries = [entry(mail(n), key=str(n)) for n in range(3)]
+    with MboxFile(path) as sink:
+        sink.put(entries[0])
+    data = path.read_bytes()
+    path.write_bytes(data[:cut] + tail)
+    with MboxFile(path) as sink:
+        kept = receipts(sink.put_many(entries))
+        assert {each.outcome for each in kept} == {Stored.STORED}
+    with MboxFile(path) as sink:
+        assert [sink.read(each) for each in kept] == [each.raw for each in entries]
+        assert {each.outcome for each in receipts(sink.put_many(entries))} == {Stored.PRESENT}
+
+
 @pytest.mark.parametrize("number", [0, 1, 3, 7], ids="message {}".format)
 @pytest.mark.parametrize("part", [1, 2, 3, 4], ids=["entry", "digest", "size", "stored"])
 def test_a_flipped_bit_in_an_mbox_costs_no_other_message(

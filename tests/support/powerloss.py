@@ -10,21 +10,23 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from mailarchive.errors import MailArchiveError
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from random import Random
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 CALLS = (
     "openat,pwrite64,write,fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat,"
-    "mkdir,mkdirat,ftruncate,rmdir"
+    "mkdir,mkdirat,ftruncate,rmdir,link,linkat"
 )
 """Everything that changes a disk; one that nothing here knows how to play fails the run."""
-CHILD = Path(__file__).with_name("vault_child.py")
 _CALL = re.compile(r"^\d+ +(\w+)\((.*)\) += (-?\d+)")
 
 
@@ -43,14 +45,14 @@ def unmeasured() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if "COVERAGE" not in name}
 
 
-def record(folder: Path, bug: str = "", child: Path = CHILD) -> list[Op]:
-    """Fill a vault in `folder` under strace, and return what that did to the disk."""
+def record(folder: Path, child: Path, *words: str) -> list[Op]:
+    """Let a child fill what it fills in `folder` under strace, and return what that did."""
     log = folder / "log"
     folder.mkdir()
     command = [
         *("strace", "-f", "-y", "-xx", "-s", "100000000", "-e", f"trace={CALLS}"),
         *("-o", str(log), sys.executable, str(child), str(folder / "vault"), str(folder / "acks")),
-        *([bug] if bug else []),
+        *words,
     ]
     subprocess.run(command, check=True, capture_output=True, timeout=120, env=unmeasured())
     return list(_ops(log.read_text().splitlines(), str(folder)))
@@ -277,3 +279,30 @@ def build(state: dict[str, bytes | None], top: Path, place: Path) -> None:
             target.mkdir(exist_ok=True)
         else:
             target.write_bytes(data)
+
+
+def bad_states(
+    folder: Path,
+    child: Path,
+    words: Sequence[str],
+    check: Callable[[Path, frozenset[int]], None],
+    steps: tuple[int, int],
+) -> tuple[int, list[str]]:
+    """Return how many states of the disk were tried, and those in which something was wrong.
+
+    `steps` says how many there are from one loss of power to the next, and how many
+    mixtures are tried of each.
+    """
+    top, place = folder / "recorded", folder / "state"
+    stride, mixtures = steps
+    tried, bad = 0, []
+    ops = record(top, child, *words)
+    for name, acks, state in explore(ops, top, stride, Random(1), mixtures):
+        tried += 1
+        build(state, top, place)
+        try:
+            check(place / "vault", acks)
+        except (AssertionError, MailArchiveError) as error:
+            bad.append(f"{name}: {error}")
+        shutil.rmtree(place)
+    return tried, bad
