@@ -202,3 +202,11 @@ class DisregardsTheFolder(_SyncsMuchAtOpen):
     def _sync_folder(self) -> None:
         with contextlib.suppress(OSError):
             super()._sync_folder()
+
+
+class AsksAgainWhenPutAgain(_SyncsMuchAtOpen):
+    """Refuses a put when its folder cannot be synced, and next time believes that it can."""
+
+    @override
+    def _settle(self, path: Path) -> None:
+        self._sync_folder()

@@ -30,6 +30,7 @@ class OneFileEach(Sink):
         """Keep the files in `folder`, which is made where it is missing."""
         self.name: str = "one-file-each"
         self.folder: Path = Path(folder) / "mail"
+        self.doubtful: set[Path] = set()
 
     @override
     def _open(self) -> None:
@@ -40,11 +41,14 @@ class OneFileEach(Sink):
     def _put(self, entry: ArchiveEntry) -> Receipt:
         path = self._path(entry)
         found = self._known(path)
-        if found is not None:
-            self._sync_folder()  # whoever wrote it may have died before that
-            return self._receipt(entry, Digest.of(found), Stored.PRESENT)
-        self._write(path, self._form(entry.raw))
-        return self._receipt(entry, entry.raw_digest, Stored.STORED)
+        if found is None:
+            self._write(path, self._form(entry.raw))
+            return self._receipt(entry, entry.raw_digest, Stored.STORED)
+        if path in self.doubtful:
+            self._write(path, found)
+        else:
+            self._settle(path)  # whoever wrote it may have died before that
+        return self._receipt(entry, Digest.of(found), Stored.PRESENT)
 
     @override
     def _read(self, receipt: Receipt) -> bytes:
@@ -82,7 +86,13 @@ class OneFileEach(Sink):
             file.flush()
             self._sync(file.fileno())
         beside.replace(path)
+        self._settle(path)
+
+    def _settle(self, path: Path) -> None:
+        """Make a name durable; where that fails no second sync does, and it is made anew."""
+        self.doubtful.add(path)
         self._sync_folder()
+        self.doubtful.discard(path)
 
     def _sync(self, handle: int) -> None:
         """Make the bytes of an open file durable."""
