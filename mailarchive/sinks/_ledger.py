@@ -1,4 +1,8 @@
-"""What was handed over to whom: a small SQLite file beside a sink that cannot be asked."""
+"""What was handed over to whom: a small SQLite file beside a sink that cannot be asked.
+
+It also holds who was refused for good while somebody else is still to be tried: no longer,
+so that whoever puts the entry again after all is settled asks anew.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +21,18 @@ from mailarchive.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
-_SCHEMA: Final = """
+_HANDED: Final = """
 CREATE TABLE IF NOT EXISTS handed (
   entry BLOB NOT NULL, recipient BLOB NOT NULL, raw BLOB NOT NULL,
+  PRIMARY KEY (entry, recipient)
+) WITHOUT ROWID
+"""
+_REFUSED: Final = """
+CREATE TABLE IF NOT EXISTS refused (
+  entry BLOB NOT NULL, recipient BLOB NOT NULL, code INTEGER NOT NULL,
   PRIMARY KEY (entry, recipient)
 ) WITHOUT ROWID
 """
@@ -54,7 +64,8 @@ class Ledger:
                 path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
             self._base.execute("PRAGMA synchronous = EXTRA")
-            self._base.execute(_SCHEMA)
+            for table in (_HANDED, _REFUSED):
+                self._base.execute(table)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -78,11 +89,28 @@ class Ledger:
         with _errors("reading"), closing(self._base.execute(question, (entry.value,))) as rows:
             return {Digest(recipient): Digest(raw) for recipient, raw in rows}
 
-    def note(self, entry: Digest, recipients: Iterable[Digest], raw: Digest) -> None:
-        """Note that the entry was handed over to these."""
-        rows = [(entry.value, recipient.value, raw.value) for recipient in recipients]
+    def note(self, entry: Digest, recipient: Digest, raw: Digest) -> None:
+        """Note that the entry was handed over to this one."""
+        row = (entry.value, recipient.value, raw.value)
         with _errors("writing"):
-            self._base.executemany("INSERT OR IGNORE INTO handed VALUES (?, ?, ?)", rows)
+            self._base.execute("INSERT OR IGNORE INTO handed VALUES (?, ?, ?)", row)
+
+    def refused(self, entry: Digest) -> dict[Digest, int]:
+        """Return who was refused for good, and how, while others were to be tried later."""
+        question = "SELECT recipient, code FROM refused WHERE entry = ?"
+        with _errors("reading"), closing(self._base.execute(question, (entry.value,))) as rows:
+            return {Digest(recipient): code for recipient, code in rows}
+
+    def note_refused(self, entry: Digest, recipient: Digest, code: int) -> None:
+        """Note that this one was refused for good."""
+        row = (entry.value, recipient.value, code)
+        with _errors("writing"):
+            self._base.execute("INSERT OR REPLACE INTO refused VALUES (?, ?, ?)", row)
+
+    def settle(self, entry: Digest) -> None:
+        """Forget who was refused: nobody is to be tried later."""
+        with _errors("writing"):
+            self._base.execute("DELETE FROM refused WHERE entry = ?", (entry.value,))
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from mailarchive.sinks._ledger import Ledger
 if TYPE_CHECKING:
     import os
     import ssl
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from mailarchive._model import ArchiveEntry
 
@@ -37,6 +37,7 @@ _CLOSING: Final = 421
 _TRANSIENT: Final = 400
 _PERMANENT: Final = 500
 _NO_CODE: Final = 600
+_NOBODY: Final = 554
 _NO_UTF8: Final = 553
 """What a server answers to an address with letters that it cannot take (RFC 6531, 3.5)."""
 _LINE_END: Final = re.compile(rb"\r\n|\r|\n")
@@ -47,12 +48,13 @@ class LmtpSink(Sink):
 
     Where the server offers CHUNKING (RFC 3030) the bytes go as they are; else lines have to
     end in CRLF on the way (RFC 5321, 2.3.8), and the server gets them so.  Each recipient is
-    answered by itself: one that is to be tried later makes the put a `SinkUnavailable`, and
-    the next put asks for that one alone; one that is refused for good makes the entry
-    `Rejected`.
+    answered by itself: one that is to be tried later, or whose answer never came, makes the
+    put a `SinkUnavailable`, and the next put asks for that one alone; one that is refused for
+    good makes the entry `Rejected`, once nobody is to be tried later.
 
-    The ledger makes a put of the same entry harmless.  Where the process dies between the
-    server's answer and the ledger's note, the entry is handed over twice, and never lost.
+    The ledger makes a put of the same entry harmless.  It is committed with each entry: where
+    the process dies between the server's answer and that, or the answer is lost on the way,
+    this one entry is handed over twice, and never lost.
     """
 
     def __init__(
@@ -115,54 +117,79 @@ class LmtpSink(Sink):
     def _put_many(self, entries: Sequence[ArchiveEntry]) -> list[Receipt | Rejected]:
         if self._ledger is None:
             raise disk.closed(self.name)
-        with self._ledger.committed():
-            return [self._handed(self._ledger, entry) for entry in entries]
+        return [self._handed(self._ledger, entry) for entry in entries]
 
     def _handed(self, ledger: Ledger, entry: ArchiveEntry) -> Receipt | Rejected:
-        known = ledger.handed(entry.id)
         everybody = {_named(each): each for each in self._for(entry)}
         if not everybody:
             return Rejected(entry.id, "nobody to hand it over to")
         if not all(each.isprintable() for each in everybody.values()):
             return Rejected(entry.id, "a recipient that is no address")
-        missing = {digest: each for digest, each in everybody.items() if digest not in known}
-        if missing:
-            codes = self._hand_over(entry.raw, list(missing.values()))
-            taken = [d for d, each in missing.items() if codes[each] < _TRANSIENT]
-            ledger.note(entry.id, taken, entry.raw_digest)
-            refused = sorted(code for code in codes.values() if code >= _TRANSIENT)
-            if refused and refused[0] < _PERMANENT:
-                raise self._later(f"the server answered {refused[0]}")
-            if refused:
-                return Rejected(entry.id, f"the other archive answered {refused[0]}")
+        with ledger.committed():
+            known = ledger.handed(entry.id)
+            missing = [each for digest, each in everybody.items() if digest not in known]
+            refused = self._ask(ledger, entry, missing)
+        if refused:
+            return Rejected(entry.id, f"the other archive answered {min(refused)}")
+        digest = next(iter(known.values()), entry.raw_digest)
         return Receipt(
             self.name,
             entry.id,
-            next(iter(known.values()), entry.raw_digest),
+            digest,
             f"lmtp/{entry.id.hex}",
-            Stored.STORED if missing else Stored.PRESENT,
+            # Of a rendered item the first bytes count, also where others have gone out since.
+            Stored.STORED if missing and digest == entry.raw_digest else Stored.PRESENT,
             self.capabilities.durability,
         )
+
+    def _ask(self, ledger: Ledger, entry: ArchiveEntry, missing: Sequence[str]) -> list[int]:
+        """Hand the entry to those who lack it; return how some of them are refused for good.
+
+        Each answer is noted as soon as it is heard: whoever has answered is not asked again.
+        Raises `SinkUnavailable` where one is to be tried later.
+        """
+        refused, later = ledger.refused(entry.id), list[int]()
+
+        def heard(recipient: str, code: int) -> None:
+            if code < _TRANSIENT:
+                ledger.note(entry.id, _named(recipient), entry.raw_digest)
+            elif code < _PERMANENT:
+                later.append(code)
+            else:
+                refused[_named(recipient)] = code
+                ledger.note_refused(entry.id, _named(recipient), code)
+
+        if asked := [each for each in missing if _named(each) not in refused]:
+            self._hand_over(entry.raw, asked, heard)
+        if later:
+            raise self._later(f"the server answered {min(later)}")
+        if refused:
+            ledger.settle(entry.id)
+        return [refused[_named(each)] for each in missing if _named(each) in refused]
 
     def _for(self, entry: ArchiveEntry) -> Sequence[str]:
         return self._recipients(entry) if callable(self._recipients) else self._recipients
 
     # -- the conversation -----------------------------------------------------------------
 
-    def _hand_over(self, raw: bytes, recipients: Sequence[str]) -> dict[str, int]:
-        """Return the server's answer for each recipient; raises `SinkUnavailable`."""
+    def _hand_over(
+        self, raw: bytes, recipients: Sequence[str], heard: Callable[[str, int], None]
+    ) -> None:
+        """Tell the server's answer for each recipient; raises `SinkUnavailable`."""
         client = self._connected()
+        codes = set[int]()
         try:
-            codes = _transaction(client, self._sender, recipients, raw)
+            for recipient, code in _transaction(client, self._sender, recipients, raw):
+                codes.add(code)
+                heard(recipient, code)
         except (smtplib.SMTPException, OSError) as error:
             self._hang_up()
             raise self._later(f"the connection broke: {type(error).__name__}") from None
         except BaseException:
             self._hang_up()  # nobody knows where the conversation stands
             raise
-        if _CLOSING in codes.values():
+        if _CLOSING in codes:
             self._hang_up()
-        return codes
 
     def _connected(self) -> smtplib.LMTP:
         if self._client is not None:
@@ -196,31 +223,45 @@ def _named(recipient: str) -> Digest:
 
 def _transaction(
     client: smtplib.LMTP, sender: str, recipients: Sequence[str], raw: bytes
-) -> dict[str, int]:
-    """Hand one message over and return the code for each recipient."""
+) -> Iterator[tuple[str, int]]:
+    """Hand one message over and yield the code for each recipient as it is heard."""
     foreign = not all(each.isascii() for each in (sender, *recipients))
     if foreign and not client.has_extn("smtputf8"):
-        return dict.fromkeys(recipients, _NO_UTF8)
+        yield from dict.fromkeys(recipients, _NO_UTF8).items()
+        return
     code = _answer(client.mail(sender, _options(client, raw, foreign=foreign)))
     if code >= _TRANSIENT:
+        yield from dict.fromkeys(recipients, code).items()
         client.rset()
-        return dict.fromkeys(recipients, code)
-    codes = {each: _answer(client.rcpt(each)) for each in recipients}
-    taken = [each for each, code in codes.items() if code < _TRANSIENT]
-    if not taken:
+        return
+    taken = []
+    for each in recipients:
+        code = _answer(client.rcpt(each))
+        if code < _TRANSIENT:
+            taken.append(each)
+        else:
+            yield each, code
+    code = _send(client, raw) if taken else _NOBODY
+    if code >= _TRANSIENT:
+        yield from dict.fromkeys(taken, code).items()
         client.rset()
-        return codes
+        return
+    # RFC 2033, 4.2: one answer for each recipient that was taken, in their order.
+    for each in taken:
+        yield each, _answer(client.getreply())
+
+
+def _send(client: smtplib.LMTP, raw: bytes) -> int:
+    """Send the message, and return a code that refuses it where the server wants none."""
     if client.has_extn("chunking"):
         client.send(b"BDAT %d LAST\r\n" % len(raw))
         client.send(raw)
-    else:
-        code, _ = client.docmd("DATA")
-        if code != _READY:
-            client.rset()
-            return codes | dict.fromkeys(taken, max(code, _TRANSIENT))
-        client.send(_as_lines(raw))
-    # RFC 2033, 4.2: one answer for each recipient that was taken, in their order.
-    return codes | {each: _answer(client.getreply()) for each in taken}
+        return _READY
+    code, _ = client.docmd("DATA")
+    if code != _READY:
+        return max(code, _TRANSIENT)
+    client.send(_as_lines(raw))
+    return code
 
 
 def _answer(reply: tuple[int, bytes]) -> int:

@@ -1,0 +1,172 @@
+"""Each answer of an LMTP server counts from when it is heard, whatever comes after it."""
+
+from __future__ import annotations
+
+import socket
+import sqlite3
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from attrs import define, field
+
+from mailarchive import Fidelity, Receipt, Rejected, Stored
+from mailarchive.errors import SinkUnavailable
+from mailarchive.sinks.lmtp import LmtpSink
+from mailarchive.testing.entries import entry, mail
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+A, B, C = "a@example.com", "b@example.com", "c@example.com"
+DROP = "drop"
+FINE = "250 fine"
+
+
+@define
+class Scripted:
+    """A server whose answers to RCPT, and to a message, are those of a script, in turn.
+
+    Where a script has ended everything is taken.
+    """
+
+    rcpt: dict[str, list[str]] = field(factory=dict)
+    data: dict[str, list[str]] = field(factory=dict)
+    port: int = 0
+    asked: list[str] = field(factory=list)
+    took: list[str] = field(factory=list)
+
+    def serve(self, listener: socket.socket) -> None:
+        """Answer until the listener is closed."""
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection, connection.makefile("rwb", buffering=0) as line:
+                self._talk(line)
+
+    def _talk(self, line: socket.SocketIO) -> None:
+        line.write(b"220 hello\r\n")
+        to: list[str] = []
+        while command := line.readline().decode():
+            answer = FINE
+            if command.upper().startswith("RCPT"):
+                address = command.partition("<")[2].partition(">")[0].lower()
+                self.asked.append(address)
+                answer = self._next(self.rcpt, address)
+                to += [address] if answer == FINE else []
+            elif command.upper().startswith("DATA"):
+                line.write(b"354 go on\r\n")
+                while line.readline() not in {b".\r\n", b""}:
+                    pass
+                if not self._take(line, to):
+                    return
+                to = []
+                continue
+            line.write(answer.encode() + b"\r\n")
+
+    def _take(self, line: socket.SocketIO, to: list[str]) -> bool:
+        for address in to:
+            answer = self._next(self.data, address)
+            if answer == DROP:
+                return False
+            self.took += [address] if answer == FINE else []
+            line.write(answer.encode() + b"\r\n")
+        return True
+
+    def _next(self, script: dict[str, list[str]], address: str) -> str:
+        return script[address].pop(0) if script.get(address) else FINE
+
+
+@pytest.fixture
+def server() -> Iterator[Scripted]:
+    """A server that runs, with nothing in its script."""
+    server = Scripted()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server.port = listener.getsockname()[1]
+        thread = threading.Thread(target=server.serve, args=(listener,))
+        thread.start()
+        yield server
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join()
+
+
+def at(server: Scripted, folder: Path, *recipients: str) -> LmtpSink:
+    """Return a sink to the server."""
+    return LmtpSink("127.0.0.1", server.port, recipients=recipients, ledger=folder / "ledger")
+
+
+@pytest.mark.parametrize("reopened", [False, True])
+def test_who_has_answered_before_the_connection_broke_is_not_asked_again(
+    server: Scripted, tmp_path: Path, *, reopened: bool
+) -> None:
+    """Neither by this process nor by the next; the others are."""
+    server.data = {B: [DROP]}
+    one = entry(mail(1))
+    with at(server, tmp_path, A, B, C) as sink:
+        with pytest.raises(SinkUnavailable, match="connection broke"):
+            sink.put(one)
+        assert server.took == [A]
+        if not reopened:
+            sink.put(one)
+    with at(server, tmp_path, A, B, C) as sink:
+        answer = sink.put(one)
+
+    assert isinstance(answer, Receipt)
+    assert server.took == [A, B, C]
+
+
+def test_who_is_refused_for_good_is_not_asked_while_another_is_waited_for(
+    server: Scripted, tmp_path: Path
+) -> None:
+    """The next put asks for the one alone; and one after the end asks for the refused one."""
+    server.rcpt = {B: ["550 no"], C: ["450 later", "450 later"]}
+    one = entry(mail(1))
+    with at(server, tmp_path, A, B, C) as sink:
+        for _ in range(2):
+            with pytest.raises(SinkUnavailable, match="answered 450"):
+                sink.put(one)
+        assert server.asked == [A, B, C, C]
+        assert sink.put(one) == Rejected(one.id, "the other archive answered 550")
+        assert server.asked == [A, B, C, C, C]
+        answer = sink.put(one)
+
+    assert isinstance(answer, Receipt)
+    assert server.took == [A, C, B]
+
+
+def test_the_ledger_is_committed_with_each_entry(server: Scripted, tmp_path: Path) -> None:
+    """So that a process that is killed in a batch hands over one entry again, not all."""
+    server.data = {A: [FINE, FINE, DROP]}
+    entries = [entry(mail(number), key=str(number)) for number in range(3)]
+    seen = []
+
+    def recipients(_: object) -> list[str]:
+        with sqlite3.connect(f"file:{tmp_path / 'ledger'}?mode=ro", uri=True) as base:
+            seen.append(base.execute("SELECT count(*) FROM handed").fetchone()[0])
+        base.close()
+        return [A]
+
+    sink = LmtpSink("127.0.0.1", server.port, recipients=recipients, ledger=tmp_path / "ledger")
+    with sink, pytest.raises(SinkUnavailable):
+        sink.put_many(entries)
+
+    assert seen == [0, 1, 2]
+
+
+def test_a_rendering_that_comes_later_ends_what_another_began(
+    server: Scripted, tmp_path: Path
+) -> None:
+    """The receipt is of what went out first, and is no mismatch."""
+    server.data = {B: [DROP]}
+    first, again = (entry(mail(number), fidelity=Fidelity.RENDERED) for number in (1, 2))
+    with at(server, tmp_path, A, B) as sink:
+        with pytest.raises(SinkUnavailable):
+            sink.put(first)
+        answer = sink.put(again)
+
+    assert isinstance(answer, Receipt)
+    assert (answer.stored_digest, answer.outcome) == (first.raw_digest, Stored.PRESENT)
+    assert server.took == [A, B]
