@@ -42,6 +42,11 @@ class _Combined(Sink):
     def __init__(self, parts: Sequence[Sink], name: str) -> None:
         if not parts:
             raise ConfigurationError(f"the sink {name} has no part", suggestions=["give it one"])
+        if len(set(map(id, _within(parts)))) < len(_within(parts)):
+            raise ConfigurationError(
+                f"the sink {name} has the same part twice",
+                suggestions=["give each part a place of its own"],
+            )
         self.name: str = name
         self.capabilities: SinkCapabilities = _least(parts)
         self._parts = tuple(parts)
@@ -69,6 +74,12 @@ class _Combined(Sink):
         )
 
 
+def _within(parts: Iterable[Sink]) -> list[Sink]:
+    """Return the parts, and theirs, and so on."""
+    inner = [_within(part._parts) if isinstance(part, _Combined) else [] for part in parts]  # noqa: SLF001 - of a relative
+    return [*parts, *(each for some in inner for each in some)]
+
+
 def _least(parts: Iterable[Sink]) -> SinkCapabilities:
     """Return what all of the parts promise."""
     all_ = [part.capabilities for part in parts]
@@ -87,9 +98,10 @@ class Tee(_Combined):
     all, and is `verified` only where each part has verified.  What one part rejects is
     rejected, though others have it; after an error nothing is known, and it is put again.
 
-    Reading asks every part, and all must give the same sound bytes, so that a removal rests
-    on all of them.  To read one copy, read from the part.  A rendered item keeps the bytes
-    that the first part has, also where another part is filled later.
+    Reading asks every part, and each must give what it has a receipt of, so that a removal
+    rests on all of them.  To read one copy, read from the part.  A rendered item keeps the
+    bytes that the first part has, also where another part is filled later; one that had an
+    earlier rendering before it was a part keeps that, and is read and compared with it.
     """
 
     def __init__(self, **parts: Sink) -> None:
@@ -106,9 +118,10 @@ class Tee(_Combined):
         answers: list[dict[str, Receipt | Rejected]] = [{} for _ in entries]
         wanted = list(entries)
         for name, part in self._named.items():
-            for place, answer in enumerate(part.put_many(wanted)):
+            for place, answer in enumerate(part.put_many(tuple(wanted))):
+                if not answers[place]:
+                    wanted[place] = _as_stored(part, wanted[place], answer)
                 answers[place][name] = answer
-                wanted[place] = _as_stored(part, wanted[place], answer)
         return [self._worst(entry, each) for entry, each in zip(entries, answers, strict=True)]
 
     def _worst(
@@ -125,7 +138,7 @@ class Tee(_Combined):
             sink=self.name,
             entry_id=entry.id,
             stored_digest=first.stored_digest,
-            location=json.dumps({name: [r.sink, r.location] for name, r in receipts.items()}),
+            location=json.dumps({name: _place(r, first) for name, r in receipts.items()}),
             outcome=Stored.STORED if new and not earlier else Stored.PRESENT,
             durability=min(each.durability for each in receipts.values()),
             verified=all(each.verified for each in receipts.values()),
@@ -136,13 +149,24 @@ class Tee(_Combined):
         try:
             places = json.loads(receipt.location)
             theirs = [
-                (part, evolve(receipt, sink=str(places[name][0]), location=str(places[name][1])))
-                for name, part in self._named.items()
+                (part, _of_part(receipt, *places[name])) for name, part in self._named.items()
             ]
         except (ValueError, TypeError, LookupError, RecursionError):
             raise self._foreign() from None
         found = [_sound(part, each) for part, each in theirs]
         return found[0]
+
+
+def _place(receipt: Receipt, first: Receipt) -> list[str]:
+    """Return what is to be known of the receipt of a part beside that of the first."""
+    same = receipt.stored_digest == first.stored_digest
+    return [receipt.sink, receipt.location, *([] if same else [receipt.stored_digest.hex])]
+
+
+def _of_part(receipt: Receipt, sink: object, location: object, digest: str = "") -> Receipt:
+    """Return the receipt that a part gave; raises `ValueError` where it is none."""
+    theirs = evolve(receipt, sink=str(sink), location=str(location))
+    return evolve(theirs, stored_digest=Digest(bytes.fromhex(digest))) if digest else theirs
 
 
 def _as_stored(part: Sink, entry: ArchiveEntry, answer: Receipt | Rejected) -> ArchiveEntry:
@@ -282,7 +306,24 @@ class FunctionSink(Sink):
 
     @override
     def _put(self, entry: ArchiveEntry) -> Receipt | Rejected:
-        return self._function(entry)
+        answer = self._function(entry)
+        if isinstance(answer, Receipt):
+            self._look_at(answer)
+        return answer
+
+    def _look_at(self, receipt: Receipt) -> None:
+        """Refuse a receipt that is another sink's, or promises something else than this one."""
+        if receipt.sink != self.name:
+            raise ReceiptMismatch(
+                f"the function of the sink {self.name} gave a receipt of another sink",
+                suggestions=["give the receipt the name that stands in @sink(...)"],
+            )
+        if receipt.durability != self.capabilities.durability:
+            raise ReceiptMismatch(
+                f"the function of the sink {self.name} promises {receipt.durability.name},"
+                f" and the sink {self.capabilities.durability.name}",
+                suggestions=["say the same in @sink(..., durability=...) and in the receipt"],
+            )
 
     @override
     def _read(self, receipt: Receipt) -> bytes:
@@ -295,7 +336,8 @@ def sink(
     """Make a sink of a function that stores one entry and returns its receipt.
 
     The function keeps the contract of `Sink`: durable when it returns, and idempotent on
-    `entry.id`.  Without a reader the sink cannot be read back::
+    `entry.id`.  Its receipts have the name and the durability that are given here; others
+    are refused, with a `ReceiptMismatch`.  Without a reader the sink cannot be read back::
 
         @sink("spool", durability=Durability.MEDIA)
         def spool(entry):

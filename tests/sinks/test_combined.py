@@ -149,6 +149,38 @@ def test_a_part_that_is_filled_later_gets_the_first_rendering() -> None:
     assert [each.raw for each in two.entries.values()] == [first.raw]
 
 
+@pytest.mark.parametrize("holds", ["one", "two", "both"])
+def test_an_earlier_rendering_in_any_part_gives_a_receipt_that_can_be_read(holds: str) -> None:
+    """Each part gives what it has; what counts is what the first one has."""
+    parts = {name: MemorySink(name) for name in ("one", "two", "three")}
+    renderings = [entry(mail(n), fidelity=Fidelity.RENDERED) for n in range(3)]
+    for number, name in enumerate(("one", "two")):
+        if holds in {name, "both"}:
+            parts[name].put(renderings[number])
+    new = renderings[2]
+    counts = renderings[0] if holds != "two" else new
+    with Tee(**parts) as tee:
+        got, again = receipt(tee.put(new)), receipt(tee.put(new))
+        assert got.stored_digest == again.stored_digest == counts.raw_digest
+        assert tee.read(got) == tee.read(again) == counts.raw
+        assert [each.raw for each in parts["three"].entries.values()] == [counts.raw]
+        parts["two"].damage(next(iter(parts["two"].receipts.values())), counts.raw + b"x")
+        with pytest.raises(SinkCorrupt, match="two gives other bytes"):
+            tee.read(got)
+
+
+def test_a_removal_may_rest_on_a_tee_with_an_earlier_rendering(tmp_path: Path) -> None:
+    """Also where the parts are files, which compare for themselves, and one in another."""
+    first, again = (entry(mail(n), fidelity=Fidelity.RENDERED) for n in (1, 2))
+    with EmlTree(tmp_path / "old") as old:
+        old.put(first)
+    inner = Tee(new=MaildirTree(tmp_path / "new"), old=EmlTree(tmp_path / "old"))
+    with Tee(inner=inner, newer=MboxFile(tmp_path / "newer")) as tee:
+        for outcome in (Stored.STORED, Stored.PRESENT):
+            got = receipt(tee.put(again))
+            assert (got.outcome, tee.read(got)) == (outcome, again.raw)
+
+
 def test_one_damaged_part_makes_the_reading_of_a_tee_fail() -> None:
     """A removal would rest on both."""
     one, two = MemorySink("one"), MemorySink("two")
@@ -193,7 +225,11 @@ def test_a_router_puts_each_entry_into_its_part_alone() -> None:
     assert [len(part.entries) for part in parts.values()] == [3, 2]
 
 
-@pytest.mark.parametrize("location", ["", "[]", "{}", '["nobody", "x", "y"]', "\0", "[" * 5000])
+NO_PLACES = ["", "[]", "{}", '["nobody", "x", "y"]', "\\0", "[" * 5000]
+NO_PLACES += [f'{{"a": {each}}}' for each in ("7", '["x"]', '["x", "y", "zz"]', '["x", "y", 7]')]
+
+
+@pytest.mark.parametrize("location", NO_PLACES)
 def test_a_receipt_of_other_parts_is_said_to_be_one(location: str) -> None:
     """Whatever stands where the place of an entry should."""
     for made in (Tee(a=MemorySink()), Router(lambda _: "a", a=MemorySink())):
@@ -229,6 +265,15 @@ def test_what_cannot_be_is_refused_at_once() -> None:
         Tee()
     with pytest.raises(ConfigurationError, match="no part"):
         Router(lambda _: "a")
+    same = MemorySink()
+    for twice in (
+        lambda: Tee(a=same, b=same),
+        lambda: Router(lambda _: "a", a=same, b=same),
+        lambda: Tee(a=same, b=ReadBack(same)),
+        lambda: Tee(a=Tee(a=same), b=Tee(b=same)),
+    ):
+        with pytest.raises(ConfigurationError, match="same part twice"):
+            twice()
 
 
 def test_the_parts_are_closed_again_where_one_does_not_open(tmp_path: Path) -> None:
@@ -266,3 +311,25 @@ def test_a_function_without_a_reader_cannot_be_read_back() -> None:
         assert isinstance(picky.put(entry(mail(1, octets=500))), Rejected)
         with pytest.raises(Unsupported):
             picky.read(receipt(picky.put(entry(mail(1)))))
+
+
+@pytest.mark.parametrize(
+    ("says", "match"),
+    [
+        ({"sink": "other"}, "of another sink"),
+        ({"durability": Durability.REPLICATED}, "promises REPLICATED, and the sink MEDIA"),
+        ({"durability": Durability.BUFFERED}, "promises BUFFERED, and the sink MEDIA"),
+    ],
+)
+def test_a_function_promises_for_its_own_sink_and_what_that_promises(
+    says: dict[str, Any], match: str
+) -> None:
+    """A removal would rest on a promise that nobody has made."""
+
+    @sink("ours", durability=Durability.MEDIA)
+    def ours(entry: ArchiveEntry) -> Receipt:
+        given = Receipt.for_entry(entry, sink="ours", location="x", durability=Durability.MEDIA)
+        return evolve(given, **says)
+
+    with ours, pytest.raises(ReceiptMismatch, match=match):
+        ours.put(entry(mail(1)))
