@@ -4,7 +4,9 @@ A token is the folder's UIDVALIDITY and the last UID that was listed: `7.500`.  
 messages wait until they are ripe it names those below it too, `7.500+77,80:90`, so that
 the resume point passes none of them.  Where they wait for a flag and the server has
 CONDSTORE (RFC 7162) it says when they were looked at, `7.500+77,80:90~4711.0f1e2d3c`, so
-that only those are looked at again that have changed.
+that only those are looked at again that have changed.  Then the last UID may be one that
+waits, too, since the newest messages need not be listed again; and where nothing is ripe
+and the token is another one all the same, it comes with a page of no messages.
 """
 
 from __future__ import annotations
@@ -120,8 +122,8 @@ def _expand(text: str, *, below: int) -> tuple[int, ...] | None:
 class Token:
     """How far a folder is listed; `waiting` are the UIDs up to `last` that are not ripe.
 
-    `since` is the folder's mod-sequence when they were looked at, and `condition` the word
-    for what they wait for.
+    `last` itself waits only where `since` is set: that is the folder's mod-sequence when they
+    were looked at, and `condition` the word for what they wait for.
     """
 
     epoch: int
@@ -136,7 +138,8 @@ class Token:
         found = _TOKEN.match(text) if len(text) <= _TOKEN_OCTETS else None
         if found is None or max(int(found[1]), int(found[2])) > LARGEST_NUMBER:
             return None
-        waiting = _expand(found[3], below=int(found[2])) if found[3] else ()
+        below = int(found[2]) + (found[4] is not None)
+        waiting = _expand(found[3], below=below) if found[3] else ()
         if waiting is None:
             return None
         since = int(found[4]) if found[4] else None
@@ -170,6 +173,7 @@ class Scanning:
         self._limits = line.limits
         self._condition = None if self._ripe is None else self._ripe.condition
         self._modseq: int | None = None
+        self._token: str | None = None
         self.waiting = 0
         """How many are not ripe, once all pages were taken."""
 
@@ -179,6 +183,7 @@ class Scanning:
         Raises `CheckpointInvalid` where the token means nothing any more.
         """
         token = None if after is None else self._parse(after)
+        self._token = after
         self.waiting = 0 if token is None else len(token.waiting)
         if not self._run(partial(self._has_news, token)):
             return
@@ -193,8 +198,17 @@ class Scanning:
             left -= len(uids)
             yield from self._of_block(state, uids, ripe, last=not left)
         self.waiting = state.waiting
-        if state.refs:
-            yield self._page(state, {})
+        yield from self._last_page(state, new[-1] if new else 0)
+
+    def _last_page(self, state: _Progress, newest: int) -> Iterator[Page]:
+        """Yield what is left; a page of nothing where only the token is another one.
+
+        Without it the next run would look again at what has been looked at just now.
+        """
+        told = self._modseq is not None
+        reach = newest if told and _fits(state.token(newest)) else 0
+        if state.refs or (told and str(state.token(reach)) != self._token):
+            yield self._page(state, {}, reach)
 
     def _ripe_ones(self, epoch: int, uids: Sequence[int]) -> dict[int, MessageRef]:
         seen = self._run(partial(self._look, epoch, uids))
@@ -224,17 +238,17 @@ class Scanning:
         size = seen.size if seen is not None else None
         return MessageRef(self._line.place.name, self._folder.key, f"{epoch}.{uid}", size)
 
-    def _page(self, state: _Progress, following: dict[int, MessageRef]) -> Page:
-        token = state.token()
-        text = str(token)
-        if len(text) > _TOKEN_OCTETS or len(token.waiting) > _MOST_WAITING:
+    def _page(self, state: _Progress, following: dict[int, MessageRef], reach: int = 0) -> Page:
+        token = state.token(reach)
+        self._token = str(token)
+        if not _fits(token):
             raise SourceError(
                 f"{self._line.place}: too many messages of a folder wait for being ripe",
                 suggestions=["let fewer messages wait, by age rather than by flags"],
             )
         page, state.refs = state.refs, {}
         self._ahead.expect(page, Some(self._folder.key, token.epoch, following))
-        return Page(self._folder, tuple(page.values()), text)
+        return Page(self._folder, tuple(page.values()), self._token)
 
     def _run(self, step: Callable[[Session], _T]) -> _T:
         return self._line.run(step, "listing a folder", no_folder)
@@ -336,14 +350,23 @@ class _Progress:
     def waiting(self) -> int:
         return len(self._waiting)
 
-    def token(self) -> Token:
-        """Return the token; while some are due for a look it is as of the look before."""
-        # What waits above the last UID is listed again anyway.
-        waiting = tuple(sorted(uid for uid in self._waiting if uid < self._last))
+    def token(self, reach: int = 0) -> Token:
+        """Return the token; while some are due for a look it is as of the look before.
+
+        With `reach`, all up to that UID were looked at, and none of them is listed again.
+        """
         as_of = self._start if self._due else self._looked
+        last = max(self._last, reach)
+        while as_of.since is None and last in self._waiting:
+            last -= 1  # what waits above the last UID is listed again anyway
+        waiting = tuple(sorted(uid for uid in self._waiting if uid <= last))
         since = as_of.since if waiting else None
         condition = as_of.condition if since is not None else None
-        return Token(self._looked.epoch, self._last, waiting, since, condition)
+        return Token(self._looked.epoch, last, waiting, since, condition)
+
+
+def _fits(token: Token) -> bool:
+    return len(token.waiting) <= _MOST_WAITING and len(str(token)) <= _TOKEN_OCTETS
 
 
 def _blocks(uids: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -119,6 +119,25 @@ def test_a_run_with_nothing_new_takes_one_round_trip_a_folder(
         assert session.commands - before == 1 + len(empty)
 
 
+def test_a_run_after_the_newest_message_was_removed_takes_three_round_trips(
+    mailbox: Mailbox, numbered: Numbered
+) -> None:
+    """There might be one below the next number, and a look tells that there is none."""
+    mailbox.put(numbered(3))
+    with mailbox.raw() as connection:
+        connection.command("SELECT INBOX")
+        connection.command(r"UID STORE 3 +FLAGS (\Deleted)")
+        connection.command("EXPUNGE")
+    with mailbox.source() as source:
+        inbox = source.folders()[0]
+        (page,) = source.scan(inbox)
+    with mailbox.source() as source:
+        before = source._line.session().commands
+
+        assert [*source.scan(inbox, page.token)] == []
+        assert source._line.session().commands - before == 3
+
+
 def test_a_message_that_is_gone_is_left_out(mailbox: Mailbox, numbered: Numbered) -> None:
     """A message that was listed and removed by somebody else is no error."""
     mailbox.put(numbered(6))

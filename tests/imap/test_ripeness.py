@@ -214,6 +214,111 @@ def test_what_waits_for_a_flag_costs_nothing_on_another_server(
     keeps_to_what_changed(PlainMailbox(cyrus_server, cyrus_server.new_user()), numbered)
 
 
+def costs_one_round_trip(mailbox: Mailbox | PlainMailbox, numbered: Numbered) -> None:
+    """The law of a run with nothing new: see the two tests that hold servers to it."""
+    token: str | None = None
+    found: list[list[int]] = []
+
+    def run(ripe: Ripe = SEEN) -> int:
+        nonlocal token
+        with mailbox.source(ripe=ripe) as source:
+            new, token, count = commands(source, token)
+            found.append(new)
+            parsed = Token.parse(token or "")
+            assert parsed is not None
+            assert source.unripe() == len(parsed.waiting)
+            return count
+
+    mailbox.put(numbered(3))
+    assert run() > 1  # nothing is ripe, and this is known from now on
+    assert run() == run() == 1
+    mailbox.put(numbered(2), flags=[r"\Seen"])
+    mailbox.put(numbered(2))
+    assert run() > 1  # the newest wait
+    assert run() == run() == 1
+    mark(mailbox, 4, r"+FLAGS (\Answered)")
+    assert run() > 1  # something changed, and nothing is ripe
+    assert run() == run() == 1
+    mark(mailbox, 7, r"+FLAGS (\Seen)")
+    assert run() > 1  # the newest of all is ripe before others are
+    assert run() == run() == 1
+    mark(mailbox, 1, r"+FLAGS (\Seen)")
+    mark(mailbox, 6, r"+FLAGS (\Seen)")
+    assert run() > 1
+    mailbox.put(numbered(1))
+    mailbox.put(numbered(1), flags=[r"\Seen"])
+    assert run() > 1
+    assert run() == run() == 1
+
+    listed = [uids for uids in found if uids]
+    assert listed == [[4, 5], [7], [1, 6], [9]]
+    found.clear()
+    run(Ripe())  # nothing is asked of them any more
+
+    assert found == [[2, 3, 8]]
+
+
+def test_nothing_new_takes_one_round_trip_where_the_newest_waits(
+    mailbox: Mailbox, numbered: Numbered
+) -> None:
+    """Nor does it where nothing was ever ripe, or where a change has made nothing ripe."""
+    costs_one_round_trip(mailbox, numbered)
+
+
+def test_nothing_new_takes_one_round_trip_on_another_server(
+    cyrus_server: Cyrus, numbered: Numbered
+) -> None:
+    """The second opinion."""
+    costs_one_round_trip(PlainMailbox(cyrus_server, cyrus_server.new_user()), numbered)
+
+
+@pytest.mark.parametrize("another", [Ripe(older_than=timedelta(days=1)), Ripe(), None])
+@pytest.mark.parametrize("page", [1, 2, 500])
+def test_who_waits_at_the_end_is_found_by_another_condition(
+    another: Ripe | None, page: int, mailbox: Mailbox, numbered: Numbered
+) -> None:
+    """Also by one that no server keeps track of: then the newest are listed again."""
+    mailbox.put(numbered(3))
+    mailbox.put(numbered(1), flags=[r"\Seen"])
+    mailbox.put(numbered(3))
+    now = datetime.now(UTC)
+    limits = evolve(QUICK, page=page)
+    with mailbox.source(ripe=SEEN, limits=limits) as source:
+        first, token = scan(source, None)
+    with mailbox.source(ripe=another, limits=limits, clock=lambda: now) as source:
+        second, token = scan(source, token)
+    later = now + timedelta(days=2)
+    with mailbox.source(ripe=another, limits=limits, clock=lambda: later) as source:
+        third, token = scan(source, token)
+
+    waited = another is not None and another.older_than is not None
+    assert first == [4]
+    assert (second, third) == (([], [1, 2, 3, 5, 6, 7]) if waited else ([1, 2, 3, 5, 6, 7], []))
+    assert token is not None
+    assert token.endswith(".7")
+
+
+def test_as_many_as_a_token_cannot_name_wait_at_the_end_all_the_same(
+    mailbox: Mailbox, numbered: Numbered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are listed again each time, as without CONDSTORE."""
+    monkeypatch.setattr("mailarchive.sources._imap_scan._MOST_WAITING", 3)
+    mailbox.put(numbered(1), flags=[r"\Seen"])
+    mailbox.put(numbered(4))
+    with mailbox.source(ripe=SEEN) as source:
+        first, token = scan(source, None)
+        again, same = scan(source, token)
+    mark(mailbox, 5, r"+FLAGS (\Seen)")
+    with mailbox.source(ripe=SEEN) as source:
+        second, token = scan(source, token)
+
+    assert (first, again, second) == ([1], [], [5])
+    assert same is not None
+    assert same.endswith(".1")
+    assert token is not None
+    assert "+2:4~" in token
+
+
 @pytest.mark.parametrize("pages", [0, 1, 2, 3])
 def test_a_scan_that_is_broken_off_forgets_nobody_who_waits(
     pages: int, mailbox: Mailbox, numbered: Numbered
@@ -251,6 +356,8 @@ def test_a_token_comes_back_as_it_was(
     """What is written into a checkpoint is what is read from it."""
     if not waiting:
         since = None
+    if since is not None and last % 2:
+        waiting = {*waiting, last}
     condition = None if since is None else "0f1e2d3c"
     token = Token(epoch, last, tuple(sorted(waiting)), since, condition)
 
@@ -275,6 +382,7 @@ def test_a_token_comes_back_as_it_was(
         "1.5+5",
         "1.5~7.0f1e2d3c",
         "1.5+3~7",
+        "1.5+6~7.0f1e2d3c",
         "1.5+3~.0f1e2d3c",
         "1.5+3~7.0F1E2D3C",
         "1.5+3~99999999999999999999.0f1e2d3c",
