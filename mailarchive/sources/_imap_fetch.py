@@ -282,8 +282,8 @@ class Fetching:
         """Whether the server hands over other messages of this folder now; few are asked for."""
         suspects = left if len(left) == 1 else []
         try:
-            if (session := self._opened()) is None:
-                return False
+            session = self._line.session()
+            opened(session, self._line.place, self._some.folder)
             there = [u for u in uids_from(session, 1, self._limits) if u not in suspects]
             self._asked_around += 1
             return any(self._is_served(session, u) for u in _spread(there, self._asked_around))

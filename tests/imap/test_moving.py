@@ -178,6 +178,38 @@ def test_where_it_cannot_be_told_whether_there_is_a_copy_nothing_is_done(
     assert copies(server) == sorted(raw for raw in RAWS if raw != RAWS[2])
 
 
+@pytest.mark.parametrize(
+    "answer", [b"NO [LIMIT] not so fast", b"NO [SERVERBUG] no", b"OK and nothing comes", b"NIL"]
+)
+@pytest.mark.parametrize("copied", [False, True])
+def test_a_copy_that_is_handed_over_late_or_never_is_at_worst_made_again(
+    answer: bytes, copied: bool, server: ImapServer
+) -> None:
+    """Once, and the message is moved or stays; none is anywhere else than before."""
+    answers = [answer]
+
+    def lie(talk: Talk, command: Command) -> bool:
+        if not is_look_at_target(talk, command) or not answers or b"BODY" not in command.arguments:
+            return False
+        answer = answers.pop()
+        if answer == b"NIL":
+            talk.send(b"* 3 FETCH (UID 3 BODY[] NIL)\r\n")
+            answer = b"OK"
+        talk.send(command.tag + b" " + answer + b"\r\n")
+        return True
+
+    server.boxes["INBOX"].items[2].flags.add(DELETED)
+    if copied:
+        server.boxes["Old"].add(RAWS[2])
+    server.lie = lie
+    moved(server)
+    moved(server)
+
+    assert server.boxes["INBOX"].items == []
+    assert {*copies(server)} == {*RAWS}
+    assert len(copies(server)) <= len(RAWS) + 1
+
+
 @pytest.mark.parametrize("copied", [False, True])
 def test_where_bytes_are_made_anew_only_a_copy_that_is_known_again_counts(
     copied: bool, server: ImapServer

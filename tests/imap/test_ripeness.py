@@ -298,6 +298,25 @@ def test_who_waits_at_the_end_is_found_by_another_condition(
     assert token.endswith(".7")
 
 
+@pytest.mark.parametrize("page", [1, 2, 500])
+def test_who_waits_at_the_end_is_found_where_changes_are_tracked_no_more(page: int) -> None:
+    """A token of a server that had CONDSTORE is read on by one that has not, with none lost."""
+    limits = evolve(QUICK, page=page)
+    with ImapServer({"INBOX": [b"Subject: a\r\n\r\n"] * 7}) as server:
+        items = server.boxes["INBOX"].items
+        for number in (5, 6):
+            items[number].flags.add(b"\\Draft")
+        ripe = Ripe(without_flags=["\\Draft"])
+        with scripted(server, ripe=ripe, limits=limits) as source:
+            first, token = scan(source, "1.7+1:3,5:7~4711.0f1e2d3c")
+            assert token == ("1.5" if page > 4 else "1.7+6:7~4711.0f1e2d3c")
+            items[6].flags.clear()
+            second, token = scan(source, token)
+
+    assert (first, second) == ([1, 2, 3, 5], [7])
+    assert token == "1.7+6"
+
+
 def test_as_many_as_a_token_cannot_name_wait_at_the_end_all_the_same(
     mailbox: Mailbox, numbered: Numbered, monkeypatch: pytest.MonkeyPatch
 ) -> None:

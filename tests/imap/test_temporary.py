@@ -43,13 +43,14 @@ def refusing(code: str, *, times: int = 1 << 30) -> Lie:
 
 def poisoned(uids: Collection[int], code: str) -> Lie:
     """Refuse every request with one of these in it, before anything is handed over."""
+    words = f"[{code}] not this one" if code else "not this one"
 
     def lie(talk: Talk, command: Command) -> bool:
         if not is_body_fetch(command) or not {u for u, _ in honest_bodies(talk, command)} & {
             *uids
         }:
             return False
-        talk.no(command, f"[{code}] not this one".encode())
+        talk.no(command, words.encode())
         return True
 
     return lie
@@ -118,6 +119,19 @@ def test_one_message_that_is_always_refused_is_found(uid: int, code: str) -> Non
     assert len(found) == MANY
     assert withheld(found) == [uid]
     assert len(waits) <= 2
+
+
+@pytest.mark.parametrize("code", ["", "NOPERM", "CANNOT"])
+def test_one_message_that_is_refused_for_good_is_waited_for_by_nobody(code: str) -> None:
+    """The server does not say that it could later, and is asked for nothing else."""
+    waits: list[float] = []
+    with (
+        ImapServer({"INBOX": RAWS}, poisoned({7}, code)) as server,
+        scripted(server, limits=LIMITS, sleep=waits.append) as source,
+    ):
+        assert withheld(read(source)) == [7]
+        assert fetches(server) <= 2 * MANY.bit_length()
+    assert waits == []
 
 
 def test_as_many_as_are_refused_are_found_in_a_bounded_number_of_commands() -> None:
