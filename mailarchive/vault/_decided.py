@@ -161,6 +161,11 @@ class Decided:
     def _covers(self, selection: Selection, it: _Subject) -> bool | None:
         return selection.covers(it.name, it.owners, it.at)
 
+    @property
+    def let_go(self) -> Iterator[frozenset[Spot]]:
+        """For each message that nothing needs any more, all the places where it is stored."""
+        return (frozenset(them) for them in self._stored.values() if them and them <= self.gone)
+
     # -- the batches ----------------------------------------------------------------------
 
     def take(self, manifest: Manifest) -> None:

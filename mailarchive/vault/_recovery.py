@@ -7,13 +7,15 @@ or written into a pack here; a torn tail is left where it is, and its pack is cl
 from __future__ import annotations
 
 from collections import Counter
-from itertools import pairwise
+from contextlib import suppress
+from datetime import UTC, datetime
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
 from mailarchive.vault import _disk
-from mailarchive.vault._decided import Mentioned
+from mailarchive.vault._decided import Decided, Lines
 from mailarchive.vault._errors import Damage, index_disagrees
 from mailarchive.vault._index import PackRow
 from mailarchive.vault._manifest import BAD_JSON
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from typing import TypeGuard
 
     from mailarchive._model import Digest
+    from mailarchive.vault._decided import Spot
     from mailarchive.vault._disk import Disk
     from mailarchive.vault._index import Index
     from mailarchive.vault._manifest import Manifest
@@ -215,9 +218,7 @@ def apply(index: Index, packs: Packs, tails: Iterable[Tail]) -> None:
     """
     tails = list(tails)
     doubtful: set[str] = set()
-    erased = (
-        _reclaimed(packs, tails) if any(it.lost for tail in tails for it in tail.found) else ()
-    )
+    erased = _let_go(packs, tails) if any(it.lost for tail in tails for it in tail.found) else ()
     for where, manifest in loaded(packs, in_order(tails)):
         if manifest.is_readable():
             objects = manifest.objects if where.lost else ()
@@ -231,12 +232,24 @@ def apply(index: Index, packs: Packs, tails: Iterable[Tail]) -> None:
             index.seal(tail.pack)
 
 
-def _reclaimed(packs: Packs, tails: Iterable[Tail]) -> frozenset[tuple[str, int]]:
-    """Return the packs and places whose bytes were overwritten on purpose, and so are not lost."""
-    mentioned = Mentioned()
-    for _, manifest in loaded(packs, in_order(tails)):
-        mentioned.note(manifest)
-    return frozenset(mentioned.places)
+def _let_go(packs: Packs, tails: Iterable[Tail]) -> frozenset[Spot]:
+    """Return where bytes are missing that nothing needs any more, and so are not lost.
+
+    Somebody erased what they belong to and may have died while overwriting them: the index
+    must know of them, so that it is done to the end.
+    """
+    found = in_order(tails)
+    lost = frozenset(
+        (where.pack, it.offset)
+        for where, manifest in loaded(packs, (where for where in found if where.lost))
+        for it in manifest.objects
+        if it.stored in where.lost
+    )
+    decided = Decided((), lost, Lines(), datetime.max.replace(tzinfo=UTC))
+    for _, manifest in loaded(packs, found):
+        with suppress(*BAD_JSON):  # it is left out of the index for that
+            decided.take(manifest)
+    return frozenset(chain.from_iterable(each for each in decided.let_go if each <= lost))
 
 
 def _missing(tails: Iterable[Tail], signed: int) -> str | None:

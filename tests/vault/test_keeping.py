@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import forged
 from support.vaults import Clock, entries, entry, everything, journaled, mail, to
 
 from mailarchive import Digest, Rejected, UserId
@@ -346,27 +347,60 @@ def test_an_old_copy_put_back_shows(open_vault: OpenVault, folder: Path) -> None
     assert {each.kind for each in vault.verify("stored").findings} == {"digest"}
 
 
-def test_a_crash_leaves_it_there_or_gone(folder: Path, clock: Clock) -> None:
+@pytest.mark.parametrize("pack_size", [1, 512 << 20])
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_crash_leaves_it_there_or_gone(
+    folder: Path, clock: Clock, pack_size: int, *, lost: bool
+) -> None:
     """At every step: afterwards it is whole, or opening the vault finishes the erasing."""
     for at in range(200):
         here = folder.with_name(f"{at}.vault")
-        with Vault(here, keys=None, clock=clock) as vault:
+        how: dict[str, Any] = {"clock": clock, "pack_size": pack_size}
+        with Vault(here, keys=None, **how) as vault:
             vault.put_many(some := entries(3))
         try:
-            with Vault(here, clock=clock, fuse=Fuse(at)) as vault:
+            with Vault(here, fuse=Fuse(at), **how) as vault:
                 _keeper(vault).erase(some[1].id)
         except Crash:
             pass
         else:
             assert at > 5
             return
-        with Vault(here, clock=clock) as vault:
+        if lost:
+            forged.forget_index(here)
+        with Vault(here, **how) as vault:
             assert vault.verify("content").findings == ()
             gone = _keeper(vault).status(some[1].id).erased
             assert vault.view(BOB).count() == (2 if gone else 3)
             _keeper(vault).erase(some[1].id)
             assert vault.view(BOB).count() == 2
     pytest.fail("the fuse never held")
+
+
+def test_bytes_that_are_half_overwritten_are_overwritten_to_the_end(
+    folder: Path, clock: Clock
+) -> None:
+    """Power failed meanwhile, and the index is gone too: what the packs say is enough."""
+    how: dict[str, Any] = {"clock": clock, "pack_size": 1}
+    with Vault(folder, keys=None, **how) as vault:
+        vault.put_many(some := entries(3))
+        _keeper(vault).erase(some[1].id)
+    pack, offset = place = forged.place_of(folder, some[1].raw_digest.hex)
+    (said,) = (it for it in folder.rglob("*.tar") if b'"kind":"reclaimed"' in it.read_bytes())
+    said.unlink()  # it was not written yet
+    (file,) = folder.rglob(f"{pack}.tar")
+    with file.open("r+b") as half:
+        half.seek(offset + 512)
+        half.write(b"half")
+    forged.forget_index(folder)
+
+    with Vault(folder, **how) as vault:
+        assert vault.verify("content").findings == ()
+        assert vault.view(BOB).count() == 2
+    with file.open("rb") as read:
+        read.seek(offset + 512)
+        assert read.read(4) == bytes(4)
+    assert forged.place_of(folder, some[1].raw_digest.hex) == place
 
 
 def test_an_index_alone_erases_nothing(open_vault: OpenVault, folder: Path) -> None:
