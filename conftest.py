@@ -15,6 +15,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
     from sybil.typing import Evaluator
 
 HERE = Path(__file__).parent
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # So a shell starts what runs in the background; every command of ours would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 CACHE: dict[str, Path] = {}
 
 

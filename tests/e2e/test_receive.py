@@ -66,9 +66,8 @@ def test_what_was_answered_is_in_the_archive_however_it_ends(
                 for mail in mails:
                     client.sendmail("", [ADDRESS], mail.raw)
             process.send_signal(stop)
-            assert process.stdout is not None
-            said = process.stdout.read()
-            status = process.wait(20)
+            said, _ = process.communicate(timeout=60)
+            status = process.returncode
         finally:
             process.kill()
 
