@@ -50,6 +50,9 @@ _KIND_BYTES = tuple(map(kind_bytes, _KINDS))
 _DIGEST = re.compile(rb'"([0-9a-f]{64})"')
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+NEVER = datetime.max.replace(tzinfo=UTC)
+"""The time for whoever judges nothing by it: no erasure is later."""
+
 HOLD, RETENTION, CLOSED = "hold", "retention", "closed"
 """Why an entry may not be erased; `CLOSED`: it cannot be opened, and so nobody can tell."""
 

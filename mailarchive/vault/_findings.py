@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from attrs import asdict, field, frozen
 
-from mailarchive.vault._decided import Lines
+from mailarchive.vault._decided import NEVER, Lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from mailarchive.vault._packs import Opener
     from mailarchive.vault._turn import Turn
     from mailarchive.vault._verify_log import LogCheck
-
-
-_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class Level(StrEnum):
@@ -118,5 +115,5 @@ class Looking:
     on_progress: Callable[[int, int], None] | None = None
     signed: int = 0
     lines: Lines = field(factory=Lines)
-    now: datetime = _NEVER
+    now: datetime = NEVER
     erased_since: Callable[[], frozenset[tuple[str, int]]] = frozenset

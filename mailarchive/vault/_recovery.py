@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
-from datetime import UTC, datetime
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
 from mailarchive.vault import _disk
-from mailarchive.vault._decided import Decided, Lines
+from mailarchive.vault._decided import NEVER, Decided, Lines
 from mailarchive.vault._errors import Damage, index_disagrees
 from mailarchive.vault._index import PackRow
 from mailarchive.vault._manifest import BAD_JSON
@@ -245,7 +244,7 @@ def _let_go(packs: Packs, tails: Iterable[Tail]) -> frozenset[Spot]:
         for it in manifest.objects
         if it.stored in where.lost
     )
-    decided = Decided((), lost, Lines(), datetime.max.replace(tzinfo=UTC))
+    decided = Decided((), lost, Lines(), NEVER)
     for _, manifest in loaded(packs, found):
         with suppress(*BAD_JSON):  # it is left out of the index for that
             decided.take(manifest)
