@@ -16,28 +16,11 @@ from support.objects import Here, receipts, some
 
 from mailarchive import Stored
 from mailarchive.errors import SinkError, SinkUnavailable, Unsupported
-from mailarchive.testing import s3_server
-from mailarchive.testing.postgres import Postgres, postgres
 from mailarchive.vault._object_store import Objects
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from mailarchive.testing.postgres import Postgres
     from mailarchive.testing.s3_server import S3Server
-
-
-@pytest.fixture(scope="module")
-def index() -> Iterator[Postgres]:
-    """A PostgreSQL."""
-    with postgres() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def seaweed() -> Iterator[S3Server]:
-    """A real object store."""
-    with s3_server.seaweedfs() as server:
-        yield server
 
 
 def test_a_lock_is_looked_for_where_it_is_wanted(seaweed: S3Server, index: Postgres) -> None:

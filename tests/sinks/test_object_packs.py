@@ -16,7 +16,6 @@ from support.objects import Here, receipts, some
 from mailarchive import Receipt, Stored, Vault
 from mailarchive.errors import SinkCorrupt, SinkError, SinkUnavailable, Transient
 from mailarchive.testing import s3_server
-from mailarchive.testing.postgres import Postgres, postgres
 from mailarchive.vault import _object_packs
 from mailarchive.vault._object_store import Objects
 from mailarchive.vault.objects import ObjectVault
@@ -26,21 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import LiteralString
 
+    from mailarchive.testing.postgres import Postgres
     from mailarchive.testing.s3_server import S3Server
-
-
-@pytest.fixture(scope="module")
-def index() -> Iterator[Postgres]:
-    """A PostgreSQL."""
-    with postgres() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def seaweed() -> Iterator[S3Server]:
-    """A real object store."""
-    with s3_server.seaweedfs() as server:
-        yield server
 
 
 @pytest.fixture

@@ -31,7 +31,6 @@ from mailarchive.errors import (
 )
 from mailarchive.testing import s3_server
 from mailarchive.testing.entries import entry
-from mailarchive.testing.postgres import Postgres, postgres
 from mailarchive.testing.sink_contract import SinkContract
 from mailarchive.testing.sink_laws import SinkMaker, Spawned
 from mailarchive.vault import _object_index
@@ -42,21 +41,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from mailarchive.testing.postgres import Postgres
     from mailarchive.testing.s3_server import S3Server
-
-
-@pytest.fixture(scope="module")
-def index() -> Iterator[Postgres]:
-    """A PostgreSQL."""
-    with postgres() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def seaweed() -> Iterator[S3Server]:
-    """A real object store."""
-    with s3_server.seaweedfs() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
