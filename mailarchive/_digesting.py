@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 
 from mailarchive._model import Digested, Span
+from mailarchive._portions import AT_ONCE, portions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     _Message: TypeAlias = tuple[bytes, Sequence[Original]]
 
 _MOST_THREADS = 4
-_AT_ONCE = 1 << 19
-"""Bytes that a thread hashes before it has to wait for its turn again."""
 
 
 @frozen
@@ -69,24 +68,15 @@ class Digesting:
         self, messages: Iterable[_Message], fork_key: Callable[[bytes], Digest]
     ) -> Iterator[Digests]:
         """Return the digests of each record, given with its originals, in order."""
-        portions = list(_portions(messages))
-        little = len(portions) == 1 and sum(len(raw) for raw, _ in portions[0]) < _AT_ONCE
+        some = list(portions(messages, _size))
+        little = len(some) == 1 and sum(map(_size, some[0])) < AT_ONCE
         work = map if self._threads is None or little else self._threads.map
-        return chain.from_iterable(work(_digests, portions, repeat(fork_key)))
+        return chain.from_iterable(work(_digests, some, repeat(fork_key)))
 
 
 def _digests(portion: Sequence[_Message], fork_key: Callable[[bytes], Digest]) -> list[Digests]:
     return [Digests.of(*each, fork_key) for each in portion]
 
 
-def _portions(messages: Iterable[_Message]) -> Iterator[list[_Message]]:
-    portion: list[_Message] = []
-    size = 0
-    for raw, originals in messages:
-        portion.append((raw, originals))
-        size += len(raw)
-        if size >= _AT_ONCE:
-            yield portion
-            portion, size = [], 0
-    if portion:
-        yield portion
+def _size(message: _Message) -> int:
+    return len(message[0])

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, TypeAlias
 from attrs import field, frozen
 
 from mailarchive._model import Digest, Rejected, Span
+from mailarchive._portions import portions
 from mailarchive.vault import _record, _zstd
 from mailarchive.vault._record import StoredOriginal
 from mailarchive.vault._writer import Packed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from mailarchive._model import ArchiveEntry
     from mailarchive.vault._record import Record
@@ -33,8 +34,6 @@ cent more room.  Still larger ones repeat themselves farther apart than that lev
 """
 
 _LITTLE, _LARGE = 1 << 16, 2 << 20
-_AT_ONCE = 1 << 19
-"""Bytes that a thread packs before it has to wait for its turn again."""
 
 _Work: TypeAlias = "dict[Digest, Future[list[Packed]]]"
 
@@ -154,7 +153,7 @@ class Packing:
     def _submitted(self, data: Mapping[Digest, bytes]) -> _Work:
         """Begin to pack all of these."""
         begun: _Work = {}
-        for some in _portions(data):
+        for some in portions(data.items(), _size):
             if len(data) > 1 or len(some[0][1]) > _LITTLE:
                 threads = self._thread if len(some[-1][1]) > _LARGE else self._threads
                 work = threads.submit(self._pack_all, some)
@@ -168,18 +167,8 @@ class Packing:
         return [self.pack(*each) for each in some]
 
 
-def _portions(data: Mapping[Digest, bytes]) -> Iterator[list[tuple[Digest, bytes]]]:
-    """Cut into portions of about `_AT_ONCE` bytes."""
-    portion: list[tuple[Digest, bytes]] = []
-    size = 0
-    for each in data.items():
-        portion.append(each)
-        size += len(each[1])
-        if size >= _AT_ONCE:
-            yield portion
-            portion, size = [], 0
-    if portion:
-        yield portion
+def _size(part: tuple[Digest, bytes]) -> int:
+    return len(part[1])
 
 
 def _fault(entry: ArchiveEntry) -> str | None:

@@ -7,7 +7,7 @@ behind, a torn tail that was never acknowledged, is counted and not accused.
 from __future__ import annotations
 
 from contextlib import suppress
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import TYPE_CHECKING
 
 from attrs import evolve
@@ -22,6 +22,7 @@ from mailarchive.vault._findings import Finding, Level, Looking, VerifyReport
 from mailarchive.vault._index import Index
 from mailarchive.vault._manifest import BAD_JSON, Fact
 from mailarchive.vault._recovery import Tail, Where, in_order, loaded, survey, that_count
+from mailarchive.vault._verify_bytes import Comparing
 from mailarchive.vault._verify_index import IndexCheck, missing_objects
 from mailarchive.vault._verify_log import unindexed
 
@@ -68,6 +69,7 @@ class Verification:
         self._hidden: list[Where] = []
         self._emptied: dict[tuple[str, int], Damage] = {}
         self._reclaims = False
+        self._comparing = Comparing()
         self._done = 0
         self._total = 0
         if damage is not None:
@@ -78,8 +80,9 @@ class Verification:
         rows = self._rows()
         sizes = {name: self._packs.size(name) for name in self._names(rows)}
         self._total = sum(size or 0 for size in sizes.values())
-        for name, size in sizes.items():
-            self._pack(name, size, None if rows is None else rows[name])
+        with self._comparing:
+            for name, size in sizes.items():
+                self._pack(name, size, None if rows is None else rows[name])
         found = in_order(that_count(self._tails, newest_too=True))
         self._order(found)
         self._unhide(found)
@@ -205,11 +208,14 @@ class Verification:
         """Look at every stored byte; headers too unless the members are known to be in place."""
         self._reclaims = self._reclaims or manifest.reclaims
         places = members or [stored.member for stored in manifest.objects]
-        for stored, place in zip(manifest.objects, places, strict=True):
+        whole = repeat(False) if members is None else self._comparing.whole(pack, members)
+        for stored, place, is_whole in zip(manifest.objects, places, whole, strict=False):
             try:
                 if members is None:
                     pack.expect(*place)
-                self._object(pack, stored, place)
+                if not is_whole:
+                    pack.check_content(*place)
+                self._content(pack, stored)
             except Damage as damage:
                 if damage.kind == "digest" and pack.is_emptied(stored):
                     self._emptied[pack.name, stored.offset] = damage
@@ -220,8 +226,7 @@ class Verification:
         except Damage as damage:
             yield damage
 
-    def _object(self, pack: Pack, stored: StoredObject, place: Member) -> None:
-        pack.check_content(*place)
+    def _content(self, pack: Pack, stored: StoredObject) -> None:
         if self._level is Level.CONTENT:
             # An erased one's key is gone, its bytes will be; lost keys are counted apart.
             with suppress(Erased, KeyUnavailable):
