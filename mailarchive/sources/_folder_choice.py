@@ -25,6 +25,19 @@ def _purposes(roles: Iterable[FolderRole]) -> frozenset[FolderRole]:
 
 
 @frozen
+class Chosen:
+    """What a choice comes to in one mailbox; the folders are in the order they came in.
+
+    `unmatched` has the patterns and the purposes asked for that no folder fits.  One of
+    them may be misspelt: it takes nothing, or leaves out nothing.
+    """
+
+    taken: tuple[Folder, ...]
+    left_out: tuple[Folder, ...]
+    unmatched: tuple[str, ...]
+
+
+@frozen
 class FolderChoice:
     """Which folders of a mailbox are archived; the default leaves out Drafts, Junk and Trash.
 
@@ -75,25 +88,25 @@ class FolderChoice:
         """Return this choice without the folders that fit one of the patterns."""
         return evolve(self, without=(*self.without, *names))
 
-    def split(self, folders: Sequence[Folder]) -> tuple[tuple[Folder, ...], tuple[Folder, ...]]:
-        """Return the folders that are taken and those that are left out, in their order."""
-        dropped = [f.path for f in folders if f.role in self.without_roles]
-        taken = tuple(f for f in folders if self._takes(f, dropped))
-        return taken, tuple(f for f in folders if f not in taken)
+    def among(self, folders: Sequence[Folder], place: object) -> Chosen:
+        """Return what the choice comes to in a mailbox with these folders.
 
-    def unmatched(self, folders: Sequence[Folder]) -> tuple[str, ...]:
-        """Return the names without a `*` or `?` that no folder has."""
-        return tuple(
+        Raises `MailboxNotFound`, which names `place`, where a name without a `*` or `?` is
+        that of no folder: nothing would be archived of it, and nobody would notice.
+        """
+        lacking = [
             name
             for name in self.names
             if not set(name) & {"*", "?"} and not any(_fits(f, name) for f in folders)
-        )
+        ]
+        if lacking:
+            raise _missing(place, lacking)
+        dropped = [f.path for f in folders if f.role in self.without_roles]
+        taken = tuple(f for f in folders if self._takes(f, dropped))
+        left_out = tuple(f for f in folders if f not in taken)
+        return Chosen(taken, left_out, self._unmatched(folders))
 
-    def idle(self, folders: Sequence[Folder]) -> tuple[str, ...]:
-        """Return the patterns and the purposes asked for that no folder fits.
-
-        One of them may be misspelt: it takes nothing, or leaves out nothing.
-        """
+    def _unmatched(self, folders: Sequence[Folder]) -> tuple[str, ...]:
         patterns = dict.fromkeys((*self.names, *self.without))
         idle = [each for each in patterns if not any(_fits(f, each) for f in folders)]
         asked = () if self.roles is None else self.roles - {f.role for f in folders}
@@ -117,7 +130,7 @@ def _fits(folder: Folder, pattern: str) -> bool:
     return name == pattern or fnmatchcase(name, pattern.replace("[", "[[]"))
 
 
-def missing(place: object, names: Sequence[str]) -> MailboxNotFound:
+def _missing(place: object, names: Sequence[str]) -> MailboxNotFound:
     """A folder that was asked for by name is not there; its name is said where it may be.
 
     Who chose the folders wrote the names, and an address in one is not for a log all the same.

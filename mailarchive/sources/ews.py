@@ -50,7 +50,7 @@ from mailarchive.sources._ews_limits import EwsLimits
 from mailarchive.sources._ews_line import Line, Manner
 from mailarchive.sources._ews_remove import Disposal, Removing
 from mailarchive.sources._ews_scan import Scanning
-from mailarchive.sources._folder_choice import FolderChoice, missing
+from mailarchive.sources._folder_choice import FolderChoice
 from mailarchive.sources._tls import verified
 
 if TYPE_CHECKING:
@@ -186,15 +186,13 @@ class EwsSource(Source):
         self._lacking = folders.lacking
         self._bins = frozenset(each.folder.key for each in listed if self._is_bin(each))
         known = [each.folder for each in listed]
-        if lacking := self._choice.unmatched(known):
-            raise missing(self._line.place, lacking)
-        self.unmatched: tuple[str, ...] = self._choice.idle(known)
-        fitting, left_out = self._choice.split(known)
+        chosen = self._choice.among(known, self._line.place)
+        self.unmatched: tuple[str, ...] = chosen.unmatched
         mail = {each.folder.key for each in listed if self._contents.takes_folder(each.found)}
-        self.left_out: tuple[Folder, ...] = left_out + tuple(
-            folder for folder in fitting if folder.key not in mail
+        self.left_out: tuple[Folder, ...] = chosen.left_out + tuple(
+            folder for folder in chosen.taken if folder.key not in mail
         )
-        return [folder for folder in fitting if folder.key in mail]
+        return [folder for folder in chosen.taken if folder.key in mail]
 
     @override
     def _gaps(self) -> Iterable[CoverageGap]:

@@ -34,7 +34,7 @@ from mailarchive._model import (
 from mailarchive.abc import Source
 from mailarchive.auth import CHINA, GLOBAL, Cloud
 from mailarchive.errors import ConfigurationError, MailboxNotFound, SourceError
-from mailarchive.sources._folder_choice import FolderChoice, missing
+from mailarchive.sources._folder_choice import FolderChoice
 from mailarchive.sources._graph_fetch import Fetching
 from mailarchive.sources._graph_folders import folders as list_folders
 from mailarchive.sources._graph_remove import TRASH, Removing
@@ -156,12 +156,10 @@ class GraphSource(Source):
             self._wire, self._user, hidden=self._hidden, recoverable=self._recoverable
         )
         known = [each.folder for each in listed if not each.search]
-        if lacking := self._choice.unmatched(known):
-            raise missing(self._wire.place, lacking)
-        self.unmatched: tuple[str, ...] = self._choice.idle(known)
-        taken, left_out = self._choice.split(known)
-        self.left_out: tuple[Folder, ...] = left_out
-        return taken
+        chosen = self._choice.among(known, self._wire.place)
+        self.unmatched: tuple[str, ...] = chosen.unmatched
+        self.left_out: tuple[Folder, ...] = chosen.left_out
+        return chosen.taken
 
     @override
     def _scan(self, folder: Folder, after: str | None) -> Iterator[Page]:

@@ -32,7 +32,7 @@ from mailarchive._model import (
 from mailarchive.abc import Source
 from mailarchive.auth import checked_name
 from mailarchive.errors import ConfigurationError, MailboxNotFound
-from mailarchive.sources._folder_choice import FolderChoice, missing
+from mailarchive.sources._folder_choice import FolderChoice
 from mailarchive.sources._imap_ahead import Ahead, Some
 from mailarchive.sources._imap_connect import connect
 from mailarchive.sources._imap_errors import (
@@ -145,16 +145,13 @@ class ImapSource(Source):
     @override
     def _folders(self) -> Iterable[Folder]:
         known = self._list_folders()
-        if lacking := self._choice.unmatched(known):
-            raise missing(self._place, lacking)
-        self.unmatched: tuple[str, ...] = self._choice.idle(known)
-        taken, left_out = self._choice.split(known)
-        if self._remove_to is not None:
-            target = self._target()
-            left_out += tuple(folder for folder in taken if folder.key == target)
-            taken = tuple(folder for folder in taken if folder.key != target)
-        self.left_out: tuple[Folder, ...] = left_out
-        return taken
+        chosen = self._choice.among(known, self._place)
+        self.unmatched: tuple[str, ...] = chosen.unmatched
+        target = None if self._remove_to is None else self._target()
+        self.left_out: tuple[Folder, ...] = chosen.left_out + tuple(
+            folder for folder in chosen.taken if folder.key == target
+        )
+        return [folder for folder in chosen.taken if folder.key != target]
 
     @override
     def _scan(self, folder: Folder, after: str | None) -> Iterator[Page]:

@@ -48,7 +48,7 @@ FOLDERS = [
         (FolderChoice.only("[Gmail]/All Mail"), {"[Gmail]/All Mail"}),
         (FolderChoice.only("[Gmail]/*"), {"[Gmail]/All Mail"}),
         (FolderChoice.only("?Gmail]*"), {"[Gmail]/All Mail"}),
-        (FolderChoice.only("[A-Z]NBOX", "[!x]NBOX", "Junk", "[*"), {"Junk", "[Gmail]/All Mail"}),
+        (FolderChoice.only("[A-Z]NBO*", "[!x]NBO*", "Junk", "[*"), {"Junk", "[Gmail]/All Mail"}),
         (FolderChoice().excluding("[Gmail]/*"), {"INBOX", "Projects/Alpha", "Projects/Beta"}),
         (FolderChoice.only("Junk"), {"Junk"}),
         (FolderChoice.of(FolderRole.ALL, FolderRole.INBOX), {"INBOX", "[Gmail]/All Mail"}),
@@ -63,10 +63,11 @@ def test_a_choice_takes_what_it_says(choice: FolderChoice, names: set[str]) -> N
 
     A `*` and a `?` alone stand for something else: folders are called `[Gmail]`.
     """
-    taken, left_out = choice.split(FOLDERS)
+    chosen = choice.among(FOLDERS, "here")
 
-    assert {each.name for each in taken} == names
-    assert {each.name for each in (*taken, *left_out)} == {each.name for each in FOLDERS}
+    assert {each.name for each in chosen.taken} == names
+    assert {*chosen.taken, *chosen.left_out} == set(FOLDERS)
+    assert len(chosen.taken) + len(chosen.left_out) == len(FOLDERS)
 
 
 @pytest.mark.parametrize("choose", [FolderChoice.only, FolderChoice.of])
@@ -78,9 +79,15 @@ def test_a_choice_of_nothing_is_a_mistake(choose: Callable[[], FolderChoice]) ->
 
 def test_a_name_that_fits_nothing_is_noticed() -> None:
     """A pattern may fit nothing; a name that was meant exactly may not."""
-    choice = FolderChoice.only("INBOX", "Nothing/*", "Projects/Gamma")
+    choice = FolderChoice.only("INBOX", "Nothing/*", "Projects/Gamma", "bob@example.com")
 
-    assert choice.unmatched(FOLDERS) == ("Projects/Gamma",)
+    with pytest.raises(MailboxNotFound, match=r"here: 2 of the chosen folders") as caught:
+        choice.among(FOLDERS, "here")
+
+    told = str(caught.value.suggestions)
+    assert "Projects/Gamma" in told
+    assert "Nothing" not in told
+    assert "example.com" not in told
 
 
 def test_what_fits_no_folder_is_known() -> None:
@@ -91,8 +98,8 @@ def test_what_fits_no_folder_is_known() -> None:
         frozenset({FolderRole.INBOX, FolderRole.SENT}),
     )
 
-    assert choice.idle(FOLDERS) == ("Nothing/*", "Privat", "sent")
-    assert FolderChoice().idle(FOLDERS) == ()
+    assert choice.among(FOLDERS, "here").unmatched == ("Nothing/*", "Privat", "sent")
+    assert FolderChoice().among(FOLDERS, "here").unmatched == ()
 
 
 def test_a_real_server_has_what_fits_and_lacks_the_rest(mailbox: Mailbox) -> None:
