@@ -101,10 +101,12 @@ class FolderChoice:
         ]
         if lacking:
             raise _missing(place, lacking)
-        dropped = [f.path for f in folders if f.role in self.without_roles]
-        taken = tuple(f for f in folders if self._takes(f, dropped))
-        left_out = tuple(f for f in folders if f not in taken)
-        return Chosen(taken, left_out, self._unmatched(folders))
+        dropped = frozenset(f.path for f in folders if f.role in self.without_roles)
+        taken: list[Folder] = []
+        left_out: list[Folder] = []
+        for folder in folders:
+            (taken if self._takes(folder, dropped) else left_out).append(folder)
+        return Chosen(tuple(taken), tuple(left_out), self._unmatched(folders))
 
     def _unmatched(self, folders: Sequence[Folder]) -> tuple[str, ...]:
         patterns = dict.fromkeys((*self.names, *self.without))
@@ -112,10 +114,10 @@ class FolderChoice:
         asked = () if self.roles is None else self.roles - {f.role for f in folders}
         return (*idle, *sorted(str(role) for role in asked))
 
-    def _takes(self, folder: Folder, dropped: Sequence[tuple[str, ...]]) -> bool:
+    def _takes(self, folder: Folder, dropped: frozenset[tuple[str, ...]]) -> bool:
         if self.roles is not None and folder.role not in self.roles:
             return False
-        if any(folder.path[: len(path)] == path for path in dropped):
+        if any(folder.path[:depth] in dropped for depth in range(1, len(folder.path) + 1)):
             return False
         return any(_fits(folder, name) for name in self.names) and not any(
             _fits(folder, name) for name in self.without
