@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,9 @@ import pytest
 from support.vaults import entries
 
 from mailarchive import Checkpoint, Receipt, UserId
+from mailarchive._cli._graph import SEEN
 from mailarchive._model import Stored
+from mailarchive.sources.graph import SeenIds
 from mailarchive.state.sqlite import SqliteCheckpoints
 from mailarchive.vault import FileKeys, FileSigner, Vault
 
@@ -154,7 +158,7 @@ def test_a_copy_by_tools_is_whole(
 def test_no_checkpoint_is_ahead_of_the_copy(folder: Path, program: Path, tmp_path: Path) -> None:
     """State is taken first: what it says is archived is in the packs that are taken after."""
     code = program.read_text()
-    assert code.index('database(vault / "state.db"') < code.index("new_files(vault, copy)")
+    assert code.index("in (STATE, *other") < code.index("new_files(vault, copy)")
     with Vault(folder, keys=None) as vault:
         vault.put_many(entries(3))
         SqliteCheckpoints(folder / "state.db").save(Checkpoint("source", "INBOX", token="3"))
@@ -162,3 +166,29 @@ def test_no_checkpoint_is_ahead_of_the_copy(folder: Path, program: Path, tmp_pat
     found = SqliteCheckpoints(tmp_path / "copy" / "state.db").load("source", "INBOX")
 
     assert found == Checkpoint("source", "INBOX", token="3")
+
+
+@pytest.mark.parametrize("name", [SEEN, "sinks/handed-over.db"])
+def test_any_database_beside_the_archive_is_copied_as_one(
+    folder: Path, program: Path, tmp_path: Path, name: str
+) -> None:
+    """Also where the copy is brought up to date once its writer has ended."""
+    copy, here = tmp_path / "copy", folder / name
+    with Vault(folder, keys=None):
+        pass
+    here.parent.mkdir(exist_ok=True)
+    for page, others in enumerate((30_000, 50, 30_000)):
+        seen = SeenIds(here)
+        listed = [(f"{page} {each}", "r") for each in range(others)]
+        seen.folder("source", "INBOX", "epoch", page).add(listed, page + 1)
+        if page != 1:
+            seen.close()  # else a run is under way
+        for path in folder.rglob("*"):
+            os.utime(path, (page, page))  # long ago: what has not changed is not copied again
+        if page:
+            subprocess.run([sys.executable, str(program), folder, copy], check=True)
+        seen.close()
+    assert not list(copy.rglob("*-wal"))
+    with closing(sqlite3.connect(copy / name)) as base:
+        assert base.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert base.execute("SELECT count(*) FROM seen").fetchone() == (60_050,)
