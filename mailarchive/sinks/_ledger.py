@@ -69,19 +69,25 @@ class Ledger:
 
     def close(self) -> None:
         """Let go of the file."""
-        with _errors("closing"):
-            self._base.close()
+        with _errors("closing"), closing(self._base):
+            self._commit()
 
     @contextmanager
     def committed(self) -> Iterator[None]:
         """Make durable what is noted inside, also where that ends in an error."""
         with _errors("writing"):
+            self._commit()
             self._base.execute("BEGIN IMMEDIATE")
         try:
             yield
         finally:
             with _errors("writing"):
-                self._base.execute("COMMIT")
+                self._commit()
+
+    def _commit(self) -> None:
+        """End what is under way: also what a reader kept from its end the last time."""
+        if self._base.in_transaction:
+            self._base.execute("COMMIT")
 
     def handed(self, entry: Digest) -> dict[Digest, Digest]:
         """Return whom the entry was handed to, by the digest of the recipient, and its bytes'."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import socket
 import sqlite3
 import threading
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 from attrs import define, field
 
 from mailarchive import Fidelity, Receipt, Rejected, Stored
-from mailarchive.errors import SinkUnavailable
+from mailarchive.errors import SinkFull, SinkUnavailable
+from mailarchive.sinks import _ledger
 from mailarchive.sinks.lmtp import LmtpSink
 from mailarchive.testing.entries import entry, mail
 
@@ -34,6 +36,7 @@ class Scripted:
     rcpt: dict[str, list[str]] = field(factory=dict)
     data: dict[str, list[str]] = field(factory=dict)
     port: int = 0
+    called: int = 0
     asked: list[str] = field(factory=list)
     took: list[str] = field(factory=list)
 
@@ -44,6 +47,7 @@ class Scripted:
                 connection, _ = listener.accept()
             except OSError:
                 return
+            self.called += 1
             with connection, connection.makefile("rwb", buffering=0) as line:
                 self._talk(line)
 
@@ -52,7 +56,9 @@ class Scripted:
         to: list[str] = []
         while command := line.readline().decode():
             answer = FINE
-            if command.upper().startswith("RCPT"):
+            if command.upper().startswith("RSET"):
+                to = []
+            elif command.upper().startswith("RCPT"):
                 address = command.partition("<")[2].partition(">")[0].lower()
                 self.asked.append(address)
                 answer = self._next(self.rcpt, address)
@@ -170,3 +176,70 @@ def test_a_rendering_that_comes_later_ends_what_another_began(
     assert isinstance(answer, Receipt)
     assert (answer.stored_digest, answer.outcome) == (first.raw_digest, Stored.PRESENT)
     assert server.took == [A, B]
+
+
+@pytest.mark.parametrize("reopened", [False, True])
+def test_what_was_noted_outlives_who_reads_the_ledger(
+    server: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, reopened: bool
+) -> None:
+    """A backup keeps it from being committed: it is tried later, and nobody has mail twice."""
+    monkeypatch.setattr(_ledger, "_BUSY_SECONDS", 0.0)
+    one, two = (entry(mail(number), key=str(number)) for number in range(2))
+    with at(server, tmp_path, A) as sink:
+        with closing(sqlite3.connect(tmp_path / "ledger", isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM handed").fetchall()
+            for _ in range(2):
+                with pytest.raises(SinkUnavailable, match="SQLITE_BUSY"):
+                    sink.put(one)
+        if not reopened:
+            sink.put_many([one, two])
+    with at(server, tmp_path, A) as sink:
+        answers = sink.put_many([one, two])
+
+    assert all(isinstance(each, Receipt) for each in answers)
+    assert server.took == [A, A]
+
+
+def test_a_server_that_closes_is_called_anew(server: Scripted, tmp_path: Path) -> None:
+    """After 421 nobody listens any more (RFC 5321, 3.8)."""
+    server.rcpt = {A: ["421 closing"]}
+    one = entry(mail(1))
+    with at(server, tmp_path, A) as sink:
+        with pytest.raises(SinkUnavailable, match="answered 421"):
+            sink.put(one)
+        assert isinstance(sink.put(one), Receipt)
+
+    assert server.called == 2
+
+
+def test_nothing_goes_on_where_a_conversation_was_left(
+    server: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger fails between two answers: the rest of them is none to what is asked next."""
+    server.rcpt = {B: ["550 no"]}
+    one, two = (entry(mail(number), key=str(number)) for number in range(2))
+    with at(server, tmp_path, B, A) as sink:
+        with monkeypatch.context() as patch:
+            patch.setattr(_ledger.Ledger, "note_refused", _full)
+            with pytest.raises(SinkFull):
+                sink.put(one)
+        assert isinstance(sink.put(two), Receipt)
+
+    assert server.called == 2
+
+
+def _full(*_: object) -> None:
+    raise SinkFull("the ledger: no room")
+
+
+def test_who_is_refused_in_several_ways_is_told_of_the_least(
+    server: Scripted, tmp_path: Path
+) -> None:
+    """Always of the same one, in whatever order they are asked."""
+    server.rcpt = {A: ["554 never"], B: ["550 no"], C: ["552 full"]}
+    one = entry(mail(1))
+    with at(server, tmp_path, A, B, C) as sink:
+        answer = sink.put(one)
+
+    assert answer == Rejected(one.id, "the other archive answered 550")
