@@ -88,6 +88,7 @@ class Mbox(Source):
 
     @override
     def _open(self) -> None:
+        self._doubtful, self._begun = 0, False
         try:
             self._file = os.fdopen(open_quietly(real(self._path)), "rb", buffering=0)
         except NoFile:
@@ -170,6 +171,7 @@ class Mbox(Source):
         """
         scanner = self._scanner()
         if after is None:
+            self._doubtful = 0  # what was listed before is listed again
             yield from scanner.entries(scanner.top() or 0)
             self._begun = scanner.begun
             return

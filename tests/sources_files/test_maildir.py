@@ -238,11 +238,17 @@ def test_a_message_that_comes_under_a_name_that_was_archived_is_listed(tmp_path:
         assert raws[1] in read(Maildir(box), first).raws
 
 
-def test_one_of_two_of_one_name_is_read_as_what_was_listed(tmp_path: Path) -> None:
-    """Where the files changed places between listing and reading each is found again."""
+@pytest.mark.parametrize("raws", [(b"a", b"b"), (b"b", b"a")])
+def test_one_of_two_of_one_name_is_read_as_what_was_listed(
+    tmp_path: Path, raws: tuple[bytes, bytes]
+) -> None:
+    """Where the files changed places between listing and reading each is found again.
+
+    Also where the first to be read is the one in whose place there is another.
+    """
     box = make(tmp_path)
-    (box / "cur" / "1.x:2,").write_bytes(b"a")
-    (box / "cur" / "1.x:2,S").write_bytes(b"b")
+    (box / "cur" / "1.x:2,").write_bytes(raws[0])
+    (box / "cur" / "1.x:2,S").write_bytes(raws[1])
     source = Maildir(box)
     with source:
         (folder,) = source.folders()

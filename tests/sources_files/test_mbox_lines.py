@@ -152,6 +152,25 @@ def test_a_file_that_ends_in_its_first_line_is_told(tmp_path: Path) -> None:
     assert [gap.code for gap in told(path)] == ["begun-from-line"]
 
 
+def test_what_is_told_is_of_this_run_alone(tmp_path: Path) -> None:
+    """Neither what an earlier run found, nor what a listing that was begun anew did, is added."""
+    doubtful = FROM + b"S: 1\n\nHello\n\nFrom the start.\n\n"
+    path = file_with(tmp_path, doubtful)
+    source = Mbox(path)
+    for content, expected in (
+        (doubtful, [("doubtful-from-lines", 1)]),
+        (b"From the sta", [("begun-from-line", None)]),
+        (written([b"S: 1\n\none\n"]), []),
+    ):
+        path.write_bytes(content)
+        with source:
+            assert source.gaps() == ()
+            for _ in range(2):
+                list(source.scan(source.folders()[0]))
+
+            assert expected == [(gap.code, gap.count) for gap in source.gaps()]
+
+
 def test_what_became_a_from_line_since_ends_the_message_before(tmp_path: Path) -> None:
     """The beginning of a line is a message's until it is a From_ line; then all comes anew."""
     first, second = b"S: 1\n\none\n", b"S: 2\n\ntwo\n"
