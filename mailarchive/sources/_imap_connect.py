@@ -15,6 +15,7 @@ from __future__ import annotations
 import imaplib
 import re
 import socket
+import ssl
 from typing import TYPE_CHECKING, Any, cast
 
 from imapclient import IMAPClient, SocketTimeout
@@ -25,6 +26,7 @@ from mailarchive.errors import ConfigurationError, SourceError
 from mailarchive.sources._imap_errors import (
     USE_SSL,
     Security,
+    begins_with_tls,
     broken,
     not_connected,
     pause_asked,
@@ -33,7 +35,6 @@ from mailarchive.sources._imap_session import SMALL, Refused, Session
 from mailarchive.sources._imap_wire import Broken, Garbled, Wire
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable
 
     from mailarchive.errors import MailArchiveError
@@ -139,6 +140,8 @@ def connect(place: Place, limits: ImapLimits, context: ssl.SSLContext | None) ->
     try:
         client = _Client(place, limits, context)
     except _TROUBLE as error:
+        if _is_silent(place, error) and _speaks_tls(place, limits):
+            raise begins_with_tls(place) from None
         raise _failure(place, error) from None
     try:
         return _session(place, client, context)
@@ -152,6 +155,25 @@ def connect(place: Place, limits: ImapLimits, context: ssl.SSLContext | None) ->
 
 _TROUBLE = (OSError, imaplib.IMAP4.error, Broken, Refused, ValueError)
 """What the two libraries raise at a server that is not there, or is no IMAP server."""
+
+
+def _is_silent(place: Place, error: BaseException) -> bool:
+    """Whether somebody took the connection and did not begin to speak, though it was theirs."""
+    mute = isinstance(error, Broken) and not isinstance(error, Garbled) and not error.detail
+    return mute and place.security is not Security.SSL
+
+
+def _speaks_tls(place: Place, limits: ImapLimits) -> bool:
+    """Whether the port answers a handshake; nothing else is sent, so anybody may answer it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    timeout = min(limits.connect_timeout, limits.read_timeout)
+    try:
+        with socket.create_connection((place.host, place.port), timeout) as bare:
+            context.wrap_socket(bare, server_hostname=place.host).close()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _session(place: Place, client: _Client, context: ssl.SSLContext | None) -> Session:

@@ -256,6 +256,17 @@ def not_connected(place: Place, error: BaseException) -> MailArchiveError:
     )
 
 
+def begins_with_tls(place: Place) -> ConfigurationError:
+    """The server waits for TLS, and we waited for its greeting."""
+    return ConfigurationError(
+        f"{place}: port {place.port} begins with TLS",
+        suggestions=[
+            f'set security = "ssl", and leave port at {place.port}',
+            "or set port to the one of IMAP in clear text and STARTTLS, mostly 143",
+        ],
+    )
+
+
 def _certificate(place: Place, error: ssl.SSLCertVerificationError) -> ConfigurationError:
     # OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH.
     if error.verify_code in {62, 64}:

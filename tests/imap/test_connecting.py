@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import traceback
 from typing import TYPE_CHECKING, Any
@@ -109,14 +110,35 @@ def test_tls_on_a_plain_port_names_starttls(mailbox: Mailbox) -> None:
 
 @pytest.mark.parametrize("security", ["starttls", "plain"])
 def test_clear_text_on_a_tls_port_names_tls(mailbox: Mailbox, security: str) -> None:
-    """Both sides wait for the other to begin; the wait is bounded."""
+    """Both sides wait for the other to begin; the wait is bounded, and then TLS is tried."""
+    port = mailbox.server.imaps_port
     source = mailbox.source(
         security=security,
+        port=port,
         allow_plaintext=True,
         limits=evolve(QUICK, read_timeout=0.2, connect_timeout=0.2),
     )
 
-    error = failure(source, SourceUnavailable)
+    error = failure(source, ConfigurationError)
+
+    assert f'security = "ssl", and leave port at {port}' in error.suggestions[0]
+
+
+@pytest.mark.parametrize("security", ["starttls", "plain"])
+def test_a_server_that_says_nothing_at_all_is_unavailable(security: str) -> None:
+    """It answers no handshake either, so no setting is known to be wrong; that wait is bounded."""
+    limits = evolve(QUICK, read_timeout=0.2, connect_timeout=0.2)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        source = ImapSource(
+            "127.0.0.1",
+            port=mute.getsockname()[1],
+            auth=Password("alice", "secret"),
+            security=security,
+            allow_plaintext=True,
+            limits=limits,
+        )
+
+        error = failure(source, SourceUnavailable)
 
     assert 'security = "ssl" and port = 993' in error.suggestions[0]
 
