@@ -10,7 +10,6 @@ from mailarchive._cli._checks import check
 from mailarchive._cli._signals import Signals
 from mailarchive._cli._text import columns, size
 from mailarchive._cli.progress import Progress
-from mailarchive.abc import Intake
 from mailarchive.errors import ConfigurationError
 from mailarchive.events import BatchPutOff, RunStarted
 
@@ -23,20 +22,23 @@ if TYPE_CHECKING:
 
 def receive(path: Path, *, quiet: bool = False) -> int:
     """Receive, as the TOML file says, until a signal."""
+    from mailarchive.sources.smtp import SmtpIntake
+
     job = config.load(path)
     intake = job.source
-    if not isinstance(intake, Intake):
+    if not isinstance(intake, SmtpIntake):
         raise ConfigurationError(
             f'{path.name}: [source] is read and does not receive: its kind is not "smtp"',
             suggestions=["run it with: mailarchive run ARCHIVE.TOML"],
         )
     job.refuse_undecided()
     check(job)  # a list of users that cannot be read is said before anything comes
+    intake.check()  # before a vault is made for nothing
     progress = Progress()
 
     def tell(event: Event) -> None:
         if isinstance(event, RunStarted):
-            print(f"Listening on port {getattr(intake, 'port', '')}.", file=sys.stderr)
+            print(f"Listening on port {intake.port}.", file=sys.stderr)
         elif isinstance(event, BatchPutOff):
             words = f"{event.messages} put off ({event.code}); they come again"
             print(words, file=sys.stderr)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import errno
+import socket
 import threading
 from typing import TYPE_CHECKING
 
+from mailarchive.errors import ConfigurationError, SourceUnavailable
 from mailarchive.sources._smtp_room import Waiting
 from mailarchive.sources._smtp_session import Conversation, House, quiet
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
 
     from mailarchive._model import Delivery, SourceMessage
+    from mailarchive.errors import MailArchiveError
     from mailarchive.sources._smtp_gate import Gate
     from mailarchive.sources._smtp_limits import SmtpLimits
     from mailarchive.sources._smtp_room import Memory, Share, WaitingRoom
@@ -177,3 +180,35 @@ async def _cancel(tasks: list[asyncio.Task[None] | asyncio.Task[bool]]) -> None:
         each.cancel()
     if tasks:
         await asyncio.wait(tasks)
+
+
+_OURS = 'set host to an address of this machine, or to "0.0.0.0" or "::" for all of them'
+_MISTAKES = {
+    errno.EADDRNOTAVAIL: ("host is no address of this machine", _OURS),
+    errno.EAFNOSUPPORT: ("this machine has no addresses of the kind that host is", _OURS),
+    errno.EINVAL: ("host is no address that can be listened on", _OURS),
+    errno.EACCES: (
+        "this user may not listen there",
+        "a port below 1024 needs the right CAP_NET_BIND_SERVICE; or set port to a higher one",
+    ),
+}
+
+
+def not_listening(name: str, port: int, error: OSError | UnicodeError) -> MailArchiveError:
+    """A wrong setting, unless the port is only taken: whoever has it may be on the way out."""
+    where = f"source {name}: cannot listen on port {port}"
+    if isinstance(error, socket.gaierror | UnicodeError):
+        return ConfigurationError(f"{where}: the name in host is not known", suggestions=[_OURS])
+    symbol = errno.errorcode.get(error.errno or 0, type(error).__name__)
+    if error.errno in _MISTAKES:
+        why, todo = _MISTAKES[error.errno]
+        return ConfigurationError(f"{where}: {why} ({symbol})", suggestions=[todo])
+    if error.errno == errno.EADDRINUSE:
+        return SourceUnavailable(
+            f"{where}: somebody else listens there ({symbol})",
+            suggestions=["stop whoever does, another receiver perhaps, or set another port"],
+        )
+    return SourceUnavailable(
+        f"{where}: the system refused ({symbol})",
+        suggestions=["check host and port, and what the system allows this process"],
+    )

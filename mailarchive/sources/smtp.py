@@ -29,10 +29,10 @@ from mailarchive._model import (
     SourceMessage,
 )
 from mailarchive.abc import Intake
-from mailarchive.errors import ConfigurationError, SourceError, SourceUnavailable
+from mailarchive.errors import ConfigurationError, SourceError
 from mailarchive.sources._smtp_gate import Gate, new_address
 from mailarchive.sources._smtp_limits import SmtpLimits
-from mailarchive.sources._smtp_listener import Listener
+from mailarchive.sources._smtp_listener import Listener, not_listening
 from mailarchive.sources._smtp_room import Memory, WaitingRoom
 from mailarchive.sources._smtp_tls import Protection, Security
 
@@ -108,6 +108,10 @@ class SmtpIntake(Intake):
         self._memory = Memory(self._limits.memory_octets, self._limits.waiting)
         self._listener: Listener | None = None
 
+    def check(self) -> None:
+        """Raise what opening would raise about `host` and `port`; nothing is left open."""
+        _listen(self._host, self.port, self.name).close()
+
     @override
     def _open(self) -> None:
         if self._listener is not None:
@@ -162,17 +166,12 @@ def _listen(host: str, port: int, name: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     both = host == "::" and socket.has_dualstack_ipv6()
     try:
+        socket.getaddrinfo(host, port)  # create_server does not tell that the name is wrong
         return socket.create_server(
             (host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=both
         )
-    except OSError as error:
-        raise SourceUnavailable(
-            f"source {name}: cannot listen on port {port}: {type(error).__name__}",
-            suggestions=[
-                "check that nothing else listens there, and that host is an address of ours",
-                "a port below 1024 needs the right CAP_NET_BIND_SERVICE",
-            ],
-        ) from error
+    except (OSError, UnicodeError) as error:
+        raise not_listening(name, port, error) from error
 
 
 def _port(port: int) -> int:

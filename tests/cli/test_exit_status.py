@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from support import journal
+from support.smtp import ADDRESS
 from typing_extensions import override
 
 from mailarchive._cli import main
@@ -130,6 +132,36 @@ def test_a_receiver_that_is_written_wrong_is_status_two(
     assert main(["receive", "archive.toml", "--quiet"]) == 2
     assert one_line(capsys)
     assert sorted(here.rglob("*")) == before
+
+
+@pytest.mark.parametrize("host", ["nohost.invalid", "192.0.2.1"])
+def test_a_receiver_that_can_listen_nowhere_is_status_two(
+    host: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The host is wrong, which no second try mends; no vault is made for it."""
+    (here / "addresses").write_text(f"{ADDRESS}\n")
+    text = f'[source]\n{SMTP}host = "{host}"\naddresses = {{ file = "addresses" }}\n{REST}'
+    (here / "archive.toml").write_text(text)
+    before = sorted(here.rglob("*"))
+
+    assert main(["receive", "archive.toml", "--quiet"]) == 2
+    assert "set host to an address of this machine" in one_line(capsys)
+    assert sorted(here.rglob("*")) == before
+
+
+def test_a_receiver_whose_port_is_taken_is_status_one(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever has it may be on the way out; no vault is made before."""
+    (here / "addresses").write_text(f"{ADDRESS}\n")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = SMTP.replace("port = 0", f"port = {other.getsockname()[1]}")
+        text = f'[source]\n{taken}addresses = {{ file = "addresses" }}\n{REST}'
+        (here / "archive.toml").write_text(text)
+
+        assert main(["receive", "archive.toml", "--quiet"]) == 1
+    assert "EADDRINUSE" in one_line(capsys)
+    assert not (here / "acme.vault").exists()
 
 
 TRIED_JOBS = {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import smtplib
+import socket
 import ssl
 import subprocess
 import sys
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from support.smtp import Running
 
     from mailarchive import ArchiveEntry
+    from mailarchive.errors import MailArchiveError
 
 
 def journal_users(folder: Path) -> DirectoryMap:
@@ -414,13 +417,53 @@ def test_a_receiver_opens_once() -> None:
 
 
 def test_a_port_that_is_taken_is_said() -> None:
-    """With what to do about it."""
+    """With what to do about it; whoever has it may be on the way out."""
     with receiving() as running:
         other = plain(port=running.intake.port)
-        with pytest.raises(SourceUnavailable) as told, other:
+        with pytest.raises(SourceUnavailable, match=r"somebody else .*EADDRINUSE") as told, other:
             pass
 
-    assert told.value.suggestions
+    assert "another port" in told.value.suggestions[0]
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("nohost.invalid", "the name in host is not known"),
+        ("no..name", "the name in host is not known"),
+        ("192.0.2.1", "no address of this machine .EADDRNOTAVAIL"),
+        ("2001:db8::1", "E"),
+        ("fe80::1", "E"),
+    ],
+)
+def test_a_host_that_is_not_ours_is_a_wrong_setting(host: str, said: str) -> None:
+    """Each is told from the other, and from a port that is taken."""
+    with pytest.raises(ConfigurationError, match=rf"cannot listen on port 0: .*{said}") as told:
+        plain(host=host).__enter__()
+
+    assert "set host to an address of this machine" in told.value.suggestions[0]
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "todo"),
+    [
+        (errno.EACCES, ConfigurationError, "CAP_NET_BIND_SERVICE"),
+        (errno.EMFILE, SourceUnavailable, "the system allows"),
+    ],
+)
+def test_what_the_system_refuses_is_named(
+    number: int, kind: type[MailArchiveError], todo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its symbol, and with what would help."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, "words of the system")
+
+    monkeypatch.setattr(socket, "create_server", refuse)
+    with pytest.raises(kind, match=errno.errorcode[number]) as told:
+        plain().__enter__()
+
+    assert todo in told.value.suggestions[0]
 
 
 # -- who may ----------------------------------------------------------------------------------
