@@ -5,6 +5,7 @@ Everything here runs on the caller's thread, but for the taking of digests.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ from mailarchive._model import (
 )
 from mailarchive._report import Settled
 from mailarchive.attribution import CatchAll, CreateUsers, HoldUnowned, own
-from mailarchive.errors import DecodeError, NotAJournalReport
+from mailarchive.errors import DecodeError, MailArchiveError, NotAJournalReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -155,7 +156,8 @@ class Storing:
             )
             begun.entries[entry.id] = (message, entry, stray)
         if not self.dry_run:
-            self.sink.foresee([entry for _, entry, _ in begun.entries.values()])
+            with suppress(MailArchiveError):  # only the put that follows stores, or fails
+                self.sink.foresee([entry for _, entry, _ in begun.entries.values()])
         return begun
 
     def finish(self, begun: Begun) -> list[Settled]:

@@ -397,6 +397,8 @@ class Sink(Opened):
         """Begin, where that saves time, what putting these soon will take and changes nothing.
 
         Called while a batch before them is yet to be put; none of them may ever be put.
+        The order of a run is foresee, foresee, put, foresee, put.  What it raises ends no
+        run, which puts the entries all the same.
         """
 
     def _read(self, receipt: Receipt) -> bytes:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from mailarchive._model import Fidelity, Stored
-from mailarchive.testing._elsewhere import NotTried
+from mailarchive._policy import Batching
+from mailarchive.errors import MailArchiveError
+from mailarchive.testing._elsewhere import Elsewhere, NotTried
 from mailarchive.testing._sink_kit import (
     SERIAL,
     is_first,
@@ -205,6 +207,60 @@ def _machine(make: SinkMaker) -> Any:
     return Redelivery
 
 
+@law
+def foreseeing_changes_nothing(
+    make: SinkMaker, *, batch: int = Batching().max_messages
+) -> str | None:
+    """In the order of a run: only what is put is stored, be it foreseen or not.
+
+    The first batch has `batch` messages, as many as one of a run has by default.
+    """
+    first, second, third, never = (_batch(count) for count in (batch, 3, 3, 3))
+    with make() as sink:
+        _foresee(sink, first)
+        _foresee(sink, second)
+        receipts = _put_foreseen(sink, first)
+        _foresee(sink, third)
+        receipts += _put_foreseen(sink, second)
+        _foresee(sink, never)
+        receipts += _put_foreseen(sink, third)
+        if not survives(sink):
+            _put_foreseen(sink, never)
+            return "nothing is promised of a sink that is opened anew"
+    with Elsewhere(make) as there:
+        there.open()
+        for receipt in receipts_of(there.put(*never)):
+            assert receipt.outcome is Stored.STORED, (
+                "what was foreseen and never put is said to be there by another process"
+            )
+        there.close()
+    with make() as sink:
+        again = receipts_of(sink.put_many([*first, *second, *third]))
+        for one, receipt in zip(receipts, again, strict=True):
+            is_first(receipt, one, "put again after opening anew")
+    return None
+
+
+def _batch(count: int) -> list[ArchiveEntry]:
+    return [entry(mail(number), key=_key()) for number in range(count)]
+
+
+def _foresee(sink: Sink, entries: Sequence[ArchiveEntry]) -> None:
+    try:
+        sink.foresee(entries)
+    except MailArchiveError as error:
+        raise AssertionError(f"foreseeing raises {type(error).__name__}: {error}") from error
+
+
+def _put_foreseen(sink: Sink, entries: Sequence[ArchiveEntry]) -> list[Receipt]:
+    """Put a batch that was foreseen, and see that it is there now, and was not before."""
+    receipts = receipts_of(sink.put_many(entries))
+    for each, receipt in zip(entries, receipts, strict=True):
+        assert receipt.outcome is Stored.STORED, "what was only foreseen is said to be there"
+        read_back(sink, receipt, each.raw, f"one of {len(entries)} that were foreseen and put")
+    return receipts
+
+
 LAWS = (
     an_entry_is_stored_once,
     other_bytes_of_one_item_are_both_kept,
@@ -212,4 +268,5 @@ LAWS = (
     a_message_id_is_no_identity,
     equal_bytes_of_two_copies_are_both_acknowledged,
     any_order_and_any_split_gives_one_archive,
+    foreseeing_changes_nothing,
 )

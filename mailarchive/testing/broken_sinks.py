@@ -34,6 +34,14 @@ from mailarchive.testing._broken_lasting import (
     SyncsTheLastOfABatch,
     WritesInPlace,
 )
+from mailarchive.testing._broken_seldom import (
+    BreaksWhenItForesees,
+    KeepsWhatItForesees,
+    PutsWhatWasForeseenLast,
+    StoresAPageOfABatch,
+    StoresWhatItForesees,
+    TakesForeseenForStored,
+)
 from mailarchive.testing._broken_storing import (
     AnswersInItsOwnWay,
     BelievesMessageIds,
@@ -78,6 +86,7 @@ __all__ = [
     "BelievesMessageIds",
     "BelievesTheDead",
     "BelievesTheDeadAfterManySyncs",
+    "BreaksWhenItForesees",
     "Broken",
     "ClaimsToRead",
     "CleansUpWhatIsUncertain",
@@ -91,6 +100,7 @@ __all__ = [
     "ForgetsWhenClosed",
     "KeepsEverything",
     "KeepsTheLatestCopy",
+    "KeepsWhatItForesees",
     "KnowsSevenBits",
     "LeavesFilesOpen",
     "LetsErrorsOut",
@@ -103,14 +113,18 @@ __all__ = [
     "OverwritesOnConflict",
     "Panics",
     "PromisesLess",
+    "PutsWhatWasForeseenLast",
     "QuotesFrom",
     "RacesWithItself",
     "SaysAnotherDigest",
     "ShowsOthersMail",
     "StopsAtNul",
+    "StoresAPageOfABatch",
     "StoresAgain",
+    "StoresWhatItForesees",
     "SyncsTheLastOfABatch",
     "TakesDotsAway",
+    "TakesForeseenForStored",
     "VerifiesAgainstItself",
     "WritesInPlace",
 ]
@@ -135,6 +149,11 @@ BROKEN = (
         KeepsTheLatestCopy, laws.equal_bytes_of_two_copies_are_both_acknowledged, "SinkCorrupt"
     ),
     Broken(ForgetsTheOldest, laws.any_order_and_any_split_gives_one_archive, "stored twice"),
+    Broken(TakesForeseenForStored, laws.foreseeing_changes_nothing, "only foreseen"),
+    Broken(PutsWhatWasForeseenLast, laws.foreseeing_changes_nothing, "were foreseen and put"),
+    Broken(StoresWhatItForesees, laws.foreseeing_changes_nothing, "only foreseen"),
+    Broken(BreaksWhenItForesees, laws.foreseeing_changes_nothing, "NotImplementedError"),
+    Broken(StoresAPageOfABatch, laws.foreseeing_changes_nothing, "one of 200"),
     Broken(NormalisesLineEnds, laws.every_byte_comes_back, "bare LF"),
     Broken(StopsAtNul, laws.every_byte_comes_back, "NUL in the body"),
     Broken(KnowsSevenBits, laws.every_byte_comes_back, "every byte there is"),
@@ -186,5 +205,6 @@ BROKEN = (
     Broken(ShowsOthersMail, laws.nobody_sees_the_mail_of_others, "mail of another one"),
     Broken(LeavesFilesOpen, laws.an_open_and_a_close_leave_nothing_open, "a file open"),
     Broken(KeepsEverything, laws.memory_is_bounded, "of memory"),
+    Broken(KeepsWhatItForesees, laws.memory_is_bounded, "of memory"),
 )
 """Which law catches which; every law catches somebody."""

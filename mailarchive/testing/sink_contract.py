@@ -124,6 +124,10 @@ class SinkContract:
         """See the law of that name."""
         self._hold(laws.any_order_and_any_split_gives_one_archive, open_sink)
 
+    def test_foreseeing_changes_nothing(self, open_sink: SinkMaker) -> None:
+        """See the law of that name."""
+        self._hold(laws.foreseeing_changes_nothing, open_sink)
+
     def test_every_byte_comes_back(self, open_sink: SinkMaker) -> None:
         """See the law of that name."""
         self._hold(laws.every_byte_comes_back, open_sink)

@@ -40,6 +40,7 @@ from mailarchive.testing._sink_identity import (
     an_entry_is_stored_once,
     any_order_and_any_split_gives_one_archive,
     equal_bytes_of_two_copies_are_both_acknowledged,
+    foreseeing_changes_nothing,
     other_bytes_of_one_item_are_both_kept,
 )
 from mailarchive.testing._sink_kit import Law, SinkMaker
@@ -75,6 +76,7 @@ __all__ = [
     "any_order_and_any_split_gives_one_archive",
     "equal_bytes_of_two_copies_are_both_acknowledged",
     "every_byte_comes_back",
+    "foreseeing_changes_nothing",
     "memory_is_bounded",
     "nobody_sees_the_mail_of_others",
     "nothing_in_a_mail_names_a_place",

@@ -349,6 +349,23 @@ def test_what_was_read_before_the_source_failed_is_archived(world: World) -> Non
     assert world.archived() == messages
 
 
+class FailsAhead(MemorySink):
+    """Fails at what it need not do."""
+
+    @override
+    def _foresee(self, entries: Sequence[ArchiveEntry]) -> None:
+        raise ZeroDivisionError
+
+
+def test_a_sink_that_cannot_work_ahead_ends_no_run(world: World) -> None:
+    """Foreseeing changes nothing; what counts is the put that follows."""
+    messages = world.fill(25)
+    world.sink = FailsAhead()
+
+    assert world.run().ok
+    assert world.archived() == messages
+
+
 def test_a_dry_run_foresees_nothing(world: World) -> None:
     """What is never put is not told of."""
     world.fill(3)
