@@ -166,6 +166,11 @@ def _repeated(answer: Receipt | Rejected | None, again: bool) -> Receipt | Rejec
     )
 
 
+def _says_nothing_new(page: Page, before: Page) -> bool:
+    """Whether a page says the one before it again, or a part of it: no scan gets further so."""
+    return page.token == before.token and set(page.refs) <= set(before.refs)
+
+
 class Source(Opened):
     """Where mail comes from: folders, listed a page at a time, read, and perhaps removed.
 
@@ -256,13 +261,21 @@ class Source(Opened):
 
     @final
     def scan(self, folder: Folder, after: str | None = None) -> Iterator[Page]:
-        """Yield the pages after a token; raises `SourceError`, `CheckpointInvalid`."""
+        """Yield the pages after a token; raises `SourceError`, `CheckpointInvalid`.
+
+        A scan that gets no further, a page that only says the one before it again, has no
+        end; it is refused.
+        """
+        before: Page | None = None
         with self._guard("listing messages"):
             for page in self._scan(folder, after):
                 if not isinstance(page, Page):
                     raise self._broken("listed something that is no page")
                 if len(set(page.refs)) != len(page.refs):
                     raise self._broken("named an item twice on one page")
+                if before is not None and _says_nothing_new(page, before):
+                    raise self._broken("listed a page again: the scan has no end")
+                before = page
                 yield page
 
     @final
@@ -272,7 +285,8 @@ class Source(Opened):
         Raises `SourceError`, also where a source hands over what was not asked for, and
         `CheckpointInvalid` where the folder has been numbered anew since it was listed.
         """
-        wanted = set(refs)
+        asked = frozenset(refs)
+        wanted = set(asked)
         with self._guard("reading messages"):
             for item in self._fetch(refs):
                 if isinstance(item, Vanished):
@@ -280,7 +294,9 @@ class Source(Opened):
                 if not isinstance(item, SourceMessage | Unavailable):
                     raise self._broken("handed over something that is no message")
                 if item.ref not in wanted:
-                    raise self._broken("handed over an item that was not asked for")
+                    again = item.ref in asked
+                    why = "twice" if again else "that was not asked for"
+                    raise self._broken(f"handed over an item {why}")
                 if isinstance(item, SourceMessage) and not isinstance(item.raw, bytes):
                     raise self._broken("handed over a message that is no bytes")
                 wanted.remove(item.ref)

@@ -28,12 +28,22 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 
 from attrs import define, field, frozen
 
-from mailarchive.testing._imap_answers import Box, answer, quoted
+from mailarchive.testing._imap_answers import Box, Item, answer, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["CAPABILITIES", "Command", "Hangup", "ImapServer", "Lie", "Talk", "honest"]
+__all__ = [
+    "CAPABILITIES",
+    "Box",
+    "Command",
+    "Hangup",
+    "ImapServer",
+    "Item",
+    "Lie",
+    "Talk",
+    "honest",
+]
 
 CAPABILITIES = "IMAP4rev1 LITERAL+ SASL-IR AUTH=PLAIN AUTH=XOAUTH2 UIDPLUS UNSELECT MOVE"
 

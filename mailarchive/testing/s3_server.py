@@ -9,13 +9,14 @@ writes, but takes any checksum and any signature (`pip install 'moto[server,s3]'
     with seaweedfs() as server:
         store = server.store(server.new_bucket())
 
-`new_bucket` needs boto3, `store` needs obstore.
+All of them need boto3, for `new_bucket` and `client`; `store` needs obstore.
 """
 
 from __future__ import annotations
 
 import contextlib
 import http.client
+import importlib
 import json
 import os
 import shutil
@@ -61,9 +62,7 @@ class S3Server:
     @contextlib.contextmanager
     def client(self) -> Iterator[Any]:
         """Open boto3's client, to set the scene with."""
-        import boto3
-
-        client = boto3.client(
+        client = _needed("boto3", "boto3").client(
             "s3",
             endpoint_url=self.url,
             region_name="us-east-1",
@@ -90,8 +89,7 @@ class S3Server:
 
     def store(self, bucket: str, **settings: Any) -> S3Store:
         """Return a store that tries again twice, and checks what it uploads."""
-        from obstore.store import S3Store
-
+        make: type[S3Store] = _needed("obstore.store", "obstore").S3Store
         options: dict[str, Any] = {
             "endpoint": self.url,
             "region": "us-east-1",
@@ -100,7 +98,7 @@ class S3Server:
             "checksum_algorithm": "SHA256",
             **settings,
         }
-        return S3Store(
+        return make(
             bucket,
             client_options={"allow_http": True, "timeout": "60s"},
             retry_config={
@@ -173,12 +171,21 @@ def rclone() -> Iterator[S3Server]:
 
 
 def _program(name: str, package: str) -> str:
-    """Where a program is: beside the interpreter, or on the path."""
+    """Where a program is: beside the interpreter, or on the path; it is waited for with boto3."""
+    _needed("boto3", "boto3")
     beside = Path(sys.executable).with_name(name)
     found = str(beside) if beside.exists() else shutil.which(name)
     if found is None:
         raise ServerMissing(f"pip install '{package}'")
     return found
+
+
+def _needed(module: str, package: str) -> Any:
+    """Import what sets the scene: without it there is no server that could be used."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ServerMissing(f"pip install '{package}'") from error
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 import pytest
@@ -152,8 +153,24 @@ def test_a_source_hands_over_only_what_was_asked_for() -> None:
     with pytest.raises(SourceError, match="not asked for"):
         list(Scripted(fetch=lambda: [other]).fetch([REF]))
     twice = SourceMessage(REF, b"")
-    with pytest.raises(SourceError, match="not asked for"):
+    with pytest.raises(SourceError, match="handed over an item twice"):
         list(Scripted(fetch=lambda: [twice, twice]).fetch([REF]))
+
+
+@pytest.mark.parametrize("refs", [(), (REF,)])
+def test_a_scan_without_an_end_is_refused(refs: tuple[MessageRef, ...]) -> None:
+    """Whoever waited for its end would wait for ever, and archive nothing more."""
+    scan = Scripted(scan=lambda: repeat(Page(INBOX, refs, "1"))).scan(INBOX)
+    with pytest.raises(SourceError, match="no end"):
+        list(scan)
+
+
+def test_a_page_with_the_token_before_it_may_have_something_new() -> None:
+    """A token that stays behind repeats something, and loses nothing."""
+    other = MessageRef("s", "INBOX", "1.2")
+    pages = [Page(INBOX, (REF,), "1"), Page(INBOX, (other,), "1")]
+
+    assert list(Scripted(scan=lambda: pages).scan(INBOX)) == pages
 
 
 def test_a_source_may_say_that_an_item_is_gone() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,8 +11,9 @@ from typing_extensions import override
 from mailarchive import Address, Archiver, Receipt, Sink, UserId
 from mailarchive.errors import ConfigurationError, DirectoryError, ReceiptMismatch
 from mailarchive.sinks import sink
-from mailarchive.testing import sink_laws, sink_report
+from mailarchive.testing import s3_server, sink_laws, sink_report
 from mailarchive.testing.__main__ import USAGE, main
+from mailarchive.testing.dovecot import ServerMissing
 from mailarchive.testing.entries import entry, mail
 from mailarchive.testing.memory import (
     MemoryCheckpoints,
@@ -22,7 +24,8 @@ from mailarchive.testing.memory import (
 from mailarchive.users import StaticMap
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
+    from contextlib import AbstractContextManager
 
     from mailarchive import ArchiveEntry
 
@@ -44,6 +47,16 @@ def nameless(folder: object) -> Sink:
 def test_what_has_no_name_says_so_when_it_is_opened() -> None:
     """Errors, logs and checkpoints name it."""
     with pytest.raises(ConfigurationError, match="Nameless has no name"), Nameless():
+        pass
+
+
+@pytest.mark.parametrize("start", [s3_server.moto, s3_server.rclone, s3_server.seaweedfs])
+def test_a_server_of_s3_without_its_client_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, start: Callable[[], AbstractContextManager[object]]
+) -> None:
+    """Nobody could make a bucket in it: it is not started, nor waited for."""
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    with pytest.raises(ServerMissing, match="pip install 'boto3'"), start():
         pass
 
 

@@ -9,8 +9,7 @@ from attrs import evolve, field, frozen
 from typing_extensions import override
 
 from mailarchive.sources.imap import FolderChoice
-from mailarchive.testing._imap_answers import Box
-from mailarchive.testing.imap_server import Hangup
+from mailarchive.testing.imap_server import Box, Hangup
 from mailarchive.testing.source_contract import SourceWorld
 from support.imap import QUICK, scripted
 
