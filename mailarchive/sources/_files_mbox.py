@@ -5,15 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import re
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from attrs import evolve
 from typing_extensions import override
 
 from mailarchive._model import CoverageGap, Folder, MessageRef, Page, SourceMessage, Unavailable
 from mailarchive.abc import Source
-from mailarchive.errors import CheckpointInvalid, ConfigurationError, MailboxNotFound, SourceError
+from mailarchive.errors import ConfigurationError, MailboxNotFound, SourceError
 from mailarchive.sources._files_disk import (
     TOP,
     NoFile,
@@ -26,6 +28,7 @@ from mailarchive.sources._files_disk import (
 )
 from mailarchive.sources._files_limits import NO_MEMORY, FileLimits
 from mailarchive.sources._files_mbox_line import LINE, from_line_date
+from mailarchive.sources._files_mbox_listing import Listing
 from mailarchive.sources._files_mbox_scan import (
     MboxVariant,
     Scanner,
@@ -36,17 +39,20 @@ from mailarchive.sources._files_mbox_scan import (
 from mailarchive.sources._files_tree import PAGE, real
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from io import FileIO
 
     from mailarchive._model import Address
     from mailarchive.sources._files_disk import StrPath
     from mailarchive.sources._files_mbox_scan import Entry
 
-_TOKEN = re.compile(r"mbox/2 ([0-9]{1,18}) ([0-9]{1,18}) ([0-9a-f]{16})", re.ASCII)
 _OFFSET = re.compile(r"[0-9]{1,18}", re.ASCII)
 _REVISION = re.compile(r"([0-9]{1,18})-([0-9a-f]{16})", re.ASCII)
 _QUOTED = re.compile(rb"^>(>*From )", re.MULTILINE)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 class Mbox(Source):
@@ -60,9 +66,9 @@ class Mbox(Source):
     nothing.  `received_at` is the date of the From_ line, in UTC unless it says otherwise.
 
     An mbox to which mail was added resumes behind the last message that was listed; a
-    message that was being added is listed again once it is whole.  Where the file was
-    written anew, as programs do that delete or mark a message in it, the token raises
-    `CheckpointInvalid`.
+    message that was being added is listed again once it is whole.  Where anything before it
+    was changed, as programs do that delete or mark a message, the token raises
+    `CheckpointInvalid`, also where the file is as long as it was.
     """
 
     def __init__(
@@ -74,6 +80,7 @@ class Mbox(Source):
         mailbox: Address | None = None,
         page_size: int = PAGE,
         limits: FileLimits | None = None,
+        clock: Callable[[], datetime] = _now,
     ) -> None:
         """Take the file; raises `ConfigurationError` for a variant that there is not."""
         self.name: str = name or default_name("mbox", path)
@@ -82,6 +89,7 @@ class Mbox(Source):
         self._path = Path(path).absolute()
         self._page_size = page_size
         self._limits = limits or FileLimits()
+        self._clock = clock
         self._file: FileIO | None = None
         self._doubtful = 0
         self._begun = False
@@ -96,7 +104,8 @@ class Mbox(Source):
             raise place_error(self.name, "mbox file", directory) from None
         except OSError as error:
             raise place_error(self.name, "mbox file", error) from error
-        if self._scanner().top() is None:
+        size = os.fstat(self._file.fileno()).st_size
+        if Scanner(self._file, size, self._variant).top() is None:
             raise SourceError(
                 f"source {self.name}: the file is no mbox: it does not begin with a From_ line",
                 suggestions=[
@@ -116,10 +125,6 @@ class Mbox(Source):
                 f"source {self.name} is not open", suggestions=["use it in a with statement"]
             )
         return self._file
-
-    def _scanner(self) -> Scanner:
-        file = self._opened()
-        return Scanner(file, os.fstat(file.fileno()).st_size, self._variant)
 
     @override
     def _folders(self) -> Iterable[Folder]:
@@ -147,60 +152,29 @@ class Mbox(Source):
 
     @override
     def _scan(self, folder: Folder, after: str | None) -> Iterator[Page]:
-        file = self._opened()
+        """Yield what the token does not cover.
+
+        An empty page at the end notes the state of a file that was compared and is settled,
+        so that it need not be compared again.
+        """
         if folder.key != TOP:
             raise MailboxNotFound(
                 f"source {self.name}: an mbox is one folder, and this is another one",
                 suggestions=["scan what folders() gives"],
             )
-        entries = self._new_entries(after)
-        token = after
-        while some := tuple(islice(entries, self._page_size)):
-            if token is not None:
-                self._check(token)  # it may have been written anew since the last page
-            refs = tuple(self._ref(folder, each) for each in some)
-            self._doubtful += sum(each.doubtful for each in some)
-            last = some[-1]
-            token = f"mbox/2 {last.start} {last.length} {stamp(file, last.start, last.length)}"
-            yield Page(folder, refs, token)
-
-    def _new_entries(self, after: str | None) -> Iterator[Entry]:
-        """Yield what comes after the token: the last message too, if it ends elsewhere now.
-
-        It grew, or what was the beginning of a line in it has become a From_ line.
-        """
-        scanner = self._scanner()
-        if after is None:
+        listing = Listing(self.name, self._opened(), self._variant, self._clock)
+        listed = None if after is None else listing.resumed(after)
+        if listed is None:
             self._doubtful = 0  # what was listed before is listed again
-            yield from scanner.entries(scanner.top() or 0)
-            self._begun = scanner.begun
-            return
-        start, length = self._check(after)
-        if os.fstat(self._opened().fileno()).st_size < start + length:
-            raise self._rewritten()
-        entries = scanner.entries(start)
-        last = next(entries, None)
-        if last is None:
-            raise self._rewritten()
-        if last.length != length:
-            yield last
-        yield from entries
-
-    def _check(self, token: str) -> tuple[int, int]:
-        """Return where the last listed message is; raises `CheckpointInvalid`."""
-        match = _TOKEN.fullmatch(token)
-        if match is None:
-            raise self._rewritten()
-        start, length = int(match[1]), int(match[2])
-        if stamp(self._opened(), start, length) != match[3]:
-            raise self._rewritten()
-        return start, length
-
-    def _rewritten(self) -> CheckpointInvalid:
-        return CheckpointInvalid(
-            f"source {self.name}: the mbox was written anew since it was last read",
-            suggestions=["nothing: it is listed anew"],
-        )
+        entries = listing.entries(listed)
+        while some := tuple(islice(entries, self._page_size)):
+            listed = listing.upto(some)
+            self._doubtful += sum(each.doubtful for each in some)
+            refs = tuple(self._ref(folder, each) for each in some)
+            yield Page(folder, refs, listed.token())
+        self._begun = listing.begun
+        if listed is not None and listing.state not in {None, listed.state}:
+            yield Page(folder, (), evolve(listed, state=listing.state).token())
 
     def _ref(self, folder: Folder, entry: Entry) -> MessageRef:
         file, length = self._opened(), entry.length

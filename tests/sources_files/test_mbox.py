@@ -299,7 +299,9 @@ def test_a_file_that_was_written_anew_is_listed_anew(
         read(Mbox(path), first)
 
 
-@pytest.mark.parametrize("token", ["", "listed/1 ", "mbox/1 x 0 0", "mbox/1 5 5 0123456789abcdef"])
+@pytest.mark.parametrize(
+    "token", ["", "listed/1 ", "mbox/1 x 0 0", "mbox/2 0 36 0123456789abcdef"]
+)
 def test_a_token_that_is_none_is_refused(tmp_path: Path, token: str) -> None:
     """Whatever is no token of this file makes it be listed anew."""
     with Mbox(file_with(tmp_path, written([b"a\n"]))) as source:
