@@ -43,9 +43,11 @@ class RunReport:
 
     `listed + retried == archived + quarantined + skipped + vanished + failed`: every message
     that was listed, or taken from a retry list, is accounted for once.  `archived` is
-    `stored` (new; `size` bytes) and `present` (already there).  `waiting` is the length of all
-    retry lists after the run; `unripe` messages wait at the source, which lists them once
-    they are old enough, say, and make no run fail.  In a dry run every message is skipped:
+    `stored` (new entries; `size` bytes) and `present` (already there); a message that stands
+    at another place at its source is a new entry, though a vault stores its bytes once.
+    `waiting` is the length of all retry lists after the run; `unripe` messages wait at the
+    source, which lists them once they are old enough, say, and make no run fail.  In a dry
+    run every message is skipped:
     `would_archive` (`size` bytes; without the sink nobody knows which are there already) and
     `would_quarantine` say how many of them a run would not skip.  `unexpected` items do not
     belong in this source: they are archived or quarantined, never removed, and the first

@@ -27,6 +27,9 @@ EVERY = 0.2
 EVERY_PLAIN = 10.0
 """The same where the output is no terminal but a log."""
 
+_LOST = "what was listed before cannot be told from what is new"
+"""Of whatever source: numbered or written anew, a sync state lost, or one of an older release."""
+
 
 class Progress:
     """Shows one line that grows: messages, bytes, and how many a second."""
@@ -60,7 +63,7 @@ class Progress:
             case SourceNotice(message=message):
                 self._say(f"note: {message}")
             case CheckpointLost(folder=folder):
-                self._say(f"{safe(folder.name)}: the server numbered it anew; listing all of it")
+                self._say(f"{safe(folder.name)}: {_LOST}; listing all of it")
             case FolderFailed(folder=folder, code=code):
                 self._say(f"{safe(folder.name)}: failed ({code})")
 
@@ -131,7 +134,8 @@ def render(report: RunReport) -> str:
         hints = "".join(f"; {hint}" for hint in gap.suggestions)
         lines.append(f"  not reached: {gap.message}{hints}")
     lines.extend(
-        f"  folder {safe(folder.name)}: its checkpoint was lost, so it was listed anew"
+        f"  folder {safe(folder.name)}: {_LOST}, so all of it was listed;"
+        " what stands at another place by now counts as newly archived"
         for folder in report.relisted
     )
     return "\n".join(lines)

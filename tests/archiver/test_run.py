@@ -116,6 +116,7 @@ def test_a_new_epoch_lists_the_folder_anew_and_says_so(world: World) -> None:
     assert report.listed == 13
     assert [folder.name for folder in report.relisted] == ["INBOX"]
     assert any(isinstance(event, CheckpointLost) for event in told)
+    assert "INBOX: what was listed before cannot be told from what is new" in render(report)
     assert world.run().listed == 0
 
 
