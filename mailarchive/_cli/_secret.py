@@ -42,20 +42,24 @@ def readable(table: Table, key: str, here: Path) -> Path | None:
     return path
 
 
-def secret(table: Table, key: str, here: Path, *, whole: bool = False) -> Callable[[], str]:
+def secret(
+    table: Table, key: str, here: Path, *, whole: bool = False, within: str = ""
+) -> Callable[[], str]:
     """Return a callable that reads the secret when it is needed; inline is refused.
 
-    What a command prints is the secret, to the end of its first line unless `whole`.
+    What a command prints is the secret, to the end of its first line unless `whole`.  Where
+    the key is a name of somebody's own, `within` says what it is a key of.
     """
+    what = f"{within}.{key}" if within else key
     match table.raw(key):
         case {"file": str(name), **rest} if not rest:
-            found = _FromFile(here / name, key)
+            found = _FromFile(here / name, what)
             table.checks.append(found)
             return found
         case {"command": [str(), *_] as words, **rest} if not rest and all(
             isinstance(word, str) for word in words
         ):
-            return _FromCommand(tuple(words), here, key, whole)
+            return _FromCommand(tuple(words), here, what, whole)
         case _:
             raise table.wrong(
                 f"{key} must name a file or a command, and is never written here",
@@ -75,12 +79,13 @@ class _FromFile:
             found = self.path.read_text(encoding="utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             raise NoSecret(
-                f"the file of the {self.what} cannot be read: {type(error).__name__}",
+                f"the file that {self.what} names cannot be read: {type(error).__name__}",
                 suggestions=[f"check {self.what}.file, and who may read it"],
             ) from None
         if not found:
             raise NoSecret(
-                f"the file of the {self.what} gives nothing", suggestions=["put the secret there"]
+                f"the file that {self.what} names gives nothing",
+                suggestions=["put the secret there"],
             )
         return found
 
@@ -109,13 +114,13 @@ class _FromCommand:
             # What cannot be started is written wrong; what was started and failed is not.
             started = isinstance(error, subprocess.SubprocessError | UnicodeDecodeError)
             raise (AuthenticationFailed if started else NoSecret)(
-                f"the command of the {self.what} failed: {type(error).__name__}",
+                f"the command that {self.what} names failed: {type(error).__name__}",
                 suggestions=[f"run {self.what}.command by hand"],
             ) from None
         said = done.stdout if self.whole else done.stdout.partition("\n")[0]
         if not (found := said.rstrip("\r\n")):
             raise AuthenticationFailed(
-                f"the command of the {self.what} gives nothing",
+                f"the command that {self.what} names gives nothing",
                 suggestions=[f"run {self.what}.command by hand"],
             )
         return found

@@ -36,4 +36,4 @@ def smtp(table: Table, here: Path) -> SmtpIntake:
 
 
 def _logins(table: Table, here: Path) -> dict[str, str]:
-    return {name: secret(table, name, here)() for name in table.names()}
+    return {name: secret(table, name, here, within="logins")() for name in table.names()}

@@ -174,7 +174,7 @@ def place_error(source: str, what: str, error: OSError) -> MailArchiveError:
         return SourceError(
             f"{where} is of another kind ({symbol(error)})",
             suggestions=[
-                "EmlFolder and Maildir read folders, Mbox reads one file: check the path"
+                "eml and maildir are folders, mbox is one file: check the path and the kind"
             ],
         )
     return SourceUnavailable(

@@ -109,7 +109,7 @@ class Mbox(Source):
             raise SourceError(
                 f"source {self.name}: the file is no mbox: it does not begin with a From_ line",
                 suggestions=[
-                    "read a folder of single messages with EmlFolder",
+                    "single messages are another kind, eml, and stand in a folder",
                     "let a mail program write it anew, where its From_ lines have no date",
                 ],
             )

@@ -86,7 +86,7 @@ def test_a_secret_that_is_none_is_said(secret: str, tmp_path: Path) -> None:
     """Where it should have come from, and nothing of the words."""
     (tmp_path / "empty").write_text("\n")
     table = _toml.parse(f"password = {secret}", "archive.toml")
-    with pytest.raises(AuthenticationFailed, match=r"password (gives nothing|failed)"):
+    with pytest.raises(AuthenticationFailed, match=r"password names (gives nothing|failed)"):
         _secret.secret(table, "password", tmp_path)()
 
 

@@ -248,6 +248,16 @@ def test_what_is_wrong_with_a_receiver_is_named(text: str, said: str, tmp_path: 
         job(f"{kept}\n{text}", tmp_path)
 
 
+@pytest.mark.parametrize("place", ['{ file = "nowhere" }', '{ command = ["/nowhere/at/all"] }'])
+def test_a_login_without_a_secret_is_named_as_the_job_does(place: str, tmp_path: Path) -> None:
+    """A login may be called as anybody likes: it is said which table it is in."""
+    (tmp_path / "addresses").write_text(ADDRESS)
+    with pytest.raises(ConfigurationError, match=r"that logins\.hub names") as caught:
+        job(f"{SMTP}[source.logins]\nhub = {place}\n", tmp_path)
+
+    assert "logins.hub." in caught.value.suggestions[0]
+
+
 @pytest.mark.parametrize(("command", "kind"), [("run", SMTP), ("receive", 'kind="eml"\npath="."')])
 def test_what_is_read_is_run_and_what_arrives_is_received(
     command: str, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
