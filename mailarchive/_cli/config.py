@@ -376,5 +376,9 @@ def _files(kind: str, table: Table, here: Path) -> Source:
     if kind == "mbox":
         variant = table.choice("variant", [each.value for each in MboxVariant], "mboxo")
         return Mbox(path, variant=MboxVariant(variant), name=name, mailbox=mailbox, limits=bounds)
-    folder = Maildir if kind == "maildir" else EmlFolder
-    return folder(path, name=name, mailbox=mailbox, limits=bounds)
+    if kind == "maildir":
+        return Maildir(path, name=name, mailbox=mailbox, limits=bounds)
+    suffixes = table.texts("suffixes")
+    if suffixes is None:
+        suffixes = (".eml",)
+    return EmlFolder(path, suffixes=suffixes, name=name, mailbox=mailbox, limits=bounds)

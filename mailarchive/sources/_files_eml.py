@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from mailarchive._model import Folder, SourceMessage, Unavailable
-from mailarchive.errors import SourceError
+from mailarchive._model import CoverageGap, Folder, SourceMessage, Unavailable
+from mailarchive.errors import ConfigurationError, SourceError
 from mailarchive.sources._files_disk import (
     TOP,
     below,
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 class EmlFolder(FileTree):
     """Every file of a tree whose name ends in `.eml`, a folder for each directory.
 
+    `gaps` counts the files that are passed over because their names end otherwise.
+
     Reads and never writes.  A file is listed once; a file whose size or time of change
     is another one is another copy of the message and is listed too.  So a program that
     fills the tree must write elsewhere and rename, or half a message may be archived
@@ -55,13 +57,23 @@ class EmlFolder(FileTree):
         page_size: int = PAGE,
         limits: FileLimits | None = None,
     ) -> None:
-        """Take the top folder and the endings, in either case, that make a message."""
+        """Take the top folder and the endings, in either case, that make a message.
+
+        The ending `""` takes every file.  Raises `ConfigurationError` where there is none.
+        """
         super().__init__(path, name=name, mailbox=mailbox, page_size=page_size, limits=limits)
         self._suffixes = tuple(suffix.lower() for suffix in suffixes)
+        if not self._suffixes:
+            raise ConfigurationError(
+                "no ending makes a message, so that there would be none",
+                suggestions=['name one or more, such as ".eml"; "" takes every file'],
+            )
+        self._passed_over = 0
 
     @override
     def _folders(self) -> Iterable[Folder]:
         """Return the top, and every directory that has a message or may not be read."""
+        self._passed_over = 0
         yield Folder(TOP, (TOP,))
         names = sorted(name for name in self._walk() if name)
         yield from (Folder(key_of(name), for_people(name)) for name in names)
@@ -76,11 +88,29 @@ class EmlFolder(FileTree):
                 for each in self._list(place) if not wanted else ():
                     if self._is_folder(each):
                         waiting.append(below(here, each.name))
-                    wanted = wanted or self._is_message(each)
+                    elif self._is_message(each):
+                        wanted = True
+                    elif not leads_to_folder(each):
+                        self._passed_over += 1
             except SourceError:
                 wanted = True  # and here too
             if wanted:
                 yield here
+
+    @override
+    def _gaps(self) -> Iterator[CoverageGap]:
+        if self._passed_over:
+            yield CoverageGap(
+                "other-endings",
+                f"files whose names do not end in {' or '.join(self._suffixes)}, "
+                f"{self._passed_over:,} of them",
+                (
+                    "nothing, where they are no mail",
+                    "name their endings too (suffixes), where they hold messages as .eml files do",
+                    "convert them, where they are .msg of Outlook or .emlx of Apple Mail",
+                ),
+                self._passed_over,
+            )
 
     def _is_message(self, entry: os.DirEntry[str]) -> bool:
         return entry.name.lower().endswith(self._suffixes) and not leads_to_folder(entry)

@@ -86,6 +86,8 @@ WRONG_JOBS = {
     "a catch-all that is nobody": f"[source]\n{FILES}{REST}".replace(
         "[users]", '[users]\nunknown = { catch_all = "u99" }'
     ),
+    "no ending": f"[source]\n{FILES}suffixes = []\n{REST}",
+    "an ending for an mbox": f'[source]\nkind = "mbox"\npath = "m"\nsuffixes = [".m"]\n{REST}',
     "removal where none is": f'[source]\n{FILES}{REST}[removal]\nwhen = "archived"\n',
     "no secret of a store": (
         f'[source]\n{FILES}{REST}[sink]\nkind = "objects"\nbucket = "b"\naccess_key = "a"\n'
@@ -162,6 +164,36 @@ def test_a_receiver_whose_port_is_taken_is_status_one(
         assert main(["receive", "archive.toml", "--quiet"]) == 1
     assert "EADDRINUSE" in one_line(capsys)
     assert not (here / "acme.vault").exists()
+
+
+def test_what_has_another_ending_is_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder of other files is not passed over without a word, and a job may name them."""
+    (here / "mail" / "1.eml").rename(here / "mail" / "1.msg")
+    text = f"[source]\n{FILES}{REST}"
+    (here / "archive.toml").write_text(text)
+    assert main(["run", "archive.toml", "--quiet"]) == 0
+    told = capsys.readouterr().out
+    assert "not reached: files whose names do not end in .eml, 1 of them; nothing, where" in told
+
+    (here / "archive.toml").write_text(text.replace(FILES, FILES + 'suffixes = [".msg"]\n'))
+    assert main(["run", "archive.toml", "--quiet"]) == 0
+    told = capsys.readouterr().out
+    assert "1  newly archived" in told
+    assert "not reached" not in told
+
+
+@pytest.mark.parametrize(
+    ("kind", "place"), [("maildir", "1.eml"), ("eml", "1.eml"), ("mbox", ".")]
+)
+def test_a_kind_that_the_path_is_not_is_said_in_words_of_the_job(
+    kind: str, place: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the file calls them, and not as a program does."""
+    text = f'[source]\nkind = "{kind}"\npath = "mail/{place}"\n{REST}'
+    (here / "archive.toml").write_text(text)
+
+    assert main(["run", "archive.toml", "--quiet"]) == 2
+    assert "eml and maildir are folders, mbox is one file" in one_line(capsys)
 
 
 TRIED_JOBS = {

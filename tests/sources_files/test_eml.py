@@ -16,6 +16,7 @@ from mailarchive import Address, SourceMessage, Unavailable
 from mailarchive.errors import (
     AccessDenied,
     CheckpointInvalid,
+    ConfigurationError,
     MailboxNotFound,
     SourceError,
     SourceUnavailable,
@@ -401,6 +402,39 @@ def test_a_missing_tree_says_what_to_do(tmp_path: Path) -> None:
         assert caught.value.suggestions
         assert str(tmp_path) not in str(caught.value)
         assert "@" not in str(caught.value)
+
+
+def test_files_with_another_ending_are_counted(tmp_path: Path) -> None:
+    """What is passed over is told by number and never by name, where there is no mail too."""
+    (tmp_path / "sub" / "deep").mkdir(parents=True)
+    for name in ("1.msg", "2.MSG", "bob@example.com.emlx", "sub/deep/note", "sub/m.eml"):
+        (tmp_path / name).write_bytes(b"m")
+    (tmp_path / "up").symlink_to("sub")
+    with EmlFolder(tmp_path) as source:
+        source.folders()
+        source.folders()
+        (gap,) = source.gaps()
+
+    assert (gap.code, gap.count) == ("other-endings", 4)
+    assert "do not end in .eml, 4 of them" in gap.message
+    assert "bob" not in str(gap)
+
+
+def test_the_endings_are_the_callers_to_choose(tmp_path: Path) -> None:
+    """Some, in either case, or every one there is; without any there would be no message."""
+    for name in ("1.eml", "2.MSG", "3"):
+        (tmp_path / name).write_bytes(name.encode())
+    for suffixes, expected, passed in (
+        ([".msg"], [b"2.MSG"], 2),
+        ([".MSG", ".eml"], [b"1.eml", b"2.MSG"], 1),
+        ([""], [b"1.eml", b"2.MSG", b"3"], 0),
+    ):
+        source = EmlFolder(tmp_path, suffixes=suffixes)
+        assert sorted(read(source).raws) == expected
+        with source:
+            assert sum(gap.count or 0 for gap in source.gaps()) == passed
+    with pytest.raises(ConfigurationError):
+        EmlFolder(tmp_path, suffixes=())
 
 
 def test_a_key_names_nothing_outside_the_tree(tmp_path: Path) -> None:
