@@ -321,7 +321,11 @@ def _quarantine(arguments: argparse.Namespace) -> int:
     from mailarchive._cli.held import quarantine
 
     return quarantine(
-        arguments.vault, read=arguments.read, let_go=arguments.release, owners=arguments.owner
+        arguments.vault,
+        read=arguments.read,
+        let_go=arguments.release,
+        owners=arguments.owner,
+        new_user=arguments.new_user,
     )
 
 
@@ -340,6 +344,7 @@ def _add_quarantine(commands: Commands) -> None:
         default=[],
         help="whose it is, with --release; may be repeated; nobody's unless given",
     )
+    _filters.add_new_user(add)
     add.set_defaults(command=_quarantine)
 
 

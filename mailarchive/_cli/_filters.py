@@ -31,6 +31,13 @@ def add_days(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--until", type=day, metavar="YYYY-MM-DD", help="before that day")
 
 
+def add_new_user(parser: argparse.ArgumentParser) -> None:
+    """Add `--new-user`, without which a user who owns nothing is taken for misspelt."""
+    parser.add_argument(
+        "--new-user", action="store_true", help="a user may own nothing yet, and is meant"
+    )
+
+
 def add(parser: argparse.ArgumentParser) -> None:
     """Add every filter of a view."""
     add_days(parser)

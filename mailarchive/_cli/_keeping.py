@@ -36,6 +36,7 @@ def add(commands: Commands) -> None:
     erase = _deciding(commands, "erase", "erase messages for good")
     erase.add_argument("ids", nargs="*", metavar="ID", help="64 hexadecimal digits")
     erase.add_argument("--expired", action="store_true", help="everything that `expired` lists")
+    erase.add_argument("--dry-run", action="store_true", help="change nothing, list what would go")
     erase.set_defaults(command=_erase)
     for name, command, words in (
         ("kept", _kept, "list holds and retention"),
@@ -58,6 +59,7 @@ def _selecting(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--user", metavar="U", action="append", help="mail of this user; may be repeated"
     )
+    _filters.add_new_user(parser)
     _filters.add_days(parser)
     parser.add_argument("--all", action="store_true", help="all mail, what is to come included")
 
@@ -84,7 +86,9 @@ def _act(arguments: argparse.Namespace) -> Act:
 def _hold(arguments: argparse.Namespace) -> int:
     from mailarchive._cli import keeping
 
-    return keeping.hold(_act(arguments), arguments.matter, _selection(arguments))
+    return keeping.hold(
+        _act(arguments), arguments.matter, _selection(arguments), new_user=arguments.new_user
+    )
 
 
 def _release(arguments: argparse.Namespace) -> int:
@@ -101,13 +105,16 @@ def _retain(arguments: argparse.Namespace) -> int:
         _selection(arguments),
         until=arguments.keep_until,
         days=arguments.days,
+        new_user=arguments.new_user,
     )
 
 
 def _erase(arguments: argparse.Namespace) -> int:
     from mailarchive._cli import keeping
 
-    return keeping.erase(_act(arguments), arguments.ids, all_expired=arguments.expired)
+    return keeping.erase(
+        _act(arguments), arguments.ids, all_expired=arguments.expired, dry_run=arguments.dry_run
+    )
 
 
 def _kept(arguments: argparse.Namespace) -> int:

@@ -6,14 +6,16 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from mailarchive.errors import StateError
 from mailarchive.quarantine import QuarantineFolder
 from mailarchive.vault import FileKeys, Vault
 from mailarchive.vault._choice import UNDECIDED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
+    from mailarchive._model import UserId
     from mailarchive.vault import KeyProvider
 
 _key_file: ContextVar[Path | None] = ContextVar("_key_file", default=None)
@@ -39,6 +41,17 @@ def opened(path: Path, keys: KeyProvider | None = None, **settings: Any) -> Vaul
     Without either it is one that exists: none is made, and an encrypted one is closed.
     """
     return Vault(path, keys=keys or named_keys() or UNDECIDED, **settings)
+
+
+def refuse_strangers(vault: Vault, users: Collection[UserId], *advice: str) -> None:
+    """Raise `StateError` where one of the users owns nothing: the id may be misspelt."""
+    for number, user in enumerate(users, 1):
+        if not vault.view(user).count():
+            which = "this user" if len(users) == 1 else f"user {number} of {len(users)}"
+            raise StateError(
+                f"{which} owns no message in this archive",
+                suggestions=["check the id: the archive knows users by that of the list", *advice],
+            )
 
 
 def is_new(path: Path) -> bool:

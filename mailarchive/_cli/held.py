@@ -22,7 +22,12 @@ SHORT = 12
 
 
 def quarantine(
-    path: Path, *, read: str | None = None, let_go: str | None = None, owners: Sequence[str] = ()
+    path: Path,
+    *,
+    read: str | None = None,
+    let_go: str | None = None,
+    owners: Sequence[str] = (),
+    new_user: bool = False,
 ) -> int:
     """List the quarantine of a vault, print one message, or archive it after all."""
     if not path.is_dir():
@@ -38,7 +43,8 @@ def quarantine(
         sys.stdout.buffer.write(folder.read(_full(folder, read)).raw)
         return OK
     if let_go is not None:
-        return _release(path, folder, _full(folder, let_go), owners)
+        them = [UserId(each) for each in owners]
+        return _release(path, folder, _full(folder, let_go), them, new_user=new_user)
     rows = [
         (each.id[:SHORT], f"{each.held_at:%Y-%m-%d %H:%M}", size(each.size), safe(each.reason))
         for each in folder.list()
@@ -64,13 +70,14 @@ def _full(folder: QuarantineFolder, beginning: str) -> str:
     )
 
 
-def _release(path: Path, folder: QuarantineFolder, id_: str, owners: Sequence[str]) -> int:
+def _release(
+    path: Path, folder: QuarantineFolder, id_: str, owners: Sequence[UserId], *, new_user: bool
+) -> int:
     with _vaults.opened(path, create=False) as vault:
-        strangers = [each for each in owners if not vault.view(UserId(each)).count()]
-        receipt = release(folder.read(id_), vault, [UserId(owner) for owner in owners])
+        if not new_user:
+            _vaults.refuse_strangers(vault, owners, "or say --new-user")
+        receipt = release(folder.read(id_), vault, owners)
         folder.release(id_, receipt)
     whose = ", ".join(safe(owner) for owner in owners) or "nobody: only an auditor sees it"
     print(f"{id_[:SHORT]} is archived at {receipt.location}, for {whose}.")
-    for each in strangers:
-        print(f"  {safe(each)} owned nothing before: is this the id?")
     return OK

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import sys
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from mailarchive._cli import OK, _vaults
-from mailarchive._cli._text import columns, counted, safe
+from mailarchive._cli._text import columns, counted, safe, size
+from mailarchive._model import UserId
 from mailarchive.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
     from pathlib import Path
 
-    from mailarchive.vault import Hold, Keeper, Retention, Selection, Vault
+    from mailarchive.vault import Candidate, Hold, Keeper, Retention, Selection, Vault
+
+_OWNERS = 4
+"""How many owners of a message are named in a list."""
 
 
 @frozen
@@ -27,21 +32,21 @@ class Act:
     actor: str
     reason: str
 
-    def open(self) -> Vault:
+    def open(self, *, read_only: bool = False) -> Vault:
         """Return the vault, which must be there."""
-        return _vaults.opened(self.vault, create=False)
+        return _vaults.opened(self.vault, create=False, read_only=read_only)
 
     def keeper(self, vault: Vault) -> Keeper:
         """Return the way to decide, in the actor's name."""
         return vault.keeper(self.actor, self.reason)
 
 
-def hold(act: Act, matter: str, selection: Selection) -> int:
+def hold(act: Act, matter: str, selection: Selection, *, new_user: bool) -> int:
     """Put mail under a legal hold."""
     with act.open() as vault:
+        _refuse_strangers(vault, selection, new_user=new_user)
         act.keeper(vault).hold(matter, selection)
-        notes = _strangers(vault, selection)
-    print(f"Held for {safe(matter)}: {_selected(selection)}.", *notes, sep="\n")
+    print(f"Held for {safe(matter)}: {_selected(selection)}.")
     return OK
 
 
@@ -53,12 +58,21 @@ def release(act: Act, matter: str) -> int:
     return OK
 
 
-def retain(act: Act, selection: Selection, *, until: datetime | None, days: int | None) -> int:
-    """Say how long mail is kept."""
+def retain(
+    act: Act, selection: Selection, *, until: datetime | None, days: int | None, new_user: bool
+) -> int:
+    """Say how long mail is kept, and what of it may be erased at once."""
     with act.open() as vault:
-        act.keeper(vault).retain(selection, until=until, days=days)
-        notes = _strangers(vault, selection)
-    print(f"Kept {_how_long(until, days)}: {_selected(selection)}.", *notes, sep="\n")
+        _refuse_strangers(vault, selection, new_user=new_user)
+        keeper = act.keeper(vault)
+        keeper.retain(selection, until=until, days=days)
+        over = sum(1 for _ in keeper.expired(selection))
+    print(f"Kept {_how_long(until, days)}: {_selected(selection)}.")
+    if selection.users is not None:
+        print("  What others own too stays until it is said how long theirs is kept.")
+    if over:
+        print(f"  {counted(over, 'message')} of it may be erased now, each for all of its owners:")
+        print("  mailarchive expired lists them; saying a longer time keeps them.")
     return OK
 
 
@@ -84,39 +98,61 @@ def kept(path: Path) -> int:
 
 
 def expired(path: Path) -> int:
-    """List the entries that may be erased, an id a line."""
+    """List the entries that may be erased, and what a person can judge them by."""
     with _vaults.opened(path, create=False, read_only=True) as vault:
-        found = [entry.hex for entry in vault.keeper("list", "list").expired()]
-    if not found:  # not where a program reads ids
-        print("No retention is over, or a hold is in force.", file=sys.stderr)
-    for each in found:
-        print(each)
+        found = tuple(vault.keeper("list", "list").expired())
+    if found:
+        print(_listed(found))
+    else:  # not where a program reads ids
+        words = "Nothing may go: no retention is over for all owners, or a hold is in force."
+        print(words, file=sys.stderr)
     return OK
 
 
-def erase(act: Act, ids: Sequence[str], *, all_expired: bool) -> int:
-    """Erase entries for good."""
+def erase(act: Act, ids: Sequence[str], *, all_expired: bool, dry_run: bool) -> int:
+    """Erase entries for good, or list what would be."""
     if not ids and not all_expired:
         raise ConfigurationError(
             "what is to be erased must be said", suggestions=["give ids, or --expired"]
         )
-    with act.open() as vault:
+    with act.open(read_only=dry_run) as vault:
         keeper = act.keeper(vault)
-        entries = [keeper.entry(each) for each in ids]
-        entries += keeper.expired() if all_expired else ()
-        done = keeper.erase(*entries) if entries else None
-    gone = 0 if done is None else len(done.overwritten)
-    print(f"{counted(len(entries), 'message')} erased, {gone:,} of them overwritten.")
+        named = dict.fromkeys(keeper.entry(each) for each in ids)
+        going = {it.id: it for it in keeper.candidates(*named)}
+        before = len(named) - len(going)
+        going |= {it.id: it for it in keeper.expired()} if all_expired else {}
+        done = keeper.erase(*going) if going and not dry_run else None
+    if dry_run:
+        print(_listed(going.values()) if going else "Nothing would be erased.")
+    elif going or not before:
+        gone = 0 if done is None else len(done.overwritten)
+        print(f"{counted(len(going), 'message')} erased, {gone:,} of them overwritten.")
+    if before:
+        print(f"{counted(before, 'message')} had been erased already.")
     return OK
 
 
-def _strangers(vault: Vault, selection: Selection) -> list[str]:
-    """A word about each user who owns nothing: perhaps the id was misspelt."""
-    return [
-        f"  {safe(user)} owns nothing yet: is this the id? What comes later is covered."
-        for user in sorted(selection.users or ())
-        if not vault.view(user).count()
-    ]
+def _listed(entries: Collection[Candidate]) -> str:
+    """Return what may be erased: id, date, size and owners, and how many there are."""
+    rows = [(it.id.hex[:12], f"{it.at:%Y-%m-%d}", size(it.size), _owners(it)) for it in entries]
+    users = len(frozenset(chain.from_iterable(it.owners for it in entries)))
+    octets = size(sum(it.size for it in entries))
+    count = counted(len(entries), "message")
+    total = f"{count}, {octets}, of {counted(users, 'user')}: each goes for all of its owners."
+    return f"{columns(rows)}\n{total}"
+
+
+def _owners(it: Candidate) -> str:
+    shown = sorted(it.owners)[:_OWNERS]
+    more = len(it.owners) - len(shown)
+    return ", ".join([*map(safe, shown), *([f"{more:,} more"] if more else [])]) or "nobody"
+
+
+def _refuse_strangers(vault: Vault, selection: Selection, *, new_user: bool) -> None:
+    """Refuse users who own nothing, unless what comes later is meant."""
+    if not new_user:
+        users = list[UserId](selection.users or ())
+        _vaults.refuse_strangers(vault, users, "or say --new-user")
 
 
 def _selected(selection: Selection) -> str:

@@ -178,7 +178,9 @@ def _show_all(auditor: Auditor, limit: int) -> int:
 
 def _show_every(auditor: Auditor, limit: int) -> int:
     count = auditor.count()
-    print(f"{count:,} archived in all, the oldest first, with the ids by which to erase or hold:")
+    print(
+        f"{count:,} archived in all, the oldest first, with the ids that --message and erase take:"
+    )
     _table([audited(each) for each in islice(auditor.entries(), limit)], count)
     return OK
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from mailarchive.vault._audit import AuditedEntry, Auditor, AuditReading
 from mailarchive.vault._findings import Finding, Level, VerifyReport
-from mailarchive.vault._keeper import Erasure, Keeper, Status
+from mailarchive.vault._keeper import Candidate, Erasure, Keeper, Status
 from mailarchive.vault._keeping import Hold, Retention, Selection
 from mailarchive.vault._record import PRIVATE_HEADERS
 from mailarchive.vault._repair import PackRepair, RepairPlan, Unrepairable
@@ -25,6 +25,7 @@ __all__ = [
     "AuditReading",
     "AuditedEntry",
     "Auditor",
+    "Candidate",
     "ConsistencyProof",
     "Erasure",
     "FileKeys",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
-from mailarchive._model import Digest
+from mailarchive._model import Digest, UserId
 from mailarchive.vault import _knowledge, _schema
 from mailarchive.vault._forgetting import Forgetting
 from mailarchive.vault._grants import Grant, Granted
@@ -46,6 +46,11 @@ def one_spelling(text: str) -> str:
 def user_bytes(user: str) -> bytes:
     """Return a user's id as the index keeps it: any text at all, and never a name of anything."""
     return one_spelling(user).encode("utf-8", "surrogatepass")
+
+
+def user_of(id_: bytes) -> UserId:
+    """Return the user's id that the index keeps so."""
+    return UserId(id_.decode("utf-8", "surrogatepass"))
 
 
 class ViewKeys:

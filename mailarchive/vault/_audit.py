@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from mailarchive._model import UserId
 from mailarchive.errors import Unsupported
 from mailarchive.vault import _leaf
+from mailarchive.vault._apply import user_of
 from mailarchive.vault._errors import erased, index_disagrees
 from mailarchive.vault._manifest import BAD_JSON, READING, Fact
 from mailarchive.vault._reading import location
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Folder,
         Ownership,
         Provenance,
+        UserId,
     )
     from mailarchive.vault._index import Line
     from mailarchive.vault._note import LogCheckpoint
@@ -151,7 +152,7 @@ class Auditor:
         rows = self._reading.index.rows(
             "SELECT u.id, count(*) FROM message m JOIN user u ON u.n = m.user GROUP BY u.n"
         )
-        return {UserId(name.decode("utf-8", "surrogatepass")): number for name, number in rows}
+        return {user_of(name): number for name, number in rows}
 
     def readings(self) -> tuple[AuditReading, ...]:
         """Return every time that an auditor opened this archive, oldest first."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from attrs import define, evolve, field, frozen
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 _KINDS = (HELD, RELEASED, RETAINED, ERASED, RECLAIMED)
 _KIND_BYTES = tuple(map(kind_bytes, _KINDS))
 _DIGEST = re.compile(rb'"([0-9a-f]{64})"')
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 NEVER = datetime.max.replace(tzinfo=UTC)
 """The time for whoever judges nothing by it: no erasure is later."""
@@ -230,7 +229,7 @@ class Decided:
             return
         self._wanted.add(record.id.hex.encode("ascii"))
         archived = _knowledge.moment(head.at)
-        made = _Subject(record.id, _EPOCH + timedelta(microseconds=archived), None, None, raws)
+        made = _Subject(record.id, _knowledge.time_of(archived), None, None, raws)
         whole = self._lines.opened(tree) if closed else None
         opened = _loading.load(whole["entry"]) if whole is not None else record
         if whole is not None or not closed:

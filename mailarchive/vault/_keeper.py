@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
@@ -16,22 +15,30 @@ from mailarchive.errors import (
     UnderRetention,
     Unsupported,
 )
-from mailarchive.vault import _erasing, _keeping
+from mailarchive.vault import _erasing, _keeping, _knowledge
+from mailarchive.vault._apply import user_of
 from mailarchive.vault._decided import CLOSED
 from mailarchive.vault._errors import index_disagrees, keys_lost, os_errors
 from mailarchive.vault._keeping import Hold, Retention, Selection
 from mailarchive.vault._manifest import BAD_JSON, HELD, RELEASED, RETAINED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
+    from datetime import datetime
 
+    from mailarchive._model import UserId
+    from mailarchive.vault._keeping import Condition
     from mailarchive.vault._manifest import Fact
     from mailarchive.vault._session import Session
 
 _BEGINNING = re.compile(r"[0-9a-fA-F]{8,64}\Z")
 _PAGE = 500
 _MOST_ENTRIES = 10_000
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_OWNERS = (
+    "SELECT u.id FROM entry e JOIN batch b ON b.n = e.batch"
+    " JOIN owner o ON o.entry = e.n JOIN user u ON u.n = o.user"
+)
+EVERYTHING = Selection()
 
 
 @frozen
@@ -39,12 +46,28 @@ class Status:
     """What is decided about an entry.
 
     `matters` are the holds that cover it; `until` is when its retention ends, and `None`
-    where nobody said anything of it: then it is kept until somebody does.
+    where nobody said anything of it: then it is kept until somebody does.  So it is where
+    nobody said anything of the mail of some of its owners, who are `undecided`.
     """
 
     matters: tuple[str, ...] = field(repr=lambda them: f"<{len(them)}>")
     until: datetime | None
     erased: bool
+    undecided: frozenset[UserId] = field(default=frozenset(), repr=lambda them: f"<{len(them)}>")
+
+
+@frozen
+class Candidate:
+    """An entry that may be erased, and what a person can judge it by.
+
+    It is erased for all of its `owners`, or for none.  `at` is the message's own date, but
+    no later than its arrival; `size` is that of its record, in bytes.
+    """
+
+    id: Digest
+    owners: frozenset[UserId] = field(repr=lambda them: f"<{len(them)}>")
+    at: datetime
+    size: int
 
 
 @frozen
@@ -132,9 +155,12 @@ class Keeper:
         """Keep what is selected until a time, or for so many days after it was archived.
 
         With neither it is kept for ever.  Retention is only extended: of all that was said
-        of a message the longest counts, and nothing takes it back.  Raises
-        `ConfigurationError` for a time without a zone, or for less than a day.
+        of a message the longest counts, and nothing takes it back.  What was archived more
+        than `days` ago may be erased from now on: `expired` says what of it.  Raises
+        `ConfigurationError` for a time without a zone, or one that is over, and for less
+        than a day.
         """
+        now = self._clock()
         if (until is not None and until.tzinfo is None) or (days is not None and days < 1):
             raise ConfigurationError(
                 "retention ends at a time with a zone, or after a day at least",
@@ -142,7 +168,12 @@ class Keeper:
                     "give 1 day or more, or a time with a zone, such as one of datetime.UTC"
                 ],
             )
-        rule = Retention(_sound(selection), until, days, self._actor, self._reason, self._clock())
+        if until is not None and until <= now:
+            raise ConfigurationError(
+                "retention cannot end at a time that is over: that would keep nothing",
+                suggestions=["give a time to come; what may go at once is erased by its id"],
+            )
+        rule = Retention(_sound(selection), until, days, self._actor, self._reason, now)
         self._state(rule.fact())
         return rule
 
@@ -160,57 +191,56 @@ class Keeper:
             (self._session.index.name(entry).value,),
         )
         if not rows:
-            raise SinkError(
-                "the vault has no entry with this id", suggestions=["take ids from an auditor"]
-            )
-        archived = _EPOCH + timedelta(microseconds=rows[0][0])
+            raise _not_there()
+        archived = _knowledge.time_of(rows[0][0])
         ends = [it.ends(archived) for it in self.retentions() if self._covers(it.selection, entry)]
         matters = [it.matter for it in self.holds() if self._covers(it.selection, entry)]
-        return Status(tuple(dict.fromkeys(matters)), max(ends, default=None), bool(rows[0][1]))
+        return Status(
+            tuple(dict.fromkeys(matters)),
+            max(ends, default=None),
+            bool(rows[0][1]),
+            self._undecided(entry),
+        )
 
-    def expired(self) -> Iterator[Digest]:
-        """Yield the entries whose retention is over and that nothing holds, oldest first.
+    def expired(self, within: Selection = EVERYTHING) -> Iterator[Candidate]:
+        """Yield what of a selection may go: its retention is over, and nothing holds it.
 
-        They are candidates: nothing is erased.  What nobody ever said anything of is none.
+        The oldest come first, and nothing is erased.  What nobody ever said anything of is
+        not among it, nor what has an owner of whose mail nobody did.
         """
-        now, after = self._clock(), 0
-        rules = self.retentions()
-        some, some_values = _keeping.any_of(
-            it.selection.condition(self._session.index.name) for it in rules
-        )
-        kept, kept_values = _keeping.any_of(
-            [
-                *(it.lasts(now, self._session.index.name) for it in rules),
-                *(it.selection.condition(self._session.index.name) for it in self.holds()),
-            ]
-        )
-        reading = self._session.reading
-        query = (
-            "SELECT e.n, e.id FROM entry e JOIN batch b ON b.n = e.batch WHERE NOT e.erased"  # noqa: S608 - only constants
-            f" AND e.n > ? AND {some} AND NOT {kept} ORDER BY e.n LIMIT {_PAGE}"
-        )
-        while rows := self._session.index.rows(query, (after, *some_values, *kept_values)):
-            yield from (reading.entry_id(n, Digest(id_)) for n, id_ in rows)
-            after = rows[-1][0]
+        name = self._session.index.name
+        over, values = _keeping.over(self.retentions(), self.holds(), self._clock(), name)
+        among, more = within.condition(name)
+        return self._candidates((f"({over} AND {among})", [*values, *more]))
+
+    def candidates(self, *entries: Digest) -> tuple[Candidate, ...]:
+        """Return what `erase` would erase of these, and erase nothing; raises as it does.
+
+        What is erased already is left out.  Whether packs and index agree is not looked at.
+        """
+        now = self._clock()
+        new = [each for each in dict.fromkeys(entries) if not self._check(each, now)]
+        names = (self._session.index.name(each).value for each in new)
+        return tuple(it for name in names for it in self._candidates(("e.id = ?", [name])))
 
     def entry(self, beginning: str) -> Digest:
         """Return the id of the one entry whose hexadecimal id begins so.
 
-        Raises `ConfigurationError` where that is no such beginning, of none, or of several.
+        Raises `ConfigurationError` for what begins no id, and `SinkError` where it is that
+        of no entry here, or of several.
         """
-        found = (
-            self._session.index.rows(
-                "SELECT id FROM entry WHERE hex(id) LIKE ? || '%' LIMIT 2", (beginning,)
-            )
-            if _BEGINNING.match(beginning)
-            else []
-        )
-        if len(found) != 1:
+        if not _BEGINNING.match(beginning):
             raise ConfigurationError(
-                "no entry, or more than one, has an id that begins so",
-                suggestions=["give more of its 64 hexadecimal digits, at least 8"],
+                "that is no id of an entry", suggestions=["give 8 to 64 hexadecimal digits"]
             )
-        return Digest(found[0][0])
+        found = self._session.reading.ids(beginning)
+        if not found:
+            raise _not_there()
+        if len(found) > 1:
+            raise SinkError(
+                "several entries have ids that begin so", suggestions=["give more of its digits"]
+            )
+        return found[0]
 
     # -- erasing --------------------------------------------------------------------------
 
@@ -267,6 +297,38 @@ class Keeper:
         if against:
             raise keys_lost(len(names))
 
+    # -- entries --------------------------------------------------------------------------
+
+    def _candidates(self, which: Condition) -> Iterator[Candidate]:
+        """The entries of which a condition is true, and that are not erased."""
+        after, (words, values) = 0, which
+        query = (
+            "SELECT e.n, e.id, e.at, COALESCE(x.size, 0) FROM entry e"  # noqa: S608 - only constants
+            " JOIN batch b ON b.n = e.batch LEFT JOIN object x ON x.raw = e.raw"
+            f" WHERE NOT e.erased AND e.n > ? AND {words}"
+            f" ORDER BY e.n LIMIT {_PAGE}"
+        )
+        while rows := self._session.index.rows(query, (after, *values)):
+            yield from (self._candidate(*row) for row in rows)
+            after = rows[-1][0]
+
+    def _candidate(self, n: int, known_as: bytes, at: int, size: int) -> Candidate:
+        return Candidate(
+            self._session.reading.entry_id(n, Digest(known_as)),
+            self._owners(f"{_OWNERS} WHERE e.n = ?", (n,)),
+            _knowledge.time_of(at),
+            size,
+        )
+
+    def _undecided(self, entry: Digest) -> frozenset[UserId]:
+        """Those of its owners of whose mail nobody said how long it is kept."""
+        name = self._session.index.name
+        silent, values = _keeping.undecided(self.retentions(), name)
+        return self._owners(f"{_OWNERS} WHERE e.id = ? AND {silent}", (name(entry).value, *values))
+
+    def _owners(self, query: str, values: Iterable[Any]) -> frozenset[UserId]:
+        return frozenset(user_of(id_) for (id_,) in self._session.index.rows(query, values))
+
     # -- facts ----------------------------------------------------------------------------
 
     def _covers(self, selection: Selection, entry: Digest) -> bool:
@@ -287,6 +349,12 @@ class Keeper:
         marks = ",".join("?" * len(kinds))
         lines = self._session.index.lines(f"t.kind IN ({marks}) ORDER BY t.n", kinds, table="fact")
         return [self._session.reading.fact(line) for line in lines]
+
+
+def _not_there() -> SinkError:
+    return SinkError(
+        "the vault has no entry with this id", suggestions=["take ids from an auditor"]
+    )
 
 
 def _sound(selection: Selection) -> Selection:

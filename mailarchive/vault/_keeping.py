@@ -2,7 +2,8 @@
 
 A hold covers everything that its selection does, mail that comes later too, until the
 matter is released.  Retention can only be extended: of all that was ever said of a
-message the longest counts.  A hold wins over everything.
+message the longest counts.  What was said of one owner's mail lets nothing go that is
+another's too.  A hold wins over everything.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from attrs.validators import ge, optional
 
 from mailarchive._model import Digest, UserId
@@ -26,9 +27,7 @@ if TYPE_CHECKING:
 Condition: TypeAlias = "tuple[str, list[Any]]"
 """A condition on an entry `e` of a batch `b`, and its values in the same order."""
 
-_OWNED = (
-    "EXISTS (SELECT 1 FROM owner o JOIN user u ON u.n = o.user WHERE o.entry = e.n AND u.id IN"
-)
+_OWNER = "SELECT 1 FROM owner o JOIN user u ON u.n = o.user WHERE o.entry = e.n"
 _DAY = 86_400_000_000
 """Microseconds of a day."""
 
@@ -99,9 +98,8 @@ class Selection:
         """Return the selection as a condition; `name` gives what the index calls an entry."""
         clauses, values = ["1"], list[Any]()
         if self.users is not None:
-            marks = ",".join("?" * len(self.users))
-            clauses.append(f"{_OWNED} ({marks}))")
-            values += sorted(user_bytes(each) for each in self.users)
+            owner, values = self._owner()
+            clauses.append(f"EXISTS ({_OWNER} AND {owner})")
         for bound, sign in ((self.since, ">="), (self.until, "<")):
             if bound is not None:
                 clauses.append(f"e.at {sign} ?")
@@ -110,6 +108,19 @@ class Selection:
             clauses.append(f"e.id IN ({','.join('?' * len(self.entries))})")
             values += sorted(name(each).value for each in self.entries)
         return f"({' AND '.join(clauses)})", values
+
+    def names(self, name: Callable[[Digest], Digest]) -> Condition:
+        """Return the condition that it covers an entry, and means its owner `u` by doing so."""
+        covers, values = evolve(self, users=None).condition(name)
+        if self.users is None:
+            return covers, values
+        owner, users = self._owner()
+        return f"({covers} AND {owner})", values + users
+
+    def _owner(self) -> Condition:
+        """The condition that `u` is one of the users, who are given."""
+        users = sorted(map(user_bytes, self.users or ()))
+        return f"u.id IN ({','.join('?' * len(users))})", users
 
 
 @frozen
@@ -211,6 +222,33 @@ def any_of(conditions: Iterable[Condition]) -> Condition:
     several = list(conditions)
     values = [value for _, some in several for value in some]
     return f"({' OR '.join(words for words, _ in several) or '0'})", values
+
+
+def undecided(rules: Iterable[Retention], name: Callable[[Digest], Digest]) -> Condition:
+    """Return the condition that nobody said how long this mail of an owner `u` is kept."""
+    said, values = any_of(it.selection.names(name) for it in rules)
+    return f"(NOT {said})", values
+
+
+def over(
+    rules: Collection[Retention],
+    holds: Iterable[Hold],
+    now: datetime,
+    name: Callable[[Digest], Digest],
+) -> Condition:
+    """Return the condition that an entry may go.
+
+    Nothing holds or keeps it any more, and somebody said how long it is kept: of all mail
+    like it, or else of the mail of each of its owners.
+    """
+    kept, values = any_of(
+        [*(it.lasts(now, name) for it in rules), *(it.selection.condition(name) for it in holds)]
+    )
+    of_all = (it.selection.condition(name) for it in rules if it.selection.users is None)
+    some, of_some = any_of(of_all)
+    silent, of_silent = undecided(rules, name)
+    each = f"(EXISTS ({_OWNER}) AND NOT EXISTS ({_OWNER} AND {silent}))"
+    return f"(NOT {kept} AND ({some} OR {each}))", [*values, *of_some, *of_silent]
 
 
 def _later(time: datetime, days: int) -> datetime:

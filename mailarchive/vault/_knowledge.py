@@ -104,6 +104,11 @@ def moment(time: datetime) -> int:
     return (aware - _EPOCH) // timedelta(microseconds=1)
 
 
+def time_of(microseconds: int) -> datetime:
+    """Return the time of which `moment` gives this."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
 def sorting_time(record: Record | Summary, archived: int) -> int:
     """Return by what time a message is listed, in microseconds since 1970.
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
+from mailarchive._model import Digest
 from mailarchive.errors import KeyUnavailable, SinkCorrupt
 from mailarchive.vault import _leaf, _loading, _schema
 from mailarchive.vault._decided import Lines
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
     from typing import Any
 
-    from mailarchive._model import Digest, UserId
+    from mailarchive._model import UserId
     from mailarchive.vault._index import Found, Line
     from mailarchive.vault._keyring import EntryKey
     from mailarchive.vault._manifest import Manifest, StoredObject
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
     from mailarchive.vault._prove import Proving
     from mailarchive.vault._record import Json, Record
     from mailarchive.vault.proofs import InclusionProof
+
+_DIGITS = 64
+"""How many a whole id has, in hexadecimal."""
 
 
 class OpenedIndex(Index):
@@ -245,6 +250,17 @@ class OpenedReading(Reading):
     def entry_id(self, n: int, known_as: Digest) -> Digest:
         """Return the id of an entry, which only its line says."""
         return self.record(self.index.lines("t.n = ?", (n,))[0]).id
+
+    @override
+    def ids(self, beginning: str) -> list[Digest]:
+        """Return the ids that begin so; all entries are opened, unless it is a whole id."""
+        if len(beginning) == _DIGITS:
+            whole = Digest(bytes.fromhex(beginning))
+            name = self.index.name(whole).value
+            return [whole for _ in self.index.rows("SELECT 1 FROM entry WHERE id = ?", (name,))]
+        rows = self.index.rows("SELECT n, id FROM entry ORDER BY n")
+        every = (self.entry_id(n, Digest(id_)) for n, id_ in rows)
+        return list(islice((it for it in every if it.hex.startswith(beginning.lower())), 2))
 
     @override
     def fact(self, line: Line) -> Fact:

@@ -12,7 +12,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from mailarchive import headers
-from mailarchive._model import Ownership, Span
+from mailarchive._model import Digest, Ownership, Span
 from mailarchive.errors import KeyUnavailable, SinkCorrupt
 from mailarchive.vault import _disk, _tar
 from mailarchive.vault._errors import erased, index_disagrees, os_errors
@@ -23,7 +23,7 @@ from mailarchive.vault._record import PRIVATE_HEADERS
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from mailarchive._model import Digest, UserId
+    from mailarchive._model import UserId
     from mailarchive.vault._index import Found, Index, Line
     from mailarchive.vault._manifest import Manifest
     from mailarchive.vault._note import LogCheckpoint
@@ -86,6 +86,11 @@ class Reading:
         """Return the id of the entry that the index numbers and calls so."""
         del n
         return known_as
+
+    def ids(self, beginning: str) -> list[Digest]:
+        """Return the ids of entries that begin so in hexadecimal, two of them at most."""
+        query = "SELECT id FROM entry WHERE hex(id) LIKE ? || '%' LIMIT 2"
+        return [Digest(id_) for (id_,) in self.index.rows(query, (beginning,))]
 
     def fact(self, line: Line) -> Fact:
         """Return the fact on a line; raises `SinkCorrupt`, `SinkError`."""

@@ -19,6 +19,9 @@ from mailarchive._cli._text import safe, size
 from mailarchive._cli.progress import Progress
 from mailarchive.testing.messages import message
 from mailarchive.testing.reports import recipient, report
+from mailarchive.vault import Selection
+
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture(scope="session")
@@ -133,7 +136,7 @@ def test_a_limit_is_a_number_from_one_on(
 def test_an_auditor_lists_every_entry_with_its_id(
     demo: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    """What is listed can be named to `erase`, `hold` and `--message`."""
+    """What is listed can be named to `erase` and `--message`."""
     who = ("--auditor", "ann", "--reason", "why")
     listed = run(capfdbinary, "show", "acme.vault", *who, "--every", "--limit", "9").decode()
 
@@ -447,13 +450,17 @@ def test_holds_and_erasing_from_the_command_line(
     assert main(["expired", "acme.vault"]) == 0
     nothing = capfdbinary.readouterr()
     assert (nothing.out, nothing.err.count(b"\n")) == (b"", 1)
-    run(capfdbinary, "retain", "acme.vault", "--keep-until", "2026-01-01", "--all", *who)
+    _retention_is_over()
     run(capfdbinary, "hold", "acme.vault", "m 1", "--user", "alice", "--since", "2020-01-01", *who)
     kept = run(capfdbinary, "kept", "acme.vault").decode()
     assert "held for m 1" in kept
     assert "mail of alice since 2020-01-01" in kept
-    assert "kept until 2026-01-01" in kept
-    ids = run(capfdbinary, "expired", "acme.vault").decode().split()
+    assert "kept until 2021-01-01" in kept
+    *ids, total = run(capfdbinary, "expired", "acme.vault").decode().splitlines()
+    assert total.startswith(f"{len(ids)} messages, ")
+    assert total.endswith("each goes for all of its owners.")
+    id_, day, _, _, *owners = ids[0].split()
+    assert (len(id_), len(day), bool(owners)) == (12, 10, True)
     with Vault("acme.vault") as vault:
         before = {user: vault.view(UserId(user)).count() for user in ("alice", "bob")}
         held = next(
@@ -464,8 +471,6 @@ def test_holds_and_erasing_from_the_command_line(
 
     run(capfdbinary, "retain", "acme.vault", "--for-ever", *who, status=2)
     run(capfdbinary, "hold", "acme.vault", "m", "--all", "--user", "bob", *who, status=2)
-    typo = run(capfdbinary, "hold", "acme.vault", "typo", "--user", "alcie", *who).decode()
-    assert "alcie owns nothing yet" in typo
     run(capfdbinary, "erase", "acme.vault", held.hex[:12], *who, status=1)
     run(capfdbinary, "erase", "acme.vault", held.hex[:4], *who, status=2)
     run(capfdbinary, "erase", "acme.vault", "nonsense", *who, status=2)
@@ -475,6 +480,8 @@ def test_holds_and_erasing_from_the_command_line(
     run(capfdbinary, "erase", "acme.vault", *who, status=2)
     with pytest.raises(SystemExit):
         main(["retain", "acme.vault", "--all", *who])
+    foretold = run(capfdbinary, "erase", "acme.vault", "--expired", "--dry-run", *who).decode()
+    assert foretold.splitlines() == [*ids, total]
     erased = run(capfdbinary, "erase", "acme.vault", "--expired", *who).decode()
 
     assert erased.startswith(f"{len(ids)} messages erased")
@@ -488,6 +495,68 @@ def test_holds_and_erasing_from_the_command_line(
     run(capfdbinary, "release", "acme.vault", "m 1", *who)
     run(capfdbinary, "release", "acme.vault", "m 1", *who, status=1)
     assert run(capfdbinary, "expired", "acme.vault")
+
+
+def _retention_is_over() -> None:
+    """Let somebody have said, years ago, that all mail is kept until 2021."""
+    with Vault("acme.vault", clock=lambda: LONG_AGO) as vault:
+        vault.keeper("officer", "case").retain(Selection(), until=datetime(2021, 1, 1, tzinfo=UTC))
+
+
+def test_a_retention_says_what_it_ends_for(
+    demo: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """A time that is over is refused; and of a user's mail that of others stays."""
+    who = ("--actor", "officer", "--reason", "schedule")
+    retain = ("retain", "acme.vault", *who)
+    run(capfdbinary, *retain, "--user", "bob", "--keep-until", "2020-01-01", status=2)
+    assert run(capfdbinary, "kept", "acme.vault") == b"Nothing was decided: all is kept.\n"
+    said = run(capfdbinary, *retain, "--user", "bob", "--days", "9").decode()
+    assert "mail of bob.\n  What others own too stays" in said
+    assert "may be erased now" not in said
+    with Vault(demo / "acme.vault", clock=lambda: LONG_AGO) as vault:
+        vault.put(entry(mail(1), key="1", owners={"frank": ("frank@example.com",)}))
+        vault.put(entry(mail(2), key="2", owners={"frank": (), "carol": ()}))
+    said = run(capfdbinary, *retain, "--user", "frank", "--days", "9").decode()
+    assert "  1 message of it may be erased now, each for all of its owners" in said
+    listed = run(capfdbinary, "expired", "acme.vault").decode()
+    assert listed.splitlines()[0].endswith("136 bytes  frank")
+
+
+def test_a_user_who_owns_nothing_is_taken_for_misspelt(
+    demo: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """Nothing is decided or given by a wrong id, unless it is said to be right."""
+    who = ("--actor", "officer", "--reason", "case")
+    id_ = run(capfdbinary, "quarantine", "acme.vault").decode().split()[0]
+    wrong = (
+        ("hold", "acme.vault", "m", "--user", "alcie", *who),
+        ("retain", "acme.vault", "--for-ever", "--user", "bob", "--user", "alcie", *who),
+        ("quarantine", "acme.vault", "--release", id_, "--owner", "alcie"),
+    )
+    for words in wrong:
+        assert run(capfdbinary, *words, status=1) == b""
+    assert run(capfdbinary, "kept", "acme.vault") == b"Nothing was decided: all is kept.\n"
+    assert id_ in run(capfdbinary, "quarantine", "acme.vault").decode()
+    for words in wrong:
+        run(capfdbinary, *words, "--new-user")
+    assert b"mail of alcie" in run(capfdbinary, "kept", "acme.vault")
+    with Vault(demo / "acme.vault", read_only=True) as vault:
+        assert vault.view(UserId("alcie")).count() == 1
+
+
+def test_what_is_erased_already_is_said_so(
+    demo: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """Again is no failure, and no second erasure; what was never there is not there."""
+    who = ("--actor", "officer", "--reason", "request")
+    with Vault(demo / "acme.vault") as vault:
+        one = next(iter(vault.auditor("x", "y").entries())).id.hex
+    words = ("erase", "acme.vault", one, *who)
+    assert one[:12] in run(capfdbinary, *words, "--dry-run").decode()
+    assert run(capfdbinary, *words).startswith(b"1 message erased, ")
+    assert run(capfdbinary, *words) == b"1 message had been erased already.\n"
+    run(capfdbinary, "erase", "acme.vault", "0" * 64, *who, status=1)
 
 
 def test_nothing_that_was_asked_for_is_passed_over(
