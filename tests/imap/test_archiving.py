@@ -104,6 +104,19 @@ def test_a_folder_that_was_numbered_anew_is_listed_again_and_seen_once(
     assert archive.is_whole()
 
 
+def test_a_folder_that_was_renamed_is_archived_as_another_and_seen_once(
+    mailbox: Mailbox, archive: Archive
+) -> None:
+    """Each message has a new entry, which says where it is now, and is seen once."""
+    mailbox.put(RAWS, "Work")
+    archive.run(mailbox.source())
+    mailbox.server.doveadm("mailbox", "rename", "-u", mailbox.user, "Work", "Done")
+    second = archive.run(mailbox.source())
+
+    assert (second.stored, second.present, second.relisted) == (len(RAWS), 0, ())
+    assert archive.is_whole()
+
+
 def test_a_folder_numbered_anew_in_the_middle_of_a_run_is_seen_once(archive: Archive) -> None:
     """What was read under the old numbers is not shown again under the new ones."""
     lie = renumbered(2, at="UID FETCH")
