@@ -19,6 +19,7 @@ from mailarchive.vault import _knowledge, _loading
 from mailarchive.vault._apply import user_bytes
 from mailarchive.vault._grants import Grant
 from mailarchive.vault._keeping import Hold, Retention
+from mailarchive.vault._lines import FORGED, Heard, forgery
 from mailarchive.vault._manifest import (
     BAD_JSON,
     ERASED,
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from mailarchive._model import Digest
-    from mailarchive.vault._encrypting import Encryption
     from mailarchive.vault._keeping import Selection
+    from mailarchive.vault._lines import Lines
     from mailarchive.vault._manifest import Head, Manifest
     from mailarchive.vault._record import Json
 
@@ -54,30 +55,6 @@ NEVER = datetime.max.replace(tzinfo=UTC)
 
 HOLD, RETENTION, CLOSED = "hold", "retention", "closed"
 """Why an entry may not be erased; `CLOSED`: it cannot be opened, and so nobody can tell."""
-
-
-@frozen
-class Lines:
-    """How the lines of a vault are read: with its keys, without, or as they are."""
-
-    is_encrypted: bool = False
-    encryption: Encryption | None = None
-
-    def name(self, digest: Digest) -> Digest:
-        """Return what the manifests call an entry with this id."""
-        return digest if self.encryption is None else self.encryption.keys.name(digest)
-
-    def opened(self, tree: Json) -> Json | None:
-        """Return a line whole, `None` where it is closed."""
-        if self.encryption is not None:
-            return self.encryption.whole(tree)
-        return None if "encrypted" in tree else tree
-
-    def is_forged(self, tree: Json, whole: Json | None) -> bool:
-        """Whether a fact about keeping was written by nobody who has the vault's keys."""
-        if self.encryption is not None:
-            return whole is None
-        return self.is_encrypted != ("encrypted" in tree)
 
 
 @define
@@ -125,6 +102,7 @@ class Decided:
         self._needed: dict[Digest, set[Digest]] = {}
         self._holds: list[Hold] = []
         self._retentions: list[Retention] = []
+        self._heard = Heard()
         self._size = 0
         self._where: tuple[str, int] = ("", 0)
         self.gone: set[Spot] = set()
@@ -220,6 +198,8 @@ class Decided:
     # -- entries --------------------------------------------------------------------------
 
     def _entry(self, tree: Json, head: Head) -> None:
+        if self._lines.is_forged(tree):
+            return
         closed = "encrypted" in tree
         record = _loading.blank(tree) if closed else _loading.load(tree)
         parts = (it.digest for it in record.originals if isinstance(it, StoredOriginal))
@@ -241,7 +221,7 @@ class Decided:
 
     def _granted(self, tree: Json, _: Head) -> None:
         it = self._entries.get(_loading.digest(tree["entry"]))
-        if it is None or it.owners is None:
+        if it is None or it.owners is None or self._lines.is_forged(tree):
             return
         whole = self._lines.opened(tree)
         if whole is None:
@@ -258,9 +238,9 @@ class Decided:
             self._reclaimed(tree)
             return
         whole = self._lines.opened(tree)
-        forged = self._lines.is_forged(tree, whole)
+        forged = self._lines.is_forged(tree) or self._heard.is_copy(tree, self._where)
         if forged:
-            self._wrong("forged", f"a fact, {kind}, of nobody who has the vault's keys")
+            self._wrong(FORGED, forgery(kind))
         if kind == ERASED:
             self._erased(tree, whole, head)
         elif whole is not None and not forged:

@@ -24,9 +24,8 @@ from mailarchive.errors import Erased
 from mailarchive.vault import _leaf, _loading, _record
 from mailarchive.vault._choice import UNDECIDED, is_encrypted, is_plain
 from mailarchive.vault._keyring import EntryKey, Keyring, Wrapping
-from mailarchive.vault._manifest import BAD_JSON, ENCRYPTED, GRANTED, POISONED, RECLAIMED, Fact
+from mailarchive.vault._manifest import BAD_JSON, CLEAR, ENCRYPTED, GRANTED, Fact
 from mailarchive.vault._record import StoredOriginal
-from mailarchive.vault._repair import REPAIR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -38,9 +37,6 @@ if TYPE_CHECKING:
     from mailarchive.vault._place import Place
     from mailarchive.vault._record import Json, Record
     from mailarchive.vault._writer import Draft, Packed
-
-CLEAR = frozenset({POISONED, RECLAIMED, REPAIR})
-"""Facts about files alone: they must be read, or made, without keys."""
 
 _dump = json.JSONEncoder(ensure_ascii=True, sort_keys=True, separators=(",", ":")).encode
 
@@ -160,6 +156,22 @@ class Encryption:
             return {**self.opened(tree, key), **tree}
         except BAD_JSON:
             return None
+
+    def is_false(self, tree: Json) -> bool:
+        """Whether a line does not open with the key it names, though that key is there.
+
+        Of an entry only whether it names one: who opens it sees the rest.
+        """
+        try:
+            of = self.key_of(tree)
+            if tree["kind"] == "entry":
+                return of is None
+            key = None if of is None else self.keys.get(*of)
+            if of is None or key is not None:
+                self.opened(tree, key)
+        except BAD_JSON:
+            return True
+        return False
 
     def indexed(self, tree: Json, opened: Json) -> Record | Fact:
         """Return an entry or a fact as the index takes it: under the names of the vault.

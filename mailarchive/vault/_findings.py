@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import asdict, field, frozen
 
-from mailarchive.vault._decided import NEVER, Lines
+from mailarchive.vault._decided import NEVER
+from mailarchive.vault._lines import Lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -52,6 +52,10 @@ RETAINED = "retained"
 ERASED = "erased"
 RECLAIMED = "reclaimed"
 """Facts about keeping: see `mailarchive.vault._keeping`."""
+REPAIR = "repair"
+"""A fact: a pack was restored, by whom and why; `damaged` tells what it was before."""
+CLEAR = frozenset({POISONED, RECLAIMED, REPAIR})
+"""Facts about files alone: they must be read, or made, without keys."""
 
 _HALF = b"\\ud"
 _ENCRYPTED_LINE = b'"encrypted":'

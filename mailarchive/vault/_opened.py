@@ -17,11 +17,11 @@ from typing_extensions import override
 from mailarchive._model import Digest
 from mailarchive.errors import KeyUnavailable, SinkCorrupt
 from mailarchive.vault import _leaf, _loading, _schema
-from mailarchive.vault._decided import Lines
 from mailarchive.vault._disk import Disk
 from mailarchive.vault._encrypting import Encryption, Needed
 from mailarchive.vault._errors import Damage, erased, index_disagrees, keys_lost, sqlite_errors
 from mailarchive.vault._index import Index
+from mailarchive.vault._lines import Heard, Lines
 from mailarchive.vault._manifest import BAD_JSON, ENCRYPTED, Fact
 from mailarchive.vault._reading import Reading
 
@@ -57,6 +57,8 @@ class OpenedIndex(Index):
         self._stored = stored
         self._from = packs
         self._encryption = encryption
+        self.read_by = Lines(is_encrypted=True, encryption=encryption)
+        self._heard = Heard()
         self._raws: dict[Digest, Digest] = {}
         self._upto: tuple[int, Digest | None] = 0, None
         self._busy = False
@@ -138,6 +140,7 @@ class OpenedIndex(Index):
         with self._lock:
             with self.transaction():
                 self.reset()
+            self._heard.forget()
             self._raws.clear()
             self._closed_lines.clear()
             self._upto, self._damaged = (0, None), False
@@ -172,21 +175,31 @@ class OpenedIndex(Index):
             self.apply(manifest.with_contents(contents), verified=verified, lost=lost)
 
     def _opened(self, manifest: Manifest) -> Iterator[tuple[int, Record | Fact]]:
-        """Entries and facts, opened as far as there are keys; raises one of `BAD_JSON`."""
+        """Entries and facts, opened as far as there are keys; raises one of `BAD_JSON`.
+
+        What nobody with the keys wrote is left out: whoever it names owns nothing by it.
+        """
         trees = {number: manifest.tree(number) for number, _ in manifest.contents}
-        encrypted = {n: tree for n, tree in trees.items() if "encrypted" in tree}
+        forged = {number for number, tree in trees.items() if self._is_forged(manifest, tree)}
+        encrypted = {n: it for n, it in trees.items() if "encrypted" in it and n not in forged}
         asked = {n: self._encryption.key_of(tree) for n, tree in encrypted.items()}
         keys = self._encryption.keys.several({each[0]: each[1] for each in asked.values() if each})
         for number, content in manifest.contents:
-            tree, of = trees[number], asked.get(number)
+            of = asked.get(number)
             key = keys.get(of[0]) if of else None
+            if number in forged:
+                continue
             if number not in encrypted:
                 yield number, content
             elif of and key is None:
-                self._note_closed(manifest, number, tree)
+                self._note_closed(manifest, number, trees[number])
                 yield number, content
             else:
                 yield number, self._open(manifest, number, key, content)
+
+    def _is_forged(self, manifest: Manifest, tree: Json) -> bool:
+        batch = manifest.head.pack, manifest.offset
+        return self.read_by.is_forged(tree) or self._heard.is_copy(tree, batch)
 
     def _open(
         self, manifest: Manifest, number: int, key: EntryKey | None, content: Record | Fact
@@ -222,7 +235,7 @@ class OpenedReading(Reading):
         """Read what `index` finds in `packs`, opened by `encryption`."""
         super().__init__(packs.vault, packs, index, proving)
         self._encryption = encryption
-        self.lines: Lines = Lines(is_encrypted=True, encryption=encryption)
+        self.lines: Lines = index.read_by
         self.opener = self
 
     @property

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from attrs import evolve, field, frozen
 
 from mailarchive.vault import _disk
-from mailarchive.vault._decided import NEVER, Decided, Lines
+from mailarchive.vault._decided import NEVER, Decided
 from mailarchive.vault._errors import Damage, index_disagrees
 from mailarchive.vault._index import PackRow
+from mailarchive.vault._lines import Lines
 from mailarchive.vault._manifest import BAD_JSON
 from mailarchive.vault._tar import TRAILER
 from mailarchive.vault._volumes import FIRST

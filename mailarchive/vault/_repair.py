@@ -16,7 +16,7 @@ from attrs import evolve, field, frozen
 from mailarchive._model import Digest
 from mailarchive.vault import _tar
 from mailarchive.vault._errors import Damage
-from mailarchive.vault._manifest import Fact
+from mailarchive.vault._manifest import REPAIR, Fact
 from mailarchive.vault._recovery import in_order, survey, that_count
 from mailarchive.vault._volumes import FIRST
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from mailarchive.vault._packs import Pack, Packs
     from mailarchive.vault._recovery import Where
 
-REPAIR = "repair"
-"""A fact: a pack was restored, by whom and why; `damaged` tells what it was before."""
+MEMBERS = frozenset({"pack", "damaged", "members", "actor", "reason", "at"})
+"""What the fact of a repair holds."""
 _PIECE = 1 << 20
 
 

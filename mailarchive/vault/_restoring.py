@@ -6,12 +6,13 @@ import json
 import os
 import secrets
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from mailarchive.errors import SinkError
-from mailarchive.vault import _disk, _tar
-from mailarchive.vault._manifest import Fact
-from mailarchive.vault._repair import bring, check, digest_of, pieces_of
+from mailarchive.vault import _disk, _loading, _tar
+from mailarchive.vault._manifest import BAD_JSON, REPAIR, Fact
+from mailarchive.vault._repair import MEMBERS, bring, check, digest_of, pieces_of
 from mailarchive.vault._volumes import FIRST
 
 if TYPE_CHECKING:
@@ -61,10 +62,9 @@ class Restoring:
     def done(self) -> tuple[Fact, ...]:
         """Return the facts of what was intended and has happened since."""
         found = []
-        for tree in _intended(self._place.volume()):
-            fact = Fact(str(tree.pop("kind")), tree)
-            now = digest_of(self._ours.packs, str(tree["pack"]))
-            if now is not None and now.hex != tree["damaged"]:
+        for fact in _intended(self._place.volume()) or ():
+            now = digest_of(self._ours.packs, fact.body["pack"])
+            if now is not None and now.hex != fact.body["damaged"]:
                 found.append(fact)
         return tuple(found)
 
@@ -153,21 +153,62 @@ def has_intent(place: Place) -> bool:
     return bool(_intended(place.volume()))
 
 
-def _intended(volume: int) -> list[dict[str, Any]]:
+def bad_intent(place: Place) -> str | None:
+    """Return in words that there is an intent of a repair that no repair wrote."""
+    if _intended(place.volume()) is not None:
+        return None
+    return f"{DAMAGED}/{_INTENT} is not what a repair leaves there: look at it, and remove it"
+
+
+def _intended(volume: int) -> list[Fact] | None:
+    """The facts of a repair that was begun; `None` where no repair wrote what is there.
+
+    The file has no key and no digest: nothing is believed of it but that it may be what
+    `intend` wrote, or else whoever can write a file could have any fact written.
+    """
+    data = _intent(volume)
+    if data is None:
+        return []
+    try:
+        return [_repair(tree) for tree in json.loads(data)]
+    except BAD_JSON:
+        return None
+
+
+def _intent(volume: int) -> bytes | None:
+    """What stands in the file, and nothing for what is no file."""
     try:
         folder = _disk.open_folder(DAMAGED, volume)
     except OSError:
-        return []
+        return None
     try:
         handle = _disk.open_file(_INTENT, folder)
     except OSError:
-        return []
+        return None
     finally:
         _disk.close(folder)
     try:
-        tree: list[dict[str, Any]] = json.loads(_disk.read(handle, _LARGEST_INTENT, 0))
-    except ValueError:
-        return []
+        return _disk.read(handle, _LARGEST_INTENT, 0)
+    except OSError:
+        return b""
     finally:
         _disk.close(handle)
-    return tree
+
+
+def _repair(tree: dict[str, Any]) -> Fact:
+    """The fact of a repair; raises one of `BAD_JSON` for any other."""
+    body = {name: each for name, each in tree.items() if name != "kind"}
+    texts = [body[name] for name in ("pack", "actor", "reason", "at")]
+    digest = body["damaged"] is None or _loading.digest(body["damaged"])
+    sound = (
+        tree["kind"] == REPAIR
+        and body.keys() == MEMBERS
+        and all(isinstance(each, str) for each in texts)
+        and _tar.is_pack(body["pack"])
+        and _loading.count(body["members"]) > 0
+        and datetime.fromisoformat(body["at"]).tzinfo is not None
+    )
+    if not (sound and digest):
+        msg = "no fact of a repair"
+        raise ValueError(msg)
+    return Fact(REPAIR, body)

@@ -11,14 +11,15 @@ from attrs import evolve, field, frozen
 from mailarchive._model import Digest
 from mailarchive.vault import _repair, _tar
 from mailarchive.vault._choice import encryption_of
-from mailarchive.vault._decided import Decided, Lines
+from mailarchive.vault._decided import Decided
 from mailarchive.vault._encrypting import Encryption, unlocked
 from mailarchive.vault._erasing import confirm, overwrite, pending, reclaimed
 from mailarchive.vault._errors import index_disagrees, no_keys, not_all_there, not_whole, read_only
 from mailarchive.vault._fulltext import FullText
 from mailarchive.vault._index_file import IndexFile
+from mailarchive.vault._lines import Lines
 from mailarchive.vault._log import LogFolder, signed_lines
-from mailarchive.vault._manifest import BAD_JSON, ENCRYPTED
+from mailarchive.vault._manifest import BAD_JSON, ENCRYPTED, REPAIR
 from mailarchive.vault._opened import OpenedIndex, OpenedReading
 from mailarchive.vault._packing import Packing
 from mailarchive.vault._packs import Packs
@@ -365,7 +366,7 @@ class Session:
         """Make facts of what a repair has done, also of one that broke off."""
         self.fulltext.forget()  # it lacks what was damaged when it was taken in
         restoring = Restoring(self.place, self._copy(), None, self._disk)
-        lines = self._stored.lines("t.kind = ?", (_repair.REPAIR,), table="fact")
+        lines = self._stored.lines("t.kind = ?", (REPAIR,), table="fact")
         known = [self._bare.fact(line) for line in lines]
         with self._writing():
             restored = restoring.done()

@@ -24,6 +24,7 @@ from mailarchive.vault._manifest import BAD_JSON, Fact
 from mailarchive.vault._recovery import Tail, Where, in_order, loaded, survey, that_count
 from mailarchive.vault._verify_bytes import Comparing
 from mailarchive.vault._verify_index import IndexCheck, missing_objects
+from mailarchive.vault._verify_lines import LineCheck
 from mailarchive.vault._verify_log import unindexed
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Verification:
         self._on_progress = looking.on_progress
         self._signed, self._lines = looking.signed, 0
         self._erased_since = looking.erased_since
-        self._facts, self._now = looking.lines, looking.now
+        self._lines_by, self._now = looking.lines, looking.now
         self._mentioned = Mentioned()
         self._report = VerifyReport(looking.level)
         self._findings: dict[Finding, None] = {}
@@ -70,6 +71,7 @@ class Verification:
         self._emptied: dict[tuple[str, int], Damage] = {}
         self._reclaims = False
         self._comparing = Comparing()
+        self._written = LineCheck(looking.lines)
         self._done = 0
         self._total = 0
         if damage is not None:
@@ -86,6 +88,8 @@ class Verification:
         found = in_order(that_count(self._tails, newest_too=True))
         self._order(found)
         self._unhide(found)
+        for forged in self._written.copies(found):
+            self._find(*forged)
         erasures = self._kept(found)
         if self._lines < self._signed:
             words = f"{self._signed:,} lines were signed, and only {self._lines:,} are there"
@@ -181,6 +185,8 @@ class Verification:
             self._blame(damage)
         self._lines += manifest.log_lines
         self._mentioned.note(manifest)
+        for forged in self._written.batch(manifest):
+            self._find(*forged)
         self._add(batches=1, objects=count, entries=manifest.entry_count)
         return True
 
@@ -279,7 +285,7 @@ class Verification:
     def _kept(self, found: list[Where]) -> list[int]:
         """Judge every erasure; return how many lines the log had with each."""
         try:
-            decided = self._mentioned.judged(loaded(self._packs, found), self._facts, self._now)
+            decided = self._mentioned.judged(loaded(self._packs, found), self._lines_by, self._now)
         except Damage as damage:
             self._blame(damage)
             return []

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from mailarchive.errors import SinkCorrupt
-from mailarchive.vault._decided import Lines
 from mailarchive.vault._errors import no_keys
 from mailarchive.vault._findings import Finding, Level
+from mailarchive.vault._lines import Lines
 from mailarchive.vault._log import LogFolder
 from mailarchive.vault._opened import OpenedIndex, OpenedReading
+from mailarchive.vault._restoring import bad_intent
 from mailarchive.vault._verify import Verification
 from mailarchive.vault._verify_log import LogCheck
 
@@ -79,7 +80,8 @@ class Verifying:
         if index is not None:
             looking = evolve(looking, erased_since=partial(self._erased_since, index))
         try:
-            return self._with_keys(Verification(self._packs, index, looking, damage).run())
+            report = Verification(self._packs, index, looking, damage).run()
+            return self._with_keys(self._with_intent(report))
         finally:
             if index is not None:
                 index.close()
@@ -94,6 +96,13 @@ class Verifying:
             " JOIN pack p ON p.n = b.pack"
         )
         return frozenset((pack, offset) for pack, offset in rows)
+
+    def _with_intent(self, report: VerifyReport) -> VerifyReport:
+        """Say too that something stands where a repair leaves what it is about to do."""
+        words = bad_intent(self._place)
+        if words is None:
+            return report
+        return evolve(report, findings=(*report.findings, Finding("repair", None, None, words)))
 
     def _with_keys(self, report: VerifyReport) -> VerifyReport:
         """Say too what cannot be opened, where that was looked at."""

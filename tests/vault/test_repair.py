@@ -15,8 +15,8 @@ from support.vaults import Clock, entries, everything, journaled, mail, to
 from mailarchive import UserId
 from mailarchive.errors import SinkCorrupt, SinkError, SinkNotWritable, Unsupported
 from mailarchive.testing.fuse import Crash, Fuse
-from mailarchive.vault import FileSigner, RepairPlan, Vault, _repair
-from mailarchive.vault._manifest import Manifest
+from mailarchive.vault import FileSigner, RepairPlan, Vault
+from mailarchive.vault._manifest import REPAIR, Manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +72,7 @@ def _repaired(folder: Path, replica: Path, **settings: object) -> RepairPlan:
 def _repairs(folder: Path) -> int:
     """How many repairs are on record."""
     with Vault(folder) as vault:
-        facts = vault._opened().index.lines("t.kind = ?", (_repair.REPAIR,), table="fact")
+        facts = vault._opened().index.lines("t.kind = ?", (REPAIR,), table="fact")
         return len(facts)
 
 
@@ -165,7 +165,7 @@ def test_damage_is_repaired_to_the_byte(
             assert file.read_bytes() == damaged[f"{each.pack}.tar"]
     assert _repairs(folder) == len(plan.packs)
     with Vault(folder) as vault:
-        facts = vault._opened().index.lines("t.kind = ?", (_repair.REPAIR,), table="fact")
+        facts = vault._opened().index.lines("t.kind = ?", (REPAIR,), table="fact")
         body = vault._opened().reading.fact(facts[0]).body
         assert (body["actor"], body["reason"]) == ("Ada", "bit rot")
 
