@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, suppress
 from functools import cached_property
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
@@ -25,12 +27,11 @@ from mailarchive._model import (
     Stored,
     entry_id,
 )
-from mailarchive.errors import StateError, Unsupported
+from mailarchive.errors import ConfigurationError, SinkCorrupt, StateError, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import date
-    from pathlib import Path
     from typing import Self
 
     from mailarchive.abc import Sink
@@ -39,6 +40,36 @@ if TYPE_CHECKING:
 
 _PRIVATE, _PRIVATE_FOLDER = 0o600, 0o700
 """What is exported is somebody's mail: for whoever exported it alone."""
+
+
+_OF_A_VAULT = "vault.json"
+"""What stands in the folder of every vault."""
+
+
+def check_place(to: Path, *, is_file: bool) -> None:
+    """Raise `ConfigurationError` for a place that is none for an export; nothing is made.
+
+    What is exported is in clear, and no part of any vault: it would lie among what is
+    encrypted, and `verify` knows nothing of it.
+    """
+    # By its name and by where links lead: a volume of a vault may be elsewhere.
+    for place in (Path(os.path.abspath(to)), Path(os.path.realpath(to))):  # noqa: PTH100 - `absolute` keeps ".."
+        if any((each / _OF_A_VAULT).exists() for each in (place, *place.parents)):
+            raise ConfigurationError(
+                "an export into a vault would lie among what is archived, in clear",
+                suggestions=["give a path outside of it"],
+            )
+    if is_file and to.is_dir():
+        raise ConfigurationError(
+            "a folder stands there, and this form is one file",
+            suggestions=["give the path of a file, or another form"],
+        )
+    above = [to.absolute(), *to.absolute().parents][is_file:]
+    if not next(each for each in above if each.exists()).is_dir():
+        raise ConfigurationError(
+            "a file stands where a folder is to be written",
+            suggestions=["give the path of a folder, or the form mbox, which is one file"],
+        )
 
 
 @frozen(slots=False)
@@ -155,7 +186,10 @@ class Mailbox(Target):
 
     @override
     def __enter__(self) -> Self:
-        self._sink.__enter__()
+        try:
+            self._sink.__enter__()
+        except SinkCorrupt as error:
+            raise ConfigurationError(str(error), suggestions=error.suggestions) from error
         return self
 
     @override
@@ -194,13 +228,16 @@ class Bag(Target):
     """
 
     def __init__(self, folder: Path, vault: str, day: date) -> None:
-        """Fill `folder` with mail of a vault; raises `StateError` where it is a bag already."""
+        """Fill `folder` with mail of a vault.
+
+        Raises `ConfigurationError` where it is a bag already.
+        """
         self._folder = folder.absolute()
         self._info = {"Bagging-Date": day.isoformat(), "External-Identifier": vault}
         self._payload: dict[str, tuple[str, int]] = {}
         self._tags: dict[str, str] = {}
         if (self._folder / "bagit.txt").exists():
-            raise StateError(
+            raise ConfigurationError(
                 "there is a bag already, and a bag is never added to",
                 suggestions=["give a new folder"],
             )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
-from mailarchive._exporting import Bag, EmlFolder, Found, Mailbox, Target
+from mailarchive._exporting import Bag, EmlFolder, Found, Mailbox, Target, check_place
 from mailarchive.errors import SinkCorrupt, StateError, Unsupported, Withheld
 from mailarchive.sinks.files import MaildirTree, MboxFile
 
@@ -89,10 +89,12 @@ def export(
 
     A file that is there already stays as it is; a message is there where a file has its very
     bytes, and else gets another name.  Everything is durable when this returns;
-    a bag is one only then, and is never added to.  Raises `StateError` where `to` cannot be
-    written or holds a bag already, `Unsupported`, and `SinkError`.
+    a bag is one only then, and is never added to.  Raises `ConfigurationError` where `to` is
+    inside a vault, is of another kind, or holds a bag already, `StateError` where it cannot
+    be written, `Unsupported`, and `SinkError`.
     """
     try:
+        check_place(Path(to), is_file=Form(form) is Form.MBOX)
         with _target(Path(to), Form(form), view, clock) as target:
             return _Export(view, target).run(filters)
     except OSError as error:

@@ -15,7 +15,7 @@ from support.vaults import entries, entry, journaled, mail, to
 
 from mailarchive import Provenance, Role, SourceMessage, UserId
 from mailarchive._model import Fidelity
-from mailarchive.errors import SinkError, StateError
+from mailarchive.errors import ConfigurationError, StateError
 from mailarchive.export import Exported, Form, export
 from mailarchive.sources.files import EmlFolder, Maildir, Mbox
 from mailarchive.vault import Vault
@@ -235,7 +235,7 @@ def test_a_changed_bag_is_found_out(vault: Vault, tmp_path: Path) -> None:
 def test_a_bag_is_never_added_to(vault: Vault, tmp_path: Path) -> None:
     """A second export into it, and one among the files of another, are refused."""
     export(vault.view(BOB), tmp_path / "bag", Form.BAG)
-    with pytest.raises(StateError):
+    with pytest.raises(ConfigurationError):
         export(vault.view(BOB), tmp_path / "bag", Form.BAG)
 
     (tmp_path / "bag" / "bagit.txt").unlink()
@@ -254,5 +254,40 @@ def test_a_place_that_cannot_be_written_is_our_error(
     (tmp_path / "file").write_text("x")
     target = tmp_path if form is Form.MBOX else tmp_path / "file" / "out"
 
-    with pytest.raises((StateError, SinkError)):
+    with pytest.raises(ConfigurationError):
         export(vault.view(BOB), target, form)
+
+
+@pytest.mark.parametrize("begins", ["not an mbox\n", "From somebody else\n\n"])
+def test_a_file_of_another_kind_is_no_mbox_of_ours(
+    vault: Vault, tmp_path: Path, begins: str
+) -> None:
+    """It is told before anything is written, and stays as it is."""
+    (tmp_path / "file").write_text(begins)
+
+    with pytest.raises(ConfigurationError):
+        export(vault.view(BOB), tmp_path / "file", Form.MBOX)
+    assert (tmp_path / "file").read_text() == begins
+
+
+@pytest.mark.parametrize("form", list(Form))
+def test_nothing_is_exported_into_a_vault(vault: Vault, tmp_path: Path, form: Form) -> None:
+    """Neither by its name, nor by a link or `..`, nor onto it; past it is no matter."""
+    there = tmp_path / "acme.vault"
+    (tmp_path / "link").symlink_to(there / "volumes", target_is_directory=True)
+    (tmp_path / "else" / "where").mkdir(parents=True)
+    (there / "moved").symlink_to(tmp_path / "else" / "where", target_is_directory=True)
+    before = sorted(there.rglob("*"))
+
+    for place in (
+        there,
+        there / "out",
+        there / "volumes" / "0001" / "packs",
+        tmp_path / "link" / "out",
+        tmp_path / "else" / ".." / "acme.vault" / "out",
+        there / "moved" / "out",
+    ):
+        with pytest.raises(ConfigurationError, match="into a vault"):
+            export(vault.view(BOB), place, form)
+    assert sorted(there.rglob("*")) == before
+    assert export(vault.view(BOB), there / ".." / "out", form).ok
