@@ -59,7 +59,9 @@ def _perform(arguments: argparse.Namespace) -> int:
         print(f"mailarchive: the system refused ({why}); is there room?", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt as stop:
-        print("mailarchive: stopped; run it again to go on where it was", file=sys.stderr)
+        resumes = getattr(arguments, "resumes", False)
+        how = "; run it again to go on where it was" if resumes else " before the end"
+        print(f"mailarchive: stopped{how}", file=sys.stderr)
         return int(getattr(stop, "status", STOPPED))
 
 
@@ -182,7 +184,7 @@ def _add_run(commands: Commands) -> None:
         "--fail-on-quarantine", action="store_true", help="exit 1 where anything was quarantined"
     )
     add.add_argument("--quiet", action="store_true", help="show no progress")
-    add.set_defaults(command=_run)
+    add.set_defaults(command=_run, resumes=True)
 
 
 def _receive(arguments: argparse.Namespace) -> int:
@@ -195,7 +197,7 @@ def _add_receive(commands: Commands) -> None:
     add = commands.add_parser("receive", help="archive what arrives by SMTP, as a TOML file says")
     add.add_argument("config", type=Path, metavar="ARCHIVE.TOML")
     add.add_argument("--quiet", action="store_true", help="show no progress")
-    add.set_defaults(command=_receive)
+    add.set_defaults(command=_receive, resumes=True)
 
 
 def _new_address(arguments: argparse.Namespace) -> int:
@@ -234,7 +236,7 @@ def _add_reattribute(commands: Commands) -> None:
         "reattribute", help="give mail of nobody to the users that the TOML file names by now"
     )
     add.add_argument("config", type=Path, metavar="ARCHIVE.TOML")
-    add.set_defaults(command=_reattribute)
+    add.set_defaults(command=_reattribute, resumes=True)
 
 
 def _retries(arguments: argparse.Namespace) -> int:
@@ -314,7 +316,7 @@ def _add_export(commands: Commands) -> None:
         help="EML files (the default), a Maildir, one mbox file, or a BagIt bag with proofs",
     )
     _filters.add(add)
-    add.set_defaults(command=_export)
+    add.set_defaults(command=_export, resumes=True)
 
 
 def _quarantine(arguments: argparse.Namespace) -> int:

@@ -25,6 +25,13 @@ def day(text: str) -> datetime:
         raise argparse.ArgumentTypeError("a day is written YYYY-MM-DD") from error
 
 
+def _some(text: str) -> str:
+    """Return a text that chooses something: an empty one is often a variable that is not set."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("an empty text chooses nothing; leave it out for all")
+    return text
+
+
 def add_days(parser: argparse.ArgumentParser) -> None:
     """Add `--since` and `--until`."""
     parser.add_argument("--since", type=day, metavar="YYYY-MM-DD", help="from that day on")
@@ -41,12 +48,13 @@ def add_new_user(parser: argparse.ArgumentParser) -> None:
 def add(parser: argparse.ArgumentParser) -> None:
     """Add every filter of a view."""
     add_days(parser)
-    parser.add_argument("--sender", metavar="ADDRESS", help="only messages from this address")
-    parser.add_argument("--folder", metavar="NAME", help="only messages of this folder")
-    parser.add_argument("--text", help="only messages with this in the subject or an address")
-    parser.add_argument(
-        "--words", help="only messages that hold all these words, anywhere in them"
-    )
+    for name, metavar, words in (
+        ("--sender", "ADDRESS", "only messages from this address"),
+        ("--folder", "NAME", "only messages of this folder"),
+        ("--text", "TEXT", "only messages with this in the subject or an address"),
+        ("--words", "WORDS", "only messages that hold all these words, anywhere in them"),
+    ):
+        parser.add_argument(name, type=_some, metavar=metavar, help=words)
 
 
 def chosen(arguments: argparse.Namespace) -> Filters:

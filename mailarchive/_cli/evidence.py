@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -51,6 +52,15 @@ def _write(path: Path, data: bytes) -> None:
         ) from error
 
 
+def _check_place(path: Path) -> None:
+    """Refuse a place for a file before the work that it is to hold is done."""
+    if path.is_dir() or not os.access(path.absolute().parent, os.W_OK | os.X_OK):
+        raise ConfigurationError(
+            "no file can be written there",
+            suggestions=["give a path in a folder that is there, and this user may write to"],
+        )
+
+
 @frozen
 class Against:
     """What was kept elsewhere: checkpoints, and the verifier key or a file that holds it."""
@@ -88,6 +98,8 @@ def verify(
         raise ConfigurationError("there is no vault at this path", suggestions=["check the path"])
     level = level or ("log" if against.files or against.key else "stored")
     limit, note = _limit(budget), state or path / "verify.json"
+    if limit is not None:
+        _check_place(note)
     with _vaults.opened(path, create=False, read_only=True) as vault:
         report = vault.verify(
             level,
@@ -207,13 +219,13 @@ def _named(kind: str, place: object) -> str:
 
 def seal(path: Path, folder: Path, out: Path | None, places: Places) -> int:
     """Sign for what is in a vault; exit 1 where an anchor failed."""
+    if out is not None:
+        _check_place(out)
     known = folder.exists()
     signer, anchors = FileSigner(folder), places.anchors()
     with _vaults.opened(path, create=False) as vault:
         made = vault.seal(signer, anchors.values())
         key = signer.verifier(vault.origin)
-    if out is not None:
-        _write(out, made.checkpoint.to_bytes())
     print(f"Sealed {made.checkpoint.size:,} lines, {made.added:,} of them new.")
     if not known:
         print("The signing key is new: it knows of no earlier seal. Keep its folder safe.")
@@ -221,7 +233,9 @@ def seal(path: Path, folder: Path, out: Path | None, places: Places) -> int:
     for shown, each in zip(anchors, made.anchored, strict=True):
         rows.append((safe(shown), safe(each.failure or "has it")))
     print(columns(rows))
-    if out is None and not anchors:
+    if out is not None:  # last: the key of a new signer is shown whatever becomes of it
+        _write(out, made.checkpoint.to_bytes())
+    elif not anchors:
         print("Keep a copy elsewhere (--out, --anchor-...): only that shows a later change.")
     return OK if all(each.ok for each in made.anchored) else FAILED
 
@@ -231,6 +245,8 @@ def seal(path: Path, folder: Path, out: Path | None, places: Places) -> int:
 
 def prove(path: Path, who: Who, key: str, copy: int, out: Path | None) -> int:
     """Print or write the proof that one message is in the log."""
+    if out is not None:
+        _check_place(out)
     with _vaults.opened(path, create=False, read_only=who.user is not None) as vault:
         proof = _for_user(vault, who, key, copy) if who.user else _for_auditor(vault, who, key)
     if out is None:

@@ -60,6 +60,7 @@ def show(
             if message is not None:
                 return _print(auditor, message)
             return _show_every(auditor, limit) if every else _show_all(auditor, limit)
+        _vaults.refuse_strangers(vault, [UserId(who.user)])
         view = vault.view(UserId(who.user))
         if message is not None:
             sys.stdout.buffer.write(found(view, message, copy).content(copy - 1))
@@ -125,7 +126,8 @@ def _print(auditor: Auditor, beginning: str) -> int:
 def _show_user(view: View, user: str, filters: Filters, limit: int) -> int:
     rows = [row(each) for each in view.messages(limit=limit, **filters)]
     count = view.count(**filters)
-    print(_seen(safe(user), count, filtered=any(value is not None for value in filters.values())))
+    seen = f"{safe(user)} sees {counted(count, 'message')}."
+    print(seen if count else f"Nothing that {safe(user)} sees is as asked for.")
     _table(rows, count)
     if filters.get("words") and (unsearched := view.unsearched()):
         damaged = view.unsearched(damaged_only=True)
@@ -133,14 +135,6 @@ def _show_user(view: View, user: str, filters: Filters, limit: int) -> int:
         print(f"  {unsearched:,} were not searched in full{why}")
         return FAILED if damaged else OK
     return OK
-
-
-def _seen(user: str, count: int, *, filtered: bool) -> str:
-    if filtered and not count:
-        return f"Nothing that {user} sees is as asked for."
-    if not count:
-        return f"{user} owns no message in this archive; is that how the archive knows them?"
-    return f"{user} sees {counted(count, 'message')}."
 
 
 def _table(rows: list[tuple[str, ...]], count: int) -> None:
@@ -197,12 +191,9 @@ def audited(each: AuditedEntry) -> tuple[str, ...]:
 def export(path: Path, user: str, to: Path, *, form: str, filters: Filters) -> int:
     """Write what a user sees to files; a file that is there already stays as it is."""
     with _vaults.opened(path, create=False, read_only=True) as vault:
-        view = vault.view(UserId(user))
-        done = exporting.export(view, to, form, **filters)
-        stranger = not done.messages and not view.count()
+        _vaults.refuse_strangers(vault, [UserId(user)])
+        done = exporting.export(vault.view(UserId(user)), to, form, **filters)
     print(exported(done))
-    if stranger:
-        print(_seen(safe(user), 0, filtered=False))
     return OK if done.ok else FAILED
 
 

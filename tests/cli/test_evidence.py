@@ -58,6 +58,20 @@ def test_sealing_prints_what_to_keep(run: Run, tmp_path: Path) -> None:
     assert (tmp_path / "kept.txt").read_bytes() == saved.read_bytes()
 
 
+def test_a_seal_looks_first_where_the_checkpoint_goes(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is sealed for a place that is none; and what fails later hides no new key."""
+    assert run("seal", "v", "--signer", "signer", "--out", "nodir/x")[0] == 2
+    assert not (tmp_path / "signer").exists()
+
+    monkeypatch.setattr("mailarchive._cli.evidence._check_place", lambda _: None)
+    status, said, error = run("seal", "v", "--signer", "signer", "--out", "nodir/x")
+    assert status == 1
+    assert _key(said)
+    assert "a file cannot be written" in error
+
+
 def test_anchors_are_told_apart_and_failures_count(run: Run, tmp_path: Path) -> None:
     """Each anchor is told by its name; one that failed makes the exit status no success."""
     subprocess.run(["git", "init", "--quiet", tmp_path / "repository"], check=True)
@@ -159,7 +173,7 @@ def test_a_budget_is_used_up_and_gone_on_from(run: Run, tmp_path: Path) -> None:
     assert "time was up" in run("verify", "v", "--budget", "0s", "--state", "note")[1]
     assert json.loads((tmp_path / "note").read_bytes())["resume"]
     assert "time was up" not in run("verify", "v", "--budget", "1h")[1]
-    assert run("verify", "v", "--budget", "1h", "--state", "nowhere/note")[0] == 1
+    assert run("verify", "v", "--budget", "1h", "--state", "nowhere/note")[0] == 2
 
 
 def test_one_message_is_proven_and_checked_elsewhere(run: Run, tmp_path: Path) -> None:

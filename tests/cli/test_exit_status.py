@@ -238,6 +238,10 @@ WRONG_COMMANDS = [
     ["show", "mail", "--user", "u1"],
     ["show", "users.csv", "--user", "u1"],
     ["export", "no.vault", "--user", "u1", "--to", "out"],
+    ["seal", "acme.vault", "--signer", "signer", "--out", "nowhere/checkpoint"],
+    ["seal", "acme.vault", "--signer", "signer", "--out", "mail"],
+    ["verify", "acme.vault", "--budget", "1m", "--state", "nowhere/state"],
+    ["prove", "acme.vault", "f" * 12, "--user", "u1", "--out", "nowhere/proof"],
     ["verify", "no.vault"],
     ["verify", "mail"],
     ["quarantine", "no.vault"],
@@ -275,25 +279,69 @@ def test_a_command_that_is_written_wrong_is_status_two(
     assert sorted(archived.rglob("*")) == before
 
 
+WRONG_PLACES = {
+    "eml": ["users.csv", "users.csv/below", "acme.vault", "acme.vault/out"],
+    "maildir": ["users.csv"],
+    "mbox": ["users.csv", "mail", "acme.vault/out"],
+    "bag": ["users.csv", "bag"],
+}
+
+
+@pytest.mark.parametrize("form", WRONG_PLACES)
+def test_an_export_to_a_wrong_place_is_status_two(
+    form: str, archived: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Something else stands there, or a vault around it; nothing is made of it."""
+    (archived / "bag").mkdir()
+    (archived / "bag" / "bagit.txt").touch()
+
+    def there() -> list[Path]:
+        # SQLite keeps two files beside an index that was opened to be read.
+        return [each for each in sorted(archived.rglob("*")) if "index.db-" not in each.name]
+
+    before = there()
+    capsys.readouterr()
+    for to in WRONG_PLACES[form]:
+        words = ["export", "acme.vault", "--user", "u1", "--to", to, "--form", form]
+        assert main(words) == 2
+        assert one_line(capsys)
+    assert there() == before
+
+
 @pytest.mark.parametrize(
     "words",
     [
         ["show", "acme.vault", "--user", "u1", "--message", "f" * 12],
         ["quarantine", "acme.vault", "--release", "abc"],
         ["retries", "archive.toml", "--give-up", "abc"],
-        ["export", "acme.vault", "--user", "u1", "--to", "users.csv"],
+        ["show", "acme.vault", "--user", "nobody"],
+        ["export", "acme.vault", "--user", "nobody", "--to", "out"],
+        ["erase", "acme.vault", "0" * 64, "--actor", "a", "--reason", "r"],
+        ["hold", "acme.vault", "m", "--user", "nobody", "--actor", "a", "--reason", "r"],
     ],
     ids=" ".join,
 )
 def test_what_was_looked_for_and_is_not_there_is_status_one(
     words: list[str], archived: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The archive was opened and asked."""
-    del archived
+    """The archive was opened and asked, and nothing is made for what is not in it."""
+    before = sorted(each for each in archived.iterdir())
     capsys.readouterr()
 
     assert main(words) == 1
     assert one_line(capsys)
+    assert sorted(each for each in archived.iterdir()) == before
+
+
+@pytest.mark.parametrize("name", ["--words", "--text", "--sender", "--folder"])
+@pytest.mark.parametrize("command", [["show"], ["export", "--to", "out"]], ids=lambda it: it[0])
+def test_an_empty_filter_is_written_wrong(name: str, command: list[str], archived: Path) -> None:
+    """A shell variable that is not set must not choose all mail, nor none."""
+    for empty in ("", " "):
+        with pytest.raises(SystemExit) as ended:
+            main([*command, "acme.vault", "--user", "u1", name, empty])
+        assert ended.value.code == 2
+    assert not (archived / "out").exists()
 
 
 def test_what_turns_out_wrong_after_mail_was_read_is_status_one(

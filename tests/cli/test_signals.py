@@ -97,6 +97,34 @@ def test_a_signal_ends_a_run_where_all_is_accounted_for(
         assert vault.verify("content").ok
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["verify", "v"], "stopped before the end"),
+        (["show", "v", "--user", "u"], "stopped before the end"),
+        (["export", "v", "--user", "u", "--to", "o"], "stopped; run it again to go on"),
+    ],
+    ids=["verify", "show", "export"],
+)
+def test_only_what_goes_on_says_that_it_does(
+    words: list[str],
+    said: str,
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Ctrl-C in a command that begins anew the next time promises nothing else."""
+
+    def stopped(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with Vault(here / "v", keys=None):
+        pass
+    monkeypatch.setattr("mailarchive._cli._check_vault", stopped)
+    assert main(words) == 130
+    assert capsys.readouterr().err.startswith(f"mailarchive: {said}")
+
+
 def test_a_signal_between_two_folders_begins_no_other(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
