@@ -23,6 +23,24 @@ if TYPE_CHECKING:
     from typing import Self
 
 
+class SourceDefect(SourceError):
+    """The adapter of a source did what none may; nothing but this border raises it."""
+
+    def __init__(self, message: str) -> None:
+        """Take the sentence; what to do is the same for all."""
+        super().__init__(
+            message, suggestions=["this is a defect of the source adapter: report it"]
+        )
+
+
+class SinkDefect(SinkError):
+    """The same of a sink."""
+
+    def __init__(self, message: str) -> None:
+        """Take the sentence; what to do is the same for all."""
+        super().__init__(message, suggestions=["this is a defect of the sink: report it"])
+
+
 @contextmanager
 def source_errors(name: str, doing: str) -> Iterator[None]:
     """Let our errors through and give every foreign one a type, and none of its text."""
@@ -41,10 +59,7 @@ def source_errors(name: str, doing: str) -> Iterator[None]:
             suggestions=["give the process more, or lower the source's limit of a message"],
         ) from error
     except Exception as error:
-        msg = f"source {name}: {type(error).__name__} while {doing}"
-        raise SourceError(
-            msg, suggestions=["this is a defect of the source adapter: report it"]
-        ) from error
+        raise SourceDefect(f"source {name}: {type(error).__name__} while {doing}") from error
 
 
 @contextmanager
@@ -57,8 +72,7 @@ def sink_errors(name: str, doing: str) -> Iterator[None]:
     except OSError as error:
         raise _sink_os_error(name, doing, error) from error
     except Exception as error:
-        msg = f"sink {name}: {type(error).__name__} while {doing}"
-        raise SinkError(msg, suggestions=["this is a defect of the sink: report it"]) from error
+        raise SinkDefect(f"sink {name}: {type(error).__name__} while {doing}") from error
 
 
 def kind_of(error: Exception) -> str:

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Protocol, final
 from attrs import evolve
 from typing_extensions import override
 
-from mailarchive._guarding import Opened, sink_errors, source_errors
+from mailarchive._guarding import Opened, SourceDefect, sink_errors, source_errors
 from mailarchive._model import (
     Fidelity,
     Folder,
@@ -47,7 +47,6 @@ from mailarchive._model import (
 from mailarchive.errors import (
     MailArchiveError,
     ReceiptMismatch,
-    SourceError,
     Unsupported,
 )
 
@@ -320,11 +319,8 @@ class Source(Opened):
             raise self._broken("did not answer each removal once")
         return results
 
-    def _broken(self, what: str) -> SourceError:
-        return SourceError(
-            f"source {self.name} {what}",
-            suggestions=["this is a defect of the source adapter: report it"],
-        )
+    def _broken(self, what: str) -> SourceDefect:
+        return SourceDefect(f"source {self.name} {what}")
 
 
 class Arrival(Protocol):

@@ -7,6 +7,7 @@ from functools import wraps
 from itertools import count
 from typing import TYPE_CHECKING, ParamSpec, TypeAlias
 
+from mailarchive._guarding import SinkDefect
 from mailarchive._model import Digest, Durability, Receipt, Stored
 from mailarchive.abc import Sink
 from mailarchive.errors import MailArchiveError, SinkError, Unsupported
@@ -128,16 +129,10 @@ def fails_well(error: MailArchiveError, doing: str) -> None:
     """See that an error is one of a sink, its own, and says what a person can do."""
     kind = type(error).__name__
     assert isinstance(error, SinkError | Unsupported), f"{doing} raises {kind}, no SinkError"
-    cause = error.__cause__
-    assert isinstance(cause, MailArchiveError | OSError | None) or not _is_net(error), (
-        f"{doing} lets a {type(cause).__name__} out of the sink's own code"
+    assert not isinstance(error, SinkDefect), (
+        f"{doing} lets a {type(error.__cause__).__name__} out of the sink's own code"
     )
     assert error.suggestions, f"{doing}: {kind} says nothing that a person can do"
-
-
-def _is_net(error: MailArchiveError) -> bool:
-    """Whether the error was made by the safety net around every sink."""
-    return type(error) is SinkError and any("report it" in each for each in error.suggestions)
 
 
 def digest_is(receipt: Receipt, raw: bytes, what: str) -> None:

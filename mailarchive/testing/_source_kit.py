@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from mailarchive._guarding import SourceDefect
 from mailarchive._model import (
     Archived,
     Digest,
@@ -16,7 +17,7 @@ from mailarchive._model import (
     SourceMessage,
     Unavailable,
 )
-from mailarchive.errors import MailArchiveError, SourceError
+from mailarchive.errors import MailArchiveError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,24 +125,16 @@ def law(function: Law) -> Law:
 
 def _said(error: MailArchiveError) -> str:
     """Tell an honest error from one that `Source` had to make of what the adapter did."""
-    if _is_net(error):
+    if isinstance(error, SourceDefect):
         foreign = error.__cause__
         let = f"lets a foreign {type(foreign).__name__} out"
         return f"the adapter {let if foreign else 'breaks its promise'}: {error}"
     return f"a call that must succeed raises {type(error).__name__}: {error}"
 
 
-def _is_net(error: MailArchiveError) -> bool:
-    """Whether the error was made by what `Source` keeps around every adapter.
-
-    An adapter that gives the error of its client a type of ours keeps that for a cause, too.
-    """
-    return type(error) is SourceError and any("report it" in each for each in error.suggestions)
-
-
 def is_honest(error: MailArchiveError) -> None:
     """An error that a law expects: one of the adapter's own, with something to do about it."""
-    assert not _is_net(error), _said(error)
+    assert not isinstance(error, SourceDefect), _said(error)
     assert error.suggestions, f"{type(error).__name__} does not say what to do"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +10,19 @@ import pytest
 from typing_extensions import override
 
 from mailarchive import Address, Archiver, Receipt, Sink, UserId
-from mailarchive.errors import ConfigurationError, DirectoryError, ReceiptMismatch
+from mailarchive._guarding import sink_errors, source_errors
+from mailarchive.errors import (
+    ConfigurationError,
+    DirectoryError,
+    ReceiptMismatch,
+    SinkError,
+    SourceError,
+)
 from mailarchive.sinks import sink
 from mailarchive.testing import s3_server, sink_laws, sink_report
 from mailarchive.testing.__main__ import USAGE, main
+from mailarchive.testing._sink_kit import fails_well
+from mailarchive.testing._source_kit import is_honest
 from mailarchive.testing.dovecot import ServerMissing
 from mailarchive.testing.entries import entry, mail
 from mailarchive.testing.memory import (
@@ -67,6 +77,31 @@ def test_a_report_on_what_cannot_be_tried_is_no_verdict(
     assert main(["report", f"{__name__}:nameless"]) == USAGE
     assert main(["report", f"{__name__}:nameless", "--largest", "0"]) == USAGE
     assert "must have a size" in capsys.readouterr().err
+
+
+def test_an_honest_error_may_send_people_to_whoever_made_the_place() -> None:
+    """What the kits take for a broken promise is known by its class, and not by its words."""
+    hint = ["report it to the help desk's maker"]
+    is_honest(SourceError("the help desk answers nonsense", suggestions=hint))
+    unreadable = SinkError("the archive answers nonsense", suggestions=hint)
+    unreadable.__cause__ = ValueError()
+    fails_well(unreadable, "a put")
+
+    with pytest.raises(SourceError) as of_source, source_errors("s", "listing"):
+        raise ValueError
+    with pytest.raises(SinkError) as of_sink, sink_errors("s", "storing"):
+        raise ValueError
+    with pytest.raises(AssertionError, match="lets a foreign ValueError out"):
+        is_honest(of_source.value)
+    with pytest.raises(AssertionError, match="lets a ValueError out"):
+        fails_well(of_sink.value, "a put")
+    for each in (of_source.value, of_sink.value):
+        again = pickle.loads(pickle.dumps(each))
+        assert (type(again), str(again), again.suggestions) == (
+            type(each),
+            str(each),
+            each.suggestions,
+        )
 
 
 @pytest.mark.parametrize("answer", [None, [None], ["a receipt"]])
