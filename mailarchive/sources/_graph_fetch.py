@@ -15,6 +15,7 @@ from mailarchive._graph.errors import RUN_AGAIN, Damaged, Kind, Refused, explain
 from mailarchive._graph.wire import TooLarge, escaped, is_id
 from mailarchive._model import SourceMessage, Unavailable
 from mailarchive.errors import AccessDenied, SourceUnavailable
+from mailarchive.sources._foreign_key import not_read
 from mailarchive.sources._graph_items import SELECT, Meta, meta
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class Fetching:
 
     def _read(self, ref: MessageRef) -> Item:
         if not is_id(ref.key):
-            return Unavailable(ref, "its key is none of this source", permanent=True)
+            return not_read(ref)
         path = f"users/{self.user}/messages/{escaped(ref.key)}"
         try:
             known = self.metas.get(ref.key) or meta(self.wire.get(f"{path}?$select={SELECT}"))

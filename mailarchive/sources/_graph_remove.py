@@ -9,6 +9,7 @@ from attrs import frozen
 from mailarchive._graph.errors import Damaged, Kind, Refused, damaged, explained
 from mailarchive._graph.wire import escaped, is_id
 from mailarchive._model import Kept, Removed, Vanished
+from mailarchive.sources._foreign_key import not_removed
 from mailarchive.sources._graph_items import FLAGGED, meta
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Removing:
 
     def _one(self, ref: MessageRef) -> RemovalResult:
         if not is_id(ref.key):
-            return Kept(ref, "its key is none of this source")
+            return not_removed(ref)
         path = f"users/{self.user}/messages/{escaped(ref.key)}"
         try:
             now = meta(self.wire.get(f"{path}?$select={_SELECT}"))

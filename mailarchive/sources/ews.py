@@ -32,7 +32,6 @@ from mailarchive._model import (
     CoverageGap,
     Fidelity,
     FolderRole,
-    Kept,
     SourceCapabilities,
     Unavailable,
 )
@@ -51,6 +50,7 @@ from mailarchive.sources._ews_line import Line, Manner
 from mailarchive.sources._ews_remove import Disposal, Removing
 from mailarchive.sources._ews_scan import Scanning
 from mailarchive.sources._folder_choice import FolderChoice
+from mailarchive.sources._foreign_key import not_read, not_removed
 from mailarchive.sources._tls import verified
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ class EwsSource(Source):
             if _KEY.match(ref.key):
                 ours.append(ref)
             else:
-                yield Unavailable(ref, "its key is none of this source", permanent=True)
+                yield not_read(ref)
         yield from Fetching(self._line, ours)
 
     @override
@@ -224,7 +224,7 @@ class EwsSource(Source):
             if _KEY.match(each.ref.key):
                 ours.append(each)
             else:
-                yield Kept(each.ref, "its key is none of this source")
+                yield not_removed(each.ref)
         if self._bins is None:
             self._folders()
         bins = self._bins or frozenset()

@@ -23,7 +23,6 @@ from typing_extensions import override
 from mailarchive._model import (
     Address,
     Fidelity,
-    Kept,
     MessageRef,
     Page,
     SourceCapabilities,
@@ -33,6 +32,7 @@ from mailarchive.abc import Source
 from mailarchive.auth import checked_name
 from mailarchive.errors import ConfigurationError, MailboxNotFound
 from mailarchive.sources._folder_choice import FolderChoice
+from mailarchive.sources._foreign_key import not_read, not_removed
 from mailarchive.sources._imap_ahead import Ahead, Some
 from mailarchive.sources._imap_connect import connect
 from mailarchive.sources._imap_errors import (
@@ -170,7 +170,7 @@ class ImapSource(Source):
         grouped: dict[tuple[str, int], dict[int, MessageRef]] = {}
         for ref in refs:
             if (key := _parse(ref.key)) is None:
-                yield Unavailable(ref, "its key is none of this source", permanent=True)
+                yield not_read(ref)
             else:
                 grouped.setdefault((ref.folder, key[0]), {})[key[1]] = ref
         for (folder, epoch), group in grouped.items():
@@ -186,7 +186,7 @@ class ImapSource(Source):
         grouped: dict[tuple[str, int], dict[int, Archived]] = {}
         for each in archived:
             if (key := _parse(each.ref.key)) is None:
-                yield Kept(each.ref, "its key is none of this source")
+                yield not_removed(each.ref)
             else:
                 grouped.setdefault((each.ref.folder, key[0]), {})[key[1]] = each
         for (folder, epoch), group in grouped.items():
