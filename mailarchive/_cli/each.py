@@ -26,18 +26,24 @@ def each_mailbox(
     job: Job,
     organisation: Organisation,
     archive: Sink,
-    follow: Callable[[Archiver], RunReport],
+    follow: Callable[[Archiver], object],
     settings: dict[str, Any],
-) -> list[RunReport]:
-    """Archive what is new of each mailbox; one that fails is told, and the others go on."""
+    *,
+    reports: list[RunReport],
+) -> None:
+    """Archive what is new of each mailbox; one that fails is told, and the others go on.
+
+    `follow` adds its report to `reports`, also where it raises: what a mailbox had archived
+    before it broke counts.
+    """
     made = organisation.plan()
-    reports: list[RunReport] = []
     unreachable = 0
     for mailbox in made.taken:
         print(f"{_named(mailbox)}:")
         source = organisation.source_of(mailbox)
+        before = len(reports)
         try:
-            reports.append(follow(job.archiver(archive, source, **settings)))
+            follow(job.archiver(archive, source, **settings))
         except AuthenticationFailed:
             raise  # the login is the same for all of them
         except SourceError as error:
@@ -46,11 +52,11 @@ def each_mailbox(
                 raise
             words = "; ".join([str(error), *error.suggestions])
             print(f"  not archived: {safe(words)}", file=sys.stderr)
-            reports.append(RunReport(source.name))
+            if len(reports) == before:
+                reports.append(RunReport(source.name))
         else:
             unreachable = 0
     print(summed_up(made, reports))
-    return reports
 
 
 def summed_up(made: Plan, reports: list[RunReport]) -> str:

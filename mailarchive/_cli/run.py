@@ -46,13 +46,13 @@ def run(
     if stray:
         print(_STRAY, file=sys.stderr)
     progress = None if quiet else Progress()
-    seen: list[RunReport] = []
+    reports: list[RunReport] = []
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(Signals())
-        watch = partial(follow, progress=progress, signals=signals, seen=seen)
+        watch = partial(follow, progress=progress, signals=signals, seen=reports)
         settings = {"observer": Watch(signals, progress), "retry_now": retry_now}
-        stack.enter_context(_begun(seen))
-        reports = _reports(job, watch, {**settings, "dry_run": dry_run}, stack)
+        stack.enter_context(_begun(reports, signals))
+        _run(job, watch, reports, {**settings, "dry_run": dry_run}, stack)
     for line in filter(None, (unmatched(reports), _verdict(job, reports, stray=stray))):
         print(line)
     bad = fail_on_quarantine and any(report.quarantined for report in reports)
@@ -73,13 +73,14 @@ _STRAY = (
 )
 
 
-def _reports(
+def _run(
     job: Job,
-    watch: Callable[[Archiver], RunReport],
+    watch: Callable[[Archiver], object],
+    reports: list[RunReport],
     settings: dict[str, Any],
     stack: contextlib.ExitStack,
-) -> Sequence[RunReport]:
-    """Run the job in the archive, which is made and closed with the stack."""
+) -> None:
+    """Run the job in the archive, which is made and closed with the stack; `watch` reports."""
     archive = job.archive()
     one = isinstance(job.source, Source | Intake)
     plan = job.archiver(archive, **settings) if one else None
@@ -91,17 +92,24 @@ def _reports(
         job.announce()
         stack.enter_context(archive)
     if plan is None:
-        return each_mailbox(job, job.organisation, archive, watch, settings)
-    return [watch(plan)]
+        each_mailbox(job, job.organisation, archive, watch, settings, reports=reports)
+    else:
+        watch(plan)
 
 
 @contextlib.contextmanager
-def _begun(seen: Sequence[RunReport]) -> Iterator[None]:
-    """Once mail was read, what is wrong with a setting is a failure of the run."""
+def _begun(reports: Sequence[RunReport], signals: Signals) -> Iterator[None]:
+    """Once mail was read, what is wrong with a setting is a failure of the run.
+
+    After a signal what fails may be of its making, such as a command that it ended too: then
+    the signal is told.  What was none of it is met again by the next run.
+    """
     try:
         yield
-    except WRONG_ERRORS as error:
-        if not any(report.listed or report.retried for report in seen):
+    except MailArchiveError as error:
+        signals.check()
+        read = any(report.listed or report.retried for report in reports)
+        if not read or not isinstance(error, WRONG_ERRORS):
             raise
         raise MailArchiveError(str(error), suggestions=error.suggestions) from error
 

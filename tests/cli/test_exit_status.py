@@ -15,6 +15,7 @@ from mailarchive.archiver import Archiver
 from mailarchive.errors import ConfigurationError
 from mailarchive.testing.certificates import self_signed
 from mailarchive.testing.dovecot import free_port
+from mailarchive.testing.imap_server import ImapServer
 from mailarchive.testing.memory import MemorySource
 
 if TYPE_CHECKING:
@@ -196,24 +197,55 @@ def test_a_kind_that_the_path_is_not_is_said_in_words_of_the_job(
     assert "eml and maildir are folders, mbox is one file" in one_line(capsys)
 
 
-TRIED_JOBS = {
-    "nobody listens": f"[source]\n{IMAP}{PASSWORD}{REST}",
-    "a command that fails": f'[source]\n{IMAP}password = {{ command = ["false"] }}\n{REST}',
-    "a command that says nothing": f'[source]\n{IMAP}password = {{ command = ["true"] }}\n{REST}',
-}
-
-
-@pytest.mark.parametrize("name", TRIED_JOBS)
 def test_a_job_that_was_tried_and_failed_is_status_one(
-    name: str, here: Path, capsys: pytest.CaptureFixture[str]
+    here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Perhaps the next run succeeds; nothing of the job need be mended."""
-    text = TRIED_JOBS[name].replace("PORT", str(free_port()))
+    text = f"[source]\n{IMAP}{PASSWORD}{REST}".replace("PORT", str(free_port()))
     (here / "archive.toml").write_text(text)
 
     assert main(["run", "archive.toml", "--quiet"]) == 1
-    assert one_line(capsys)
+    assert "nothing listens" in one_line(capsys)
     assert not (here / "acme.vault").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        (["false"], 1),
+        (["true"], 1),
+        (["/nowhere/at/all"], 2),
+        (["sh", "-c", "kill -INT $PPID; exit 1"], 130),
+        (["sh", "-c", "kill -TERM $PPID; exit 1"], 143),
+    ],
+    ids=str,
+)
+def test_a_command_for_a_secret_that_fails_is_written_wrong_only_where_it_cannot_be_started(
+    command: list[str], status: int, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is run at the login; a signal that ends it too, as Ctrl-C does, is what is told."""
+    with ImapServer({"INBOX": []}) as server:
+        secret = f"password = {{ command = {command} }}\n"
+        text = f"[source]\n{IMAP}{secret}{REST}".replace("PORT", str(server.port))
+        (here / "archive.toml").write_text(text)
+        assert main(["run", "archive.toml", "--quiet"]) == status
+    said = one_line(capsys)
+
+    assert ("stopped" if status > 2 else "the command that password names") in said
+    assert not (here / "acme.vault").exists()
+
+
+def test_what_is_left_of_a_vault_is_no_new_one(
+    archived: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is damaged, and nobody is asked how to make it."""
+    (archived / "acme.vault" / "vault.json").unlink()
+    job = archived / "archive.toml"
+    job.write_text(job.read_text().replace('encryption = "none"\n', ""))
+    capsys.readouterr()
+
+    assert main(["run", "archive.toml", "--quiet"]) == 1
+    assert "vault.json" in one_line(capsys)
 
 
 def test_a_command_that_cannot_be_started_is_written_wrong(

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from attrs import define
 from support.graph import ANN, mail
+from typing_extensions import override
 
 from mailarchive import UserId, Vault
 from mailarchive._cli import _toml, config, main
-from mailarchive.errors import ConfigurationError
+from mailarchive.archiver import Archiver
+from mailarchive.errors import ConfigurationError, SourceUnavailable
 from mailarchive.testing.entra_server import EntraServer
 from mailarchive.testing.graph_server import GraphServer
+from mailarchive.testing.memory import MemorySource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from mailarchive import Folder, Page, Source
 
 BOB, INFO = "bob@contoso.example", "info@contoso.example"
 
@@ -128,6 +133,46 @@ def test_a_mailbox_that_fails_stops_no_other(
     assert "MailboxNotEnabledForRESTAPI" in said.err
     assert "3 mailboxes, 2 in full" in said.out
     assert [tenant.seen_by(each) for each in (BOB, INFO)] == [2, 1]
+
+
+def test_what_a_mailbox_had_archived_before_it_broke_is_counted(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The summary of an organisation has what each of its mailboxes reported, to the message."""
+
+    class Breaks(MemorySource):
+        """Reads one folder, and then the server goes away."""
+
+        @override
+        def _scan(self, folder: Folder, after: str | None) -> Iterator[Page]:
+            if folder.key != "A":
+                raise SourceUnavailable("the server is gone")
+            yield from super()._scan(folder, after)
+
+    broken = [Breaks()]
+    for number, raw in enumerate(mail(4)):
+        broken[0].add(raw, folder="AABC"[number])
+    made = Archiver.__init__
+
+    def init(self: Archiver, source: Source, *rest: Any, **settings: Any) -> None:
+        made(self, broken.pop() if broken else source, *rest, **settings)
+
+    monkeypatch.setattr(Archiver, "__init__", init)
+
+    assert main(["run", str(tenant.write('mailboxes = "all"')), "--quiet"]) == 1
+    assert "3 mailboxes, 2 in full\n5 messages newly archived" in capsys.readouterr().out
+
+
+def test_what_fits_no_folder_of_any_mailbox_is_told(
+    tenant: Tenant, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What fits one of them is right; a mailbox that cannot be opened says nothing of any."""
+    tenant.server.mailbox(ANN).make_folder("Only here")
+    tenant.server.mailbox(BOB).broken = (404, "MailboxNotEnabledForRESTAPI")
+    whom = 'mailboxes = "all"\nwithout_folders = ["Only here", "Nowhere"]'
+    main(["run", str(tenant.write(whom)), "--quiet"])
+
+    assert 'fits no folder, so is it written right? "Nowhere"\n' in capsys.readouterr().out
 
 
 def test_some_mailboxes_are_archived(tenant: Tenant) -> None:
