@@ -110,7 +110,7 @@ class _FromCommand:
                 text=True,
                 timeout=SECRET_SECONDS,
             )
-        except (OSError, ValueError, subprocess.SubprocessError) as error:
+        except (OSError, UnicodeDecodeError, subprocess.SubprocessError) as error:
             # What cannot be started is written wrong; what was started and failed is not.
             started = isinstance(error, subprocess.SubprocessError | UnicodeDecodeError)
             raise (AuthenticationFailed if started else NoSecret)(

@@ -42,9 +42,31 @@ def read(path: Path) -> Table:
 def parse(text: str, name: str) -> Table:
     """Return the top table of a TOML text; raises `ConfigurationError`."""
     try:
-        return Table(tomllib.loads(text), name)
+        values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{name} is no TOML: {error}") from error
+    _refuse_nul(values, name)
+    return Table(values, name)
+
+
+def _refuse_nul(values: dict[str, Any], where: str) -> None:
+    """Raise where a text has one: no file, folder, host or user has it in its name."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            _refuse_nul(value, f"{where}: [{key}]")
+        elif _has_nul(value):
+            raise ConfigurationError(f"{where}: {key} holds a NUL, which stands in no name")
+
+
+def _has_nul(value: object) -> bool:
+    match value:
+        case str():
+            return "\0" in value
+        case list():
+            return any(map(_has_nul, value))
+        case dict():
+            return any(map(_has_nul, value.values()))
+    return False
 
 
 class Table:
@@ -85,8 +107,6 @@ class Table:
             return None
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise self.wrong(f"{key} must be {_KINDS[kind]}")
-        if "\0" in str(value):
-            raise self.wrong(f"{key} holds a NUL, which stands in no name")
         return value
 
     def need(self, key: str, kind: type[T]) -> T:

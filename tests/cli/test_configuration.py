@@ -72,16 +72,25 @@ def test_what_is_missing_may_be_misspelt(good: str, typo: str, hint: str, tmp_pa
     assert caught.value.suggestions == (hint,)
 
 
-def test_a_nul_is_in_no_name(tmp_path: Path) -> None:
-    """It is refused where it stands, before the system is asked for such a file."""
-    text = JOB.replace("acme.vault", "acme\\u0000.vault")
-    with pytest.raises(ConfigurationError, match="NUL"):
-        config.build(_toml.parse(text, "archive.toml"), tmp_path)
-
-
 @pytest.mark.parametrize(
-    "secret", ['{ file = "empty" }', '{ command = ["true"] }', '{ command = ["a\\u0000"] }']
+    ("line", "where"),
+    [
+        ('name = "a\\u0000"', "name"),
+        ('folders = ["INBOX", "IN\\u0000BOX"]', "folders"),
+        ('password = { file = "a\\u0000" }', "[password]: file"),
+        ('password = { command = ["a", "\\u0000"] }', "[password]: command"),
+        ('rules = [{ to = "a\\u0000" }]', "rules"),
+    ],
 )
+def test_a_nul_is_in_no_name(line: str, where: str) -> None:
+    """It is refused where it stands, before anybody is asked for such a file or folder."""
+    with pytest.raises(ConfigurationError) as caught:
+        _toml.parse(f"[source]\n{line}", "a.toml")
+
+    assert str(caught.value) == f"a.toml: [source]: {where} holds a NUL, which stands in no name"
+
+
+@pytest.mark.parametrize("secret", ['{ file = "empty" }', '{ command = ["true"] }'])
 def test_a_secret_that_is_none_is_said(secret: str, tmp_path: Path) -> None:
     """Where it should have come from, and nothing of the words."""
     (tmp_path / "empty").write_text("\n")
