@@ -84,7 +84,7 @@ class RunReport:
     unexpected_refs: tuple[MessageRef, ...] = field(default=(), repr=False)
     relisted: tuple[Folder, ...] = ()
     left_out: tuple[Folder, ...] = ()
-    unmatched: tuple[str, ...] = ()
+    unmatched: tuple[str, ...] = field(default=(), repr=lambda them: f"<{len(them)}>")
     gaps: tuple[CoverageGap, ...] = ()
     failures: tuple[FolderFailure, ...] = ()
     observer_errors: int = 0

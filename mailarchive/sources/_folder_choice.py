@@ -20,6 +20,11 @@ def _texts(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _how_many(names: Sequence[str]) -> str:
+    """Folders that are shared are called after addresses, and a repr ends up in logs."""
+    return f"<{len(names)}>"
+
+
 def _purposes(roles: Iterable[FolderRole]) -> frozenset[FolderRole]:
     return frozenset(roles)
 
@@ -34,7 +39,7 @@ class Chosen:
 
     taken: tuple[Folder, ...]
     left_out: tuple[Folder, ...]
-    unmatched: tuple[str, ...]
+    unmatched: tuple[str, ...] = field(repr=_how_many)
 
 
 @frozen
@@ -46,10 +51,10 @@ class FolderChoice:
     anything but itself; a folder whose path is the pattern to the letter always fits.
     """
 
-    names: tuple[str, ...] = field(default=("*",), converter=_texts)
+    names: tuple[str, ...] = field(default=("*",), converter=_texts, repr=_how_many)
     """Patterns of the folders that are taken."""
 
-    without: tuple[str, ...] = field(default=(), converter=_texts)
+    without: tuple[str, ...] = field(default=(), converter=_texts, repr=_how_many)
     """Patterns of the folders that are left out all the same."""
 
     roles: frozenset[FolderRole] | None = None
@@ -135,7 +140,8 @@ def _fits(folder: Folder, pattern: str) -> bool:
 def _missing(place: object, names: Sequence[str]) -> MailboxNotFound:
     """A folder that was asked for by name is not there; its name is said where it may be.
 
-    Who chose the folders wrote the names, and an address in one is not for a log all the same.
+    An error ends up in logs, where no address belongs.  A run's summary, which is for whoever
+    wrote the names, shows them, and `RunReport.unmatched` has them for it.
     """
     told = ", ".join(f'"{name}"' for name in names if "@" not in name)
     which = f": {told}" if told else ""

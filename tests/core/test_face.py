@@ -38,6 +38,8 @@ from mailarchive import (
     entry_id,
     errors,
 )
+from mailarchive.archiver import RunReport
+from mailarchive.sources.imap import FolderChoice
 
 HEAVY = ["imapclient", "exchangelib", "lxml", "requests", "ssl", "asyncio", "pytest"]
 
@@ -89,6 +91,9 @@ VALUES = [
     Archived(REF, RECEIPT),
     SourceMessage(REF, SECRET.encode(), WHEN),
     User(UserId("u1"), SECRET, (ADDRESS,)),
+    RunReport("source", left_out=(FOLDER,), unmatched=(f"{SECRET}/*",)),
+    FolderChoice([f"{SECRET}/*"], [f"{SECRET}/Junk"]),
+    FolderChoice([f"{SECRET}/*"]).among([FOLDER], "source"),
     Checkpoint("source", SECRET, "1.1", (Archived(REF, RECEIPT),), (Retry(REF, "no", 1, WHEN),)),
     ArchiveEntry(
         id=Digest.of(b"id"),
