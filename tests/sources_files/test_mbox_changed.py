@@ -186,3 +186,32 @@ def test_mail_that_is_added_while_it_is_listed_disturbs_nothing(
 
     assert first.raws == RAWS
     assert at_rest(mbox, first).raws == [b"S: new\n\nbody\n"]
+
+
+def test_a_file_that_is_cut_short_after_it_was_compared_is_listed_anew(
+    mbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the last message is not found any more, nothing is said of those before it."""
+    first = read(Mbox(mbox))
+    real = Prefix.upto
+
+    def upto(prefix: Prefix, end: int) -> str:
+        """Cut the file once its digest is taken."""
+        digest = real(prefix, end)
+        os.truncate(mbox, 0)
+        return digest
+
+    monkeypatch.setattr(Prefix, "upto", upto)
+
+    with pytest.raises(CheckpointInvalid):
+        read(Mbox(mbox), first)
+
+
+def test_a_message_that_is_cut_short_after_it_was_listed_is_left_out(mbox: Path) -> None:
+    """Its beginning is there still, and is no message."""
+    with Mbox(mbox) as source:
+        (folder,) = source.folders()
+        (page,) = source.scan(folder)
+        os.truncate(mbox, int(page.refs[-1].key) + 2_000)
+
+        assert len(list(source.fetch(page.refs))) == len(RAWS) - 1
