@@ -43,11 +43,20 @@ _SHOWN: Final = (
     "Cc",
     "Content-Type",
     "Content-Transfer-Encoding",
+    "Content-Disposition",
+    "MIME-Version",
+    "Resent-Date",
+    "Resent-From",
+    "Resent-Sender",
+    "Resent-To",
+    "Resent-Cc",
 )
 """What people read of a message is what these and the body say: forks agree in all of it."""
 _FORK: Final = Names("Message-ID", *_SHOWN)
 _FORK_FIELDS: Final = tuple(name.lower().encode() for name in _SHOWN)
-_FORK_VERSION: Final = b"mailarchive/fork/2"
+_FORK_VERSION: Final = b"mailarchive/fork/3"
+_BLANKS: Final = re.compile(rb'("(?:[^"\\]|\\.)*+")|\s++')
+"""White space, and what stands in quotes, where a boundary or a name has its own."""
 _NOTHING: Final = (b"",)
 _ROLES: Final = ((b"to", Role.TO), (b"cc", Role.CC), (b"bcc", Role.BCC))
 
@@ -169,22 +178,32 @@ def fork_key(content: bytes) -> Digest:
 
     Forks differ in transport headers only.  The key is the SHA-256 over a version tag,
     the Message-ID without white space, `Date`, `From`, `Sender`, `Reply-To`, `Subject`,
-    `To`, `Cc`, `Content-Type` and `Content-Transfer-Encoding` with white space collapsed,
+    `To`, `Cc`, `Content-Type`, `Content-Transfer-Encoding`, `Content-Disposition`,
+    `MIME-Version` and the `Resent-` fields, with white space collapsed outside of quotes,
     and the digest of the body, each with its length in front.
     Without a Message-ID nothing tells forks from copies: the key is of the whole content.
+    So it is where readers disagree on the header, about a bare CR or a NUL in it.
     """
     block = Block(content, _FORK)
     values = block.grouped()
     message_id = squash(values.get(b"message-id", _NOTHING)[0])
-    if not message_id:
+    if not message_id or _is_odd(content, block.stop):
         return Digest.of(content)
     body = memoryview(content)[len(content) if block.body is None else block.body :]
-    fields = (
-        b"\n".join(b" ".join(value.split()) for value in values.get(name, ()))
-        for name in _FORK_FIELDS
-    )
+    fields = (b"\n".join(map(_collapsed, values.get(name, ()))) for name in _FORK_FIELDS)
     parts = [_FORK_VERSION, message_id, *fields, hashlib.sha256(body).digest()]
     return Digest.of(b"".join(struct.pack(">Q", len(part)) + part for part in parts))
+
+
+def _collapsed(value: bytes) -> bytes:
+    if b'"' not in value:
+        return b" ".join(value.split())
+    return _BLANKS.sub(lambda found: found[1] or b" ", value)
+
+
+def _is_odd(content: bytes, stop: int) -> bool:
+    ends = content.count(b"\r\n", 0, stop)
+    return content.count(b"\r", 0, stop) != ends or content.find(b"\0", 0, stop) >= 0
 
 
 def without(content: bytes, names: Collection[str]) -> bytes:

@@ -11,6 +11,7 @@ import stat
 import threading
 import uuid
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,6 @@ from mailarchive.vault._volumes import FIRST, PACKS, Volumes, open_kept
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
-    from datetime import datetime
     from typing import Self
 
     from mailarchive.vault._disk import Disk
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 _HEADER = "vault.json"
 _LARGEST_HEADER = 1 << 16
+_ORIGIN = "mailarchive.vault/{}"
 _LATER_HEADER = re.compile(r"vault\.[0-9]+\.json\Z")
 _ID = re.compile(r"[0-9a-f]{32}\Z")
 _SUITES = {"hash": "sha256", "compression": "zstd"}
@@ -342,7 +343,7 @@ def new_header(now: datetime, encryption: str) -> bytes:
         "format": FORMAT,
         "id": vault,
         "created": now.isoformat(),
-        "origin": f"mailarchive.vault/{vault}",
+        "origin": _ORIGIN.format(vault),
         "requires": _required(encryption),
         **_SUITES,
         "encryption": encryption,
@@ -363,6 +364,7 @@ def parse_header(data: bytes, encryptions: Collection[str] = (PLAIN,)) -> Identi
         known = version == FORMAT and tree["requires"] == _required(encryption)
         known = known and encryption in encryptions
         known = known and {name: tree[name] for name in _SUITES} == _SUITES
+        datetime.fromisoformat(tree["created"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise SinkCorrupt(
             "vault.json cannot be read", suggestions=["restore vault.json from a copy"]
@@ -371,6 +373,12 @@ def parse_header(data: bytes, encryptions: Collection[str] = (PLAIN,)) -> Identi
         raise _later()
     if not isinstance(vault, str) or not _ID.match(vault):
         raise SinkCorrupt("vault.json holds no id", suggestions=["restore vault.json from a copy"])
+    if origin != _ORIGIN.format(vault):
+        # A signer remembers a history by its origin: under another one it would sign any.
+        raise SinkCorrupt(
+            "vault.json names another log than the vault's own",
+            suggestions=["restore vault.json from a copy, and verify with a checkpoint you kept"],
+        )
     return Identity(vault, origin, encryption)
 
 

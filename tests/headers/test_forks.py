@@ -93,6 +93,12 @@ def test_an_empty_message_id_is_none(written: str) -> None:
         b"Reply-To: other@example.com",
         b'Content-Type: multipart/mixed; boundary="B"',
         b"Content-Transfer-Encoding: base64",
+        b"Content-Disposition: attachment",
+        b"MIME-Version: 1.0",
+        b"Resent-From: other@example.com",
+        b"X-Any: a\rFrom: other@example.com",
+        b"X-Any: a\r\r\nFrom: other@example.com",
+        b"Fr\0om: other@example.com",
     ],
 )
 def test_what_is_shown_otherwise_is_another_message(line: bytes) -> None:
@@ -100,3 +106,32 @@ def test_what_is_shown_otherwise_is_another_message(line: bytes) -> None:
     raw = messages.message(message_id="<1@x>")
 
     assert headers.fork_key(line + b"\r\n" + raw) != headers.fork_key(raw)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (b'multipart/mixed; boundary="a b"', b'multipart/mixed; boundary="a  b"'),
+        (b'multipart/mixed; boundary="a\\"  b"', b'multipart/mixed; boundary="a\\" b"'),
+        (b'multipart/mixed; boundary="a\tb"', b'multipart/mixed; boundary="a b"'),
+    ],
+)
+def test_blanks_in_quotes_are_the_authors(one: bytes, other: bytes) -> None:
+    """Another boundary opens another message over the same body."""
+    raw = messages.message(message_id="<1@x>")
+
+    keys = {headers.fork_key(b"Content-Type: " + kind + b"\r\n" + raw) for kind in (one, other)}
+
+    assert len(keys) == 2
+
+
+def test_blanks_outside_of_quotes_are_the_transports() -> None:
+    """A server may fold a field anywhere else."""
+    raw = messages.message(message_id="<1@x>")
+    some = [
+        b'multipart/mixed; boundary="a  b"; x=y',
+        b'multipart/mixed;\r\n\tboundary="a  b";\r\n x=y',
+        b'  multipart/mixed;  boundary="a  b"; x=y  ',
+    ]
+
+    assert len({headers.fork_key(b"Content-Type: " + kind + b"\r\n" + raw) for kind in some}) == 1

@@ -362,3 +362,27 @@ def test_a_digest_of_the_index_alone_is_not_believed(open_vault: OpenVault, fold
         with pytest.raises(SinkCorrupt):
             seen.content()
     assert Digest.of(mail(0)) == mine.stored_digest
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"origin": "mailarchive.vault/" + "0" * 32},
+        {"origin": "mailarchive.vault/"},
+        {"origin": "a\nb"},
+        {"origin": 5},
+        {"created": 5},
+        {"created": "yesterday"},
+    ],
+)
+def test_a_signer_is_asked_for_no_other_log(folder: Path, changed: dict[str, Any]) -> None:
+    """Under another name it would remember nothing, and sign whatever is left of a history."""
+    with Vault(folder, keys=None) as vault:
+        vault.put_many(entries(2))
+    header = folder / "vault.json"
+    header.write_text(json.dumps({**json.loads(header.read_text()), **changed}))
+
+    for read_only in (False, True):
+        with pytest.raises(SinkCorrupt) as caught, Vault(folder, read_only=read_only):
+            pass
+        assert "restore vault.json from a copy" in str(caught.value.suggestions)
