@@ -77,6 +77,11 @@ def _selection(arguments: argparse.Namespace) -> Selection:
     return Selection(users=arguments.user, since=arguments.since, until=arguments.until)
 
 
+def _known(arguments: argparse.Namespace) -> list[str]:
+    """The users who must own something, as they were typed."""
+    return [] if arguments.new_user else arguments.user or []
+
+
 def _act(arguments: argparse.Namespace) -> Act:
     from mailarchive._cli.keeping import Act
 
@@ -87,7 +92,7 @@ def _hold(arguments: argparse.Namespace) -> int:
     from mailarchive._cli import keeping
 
     return keeping.hold(
-        _act(arguments), arguments.matter, _selection(arguments), new_user=arguments.new_user
+        _act(arguments), arguments.matter, _selection(arguments), _known(arguments)
     )
 
 
@@ -103,9 +108,9 @@ def _retain(arguments: argparse.Namespace) -> int:
     return keeping.retain(
         _act(arguments),
         _selection(arguments),
+        _known(arguments),
         until=arguments.keep_until,
         days=arguments.days,
-        new_user=arguments.new_user,
     )
 
 

@@ -6,16 +6,16 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from mailarchive._model import UserId
 from mailarchive.errors import StateError
 from mailarchive.quarantine import QuarantineFolder
 from mailarchive.vault import FileKeys, Vault
 from mailarchive.vault._choice import UNDECIDED
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from mailarchive._model import UserId
     from mailarchive.vault import KeyProvider
 
 _key_file: ContextVar[Path | None] = ContextVar("_key_file", default=None)
@@ -43,14 +43,17 @@ def opened(path: Path, keys: KeyProvider | None = None, **settings: Any) -> Vaul
     return Vault(path, keys=keys or named_keys() or UNDECIDED, **settings)
 
 
-def refuse_strangers(vault: Vault, users: Collection[UserId], *advice: str) -> None:
-    """Raise `StateError` where one of the users owns nothing: the id may be misspelt."""
+def refuse_strangers(vault: Vault, users: Sequence[str], *advice: str) -> None:
+    """Raise `StateError` where one of the users owns nothing: the id may be misspelt.
+
+    They come in the order in which they were typed, since the error names none of them.
+    """
     for number, user in enumerate(users, 1):
-        if not vault.view(user).count():
+        if not vault.view(UserId(user)).count():
             which = "this user" if len(users) == 1 else f"user {number} of {len(users)}"
             raise StateError(
                 f"{which} owns no message in this archive",
-                suggestions=["check the id: the archive knows users by that of the list", *advice],
+                suggestions=["check the id, which is that in the list of users", *advice],
             )
 
 

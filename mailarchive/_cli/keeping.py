@@ -10,7 +10,6 @@ from attrs import frozen
 
 from mailarchive._cli import OK, _vaults
 from mailarchive._cli._text import columns, counted, safe, size
-from mailarchive._model import UserId
 from mailarchive.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -41,10 +40,10 @@ class Act:
         return vault.keeper(self.actor, self.reason)
 
 
-def hold(act: Act, matter: str, selection: Selection, *, new_user: bool) -> int:
-    """Put mail under a legal hold."""
+def hold(act: Act, matter: str, selection: Selection, known: Sequence[str]) -> int:
+    """Put mail under a legal hold; those in `known` must own something."""
     with act.open() as vault:
-        _refuse_strangers(vault, selection, new_user=new_user)
+        _vaults.refuse_strangers(vault, known, "or say --new-user")
         act.keeper(vault).hold(matter, selection)
     print(f"Held for {safe(matter)}: {_selected(selection)}.")
     return OK
@@ -59,11 +58,16 @@ def release(act: Act, matter: str) -> int:
 
 
 def retain(
-    act: Act, selection: Selection, *, until: datetime | None, days: int | None, new_user: bool
+    act: Act,
+    selection: Selection,
+    known: Sequence[str],
+    *,
+    until: datetime | None,
+    days: int | None,
 ) -> int:
     """Say how long mail is kept, and what of it may be erased at once."""
     with act.open() as vault:
-        _refuse_strangers(vault, selection, new_user=new_user)
+        _vaults.refuse_strangers(vault, known, "or say --new-user")
         keeper = act.keeper(vault)
         keeper.retain(selection, until=until, days=days)
         over = sum(1 for _ in keeper.expired(selection))
@@ -146,13 +150,6 @@ def _owners(it: Candidate) -> str:
     shown = sorted(it.owners)[:_OWNERS]
     more = len(it.owners) - len(shown)
     return ", ".join([*map(safe, shown), *([f"{more:,} more"] if more else [])]) or "nobody"
-
-
-def _refuse_strangers(vault: Vault, selection: Selection, *, new_user: bool) -> None:
-    """Refuse users who own nothing, unless what comes later is meant."""
-    if not new_user:
-        users = list[UserId](selection.users or ())
-        _vaults.refuse_strangers(vault, users, "or say --new-user")
 
 
 def _selected(selection: Selection) -> str:

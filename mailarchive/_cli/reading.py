@@ -60,7 +60,7 @@ def show(
             if message is not None:
                 return _print(auditor, message)
             return _show_every(auditor, limit) if every else _show_all(auditor, limit)
-        _vaults.refuse_strangers(vault, [UserId(who.user)])
+        _vaults.refuse_strangers(vault, [who.user])
         view = vault.view(UserId(who.user))
         if message is not None:
             sys.stdout.buffer.write(found(view, message, copy).content(copy - 1))
@@ -191,7 +191,7 @@ def audited(each: AuditedEntry) -> tuple[str, ...]:
 def export(path: Path, user: str, to: Path, *, form: str, filters: Filters) -> int:
     """Write what a user sees to files; a file that is there already stays as it is."""
     with _vaults.opened(path, create=False, read_only=True) as vault:
-        _vaults.refuse_strangers(vault, [UserId(user)])
+        _vaults.refuse_strangers(vault, [user])
         done = exporting.export(vault.view(UserId(user)), to, form, **filters)
     print(exported(done))
     return OK if done.ok else FAILED

@@ -546,6 +546,23 @@ def test_a_user_who_owns_nothing_is_taken_for_misspelt(
         assert vault.view(UserId("alcie")).count() == 1
 
 
+@pytest.mark.parametrize("place", range(5))
+def test_which_user_is_misspelt_is_told_by_the_order_that_was_typed(
+    demo: Path, capfdbinary: pytest.CaptureFixture[bytes], place: int
+) -> None:
+    """The id itself may be an address, and is not in the error."""
+    del demo
+    users = ["alice", "bob", "carol", "dave"]
+    users.insert(place, "alcie")
+    typed = [word for user in users for word in ("--user", user)]
+    who = ("--actor", "officer", "--reason", "case")
+
+    assert main(["hold", "acme.vault", "m", *typed, *who]) == 1
+    said = capfdbinary.readouterr().err.decode()
+    assert f"user {place + 1} of 5 owns no message" in said
+    assert "alcie" not in said
+
+
 def test_what_is_erased_already_is_said_so(
     demo: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
