@@ -64,6 +64,7 @@ class Scanning:
         state = None if after is None else self._state(after)
         told: set[int] = set()
         ended, quiet = False, 0
+        halfway = after is not None  # for all that is known of the token
         while True:
             reply = self._ask(state)
             before, state = state, self._next(reply)
@@ -73,9 +74,13 @@ class Scanning:
             if ended:  # a server that knows its own state no more begins anew
                 refs = tuple(ref for ref in refs if hash(ref) not in told)
             told.update(map(hash, refs))
-            if refs or (told_any and state != before):
+            last = reply.at("IncludesLastItemInRange") in {"true", "1"}
+            if refs or (state != before and (told_any or (last and halfway))):
+                # Also the end of a round in which nothing was left: a token from the midst of
+                # it would lead there again, and never to what came since.
                 yield Page(self._folder, refs, token_of(self._folder.key, state))
-            ended = ended or reply.at("IncludesLastItemInRange") in {"true", "1"}
+                halfway = not last
+            ended = ended or last
             if ended and not refs:
                 return
             quiet = 0 if refs else quiet + 1

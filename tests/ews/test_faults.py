@@ -441,6 +441,26 @@ def test_a_token_of_another_folder_is_none_of_this(desk: Desk) -> None:
             pages(source, token, "Sent Items")
 
 
+@pytest.mark.parametrize("half_way", [False, True])
+def test_a_round_that_ends_in_what_is_gone_hides_nothing_that_comes(
+    desk: Desk, *, half_way: bool
+) -> None:
+    """A token from the midst of such a round would lead to its end each time, and no further."""
+    desk.deliver(10)
+    inbox = desk.mailbox.folder("inbox")
+    for item in list(inbox.items.values())[:5]:
+        desk.mailbox.delete(item)
+    with desk.source() as source:
+        listed = pages(source)
+        token = listed[0 if half_way else -1].token
+        desk.mailbox.deliver(b"Subject: later\r\n\r\n")
+        rest = pages(source, token)
+        rest += pages(source, rest[-1].token)
+
+    assert sum(len(page.refs) for page in listed) == 5
+    assert sum(len(page.refs) for page in rest) == 1
+
+
 def test_a_round_that_is_closed_early_goes_on(desk: Desk) -> None:
     """The server's word that there is no more is believed when it says so twice."""
     whole = desk.deliver(23)
