@@ -1,4 +1,4 @@
-"""The law of folders: what is said of one is said of no other."""
+"""Laws of folders: what is said of one is said of no other."""
 
 from __future__ import annotations
 
@@ -9,15 +9,39 @@ from mailarchive.testing._source_kit import (
     SourceWorld,
     kept,
     law,
-    messages,
     pages_of,
+    places,
     raws_of,
     refs_of,
 )
+from mailarchive.testing._source_mail import messages
 from mailarchive.testing._source_removing import come_and_go
 
 if TYPE_CHECKING:
     from mailarchive.abc import Source
+
+
+@law
+def each_folder_has_a_path_of_its_own(world: SourceWorld) -> str | None:
+    """Keys and paths are unique, and the path is the one that people know.
+
+    Checkpoints are kept under the key, folders are chosen by the path: where two have one,
+    or each has the other's, mail is lost or kept that was not meant.
+    """
+    both = places(world)
+    for place in both:
+        place.deliver(messages(1))
+    with world.source() as source:
+        folders = source.folders()
+        paths = [(place.folder(source).path, place.folder_path()) for place in both]
+
+    assert len({each.key for each in folders}) == len(folders), "a folder was listed twice"
+    assert len({each.path for each in folders}) == len(folders), "two folders have one path"
+    for path, known in paths:
+        if known is None:
+            return NotTried("the world does not say by `folder_path` what its folder is called")
+        assert path == known, "a folder has another path than people know it by"
+    return None
 
 
 @law
@@ -36,6 +60,7 @@ def no_folder_is_taken_for_another(world: SourceWorld) -> str | None:
     with world.source() as source:
         _comes_from_its_folder(world, source, here)
         _comes_from_its_folder(other, source, there)
+        _goes_on(world, source)
         tokens = [pages_of(place, source)[-1].token for place in (world, other)]
         removes = source.capabilities.removes
     _goes_on_in_its_folder(world, other, tokens)
@@ -62,6 +87,15 @@ def _comes_from_its_folder(world: SourceWorld, source: Source, raws: list[bytes]
     assert sorted(found) == kept(world, raws), "a folder hands over what is in another one"
 
 
+def _goes_on(world: SourceWorld, source: Source) -> None:
+    """In one folder alone, so that two are not blamed for what goes wrong in each."""
+    later = messages(1, start=50)
+    token = pages_of(world, source)[-1].token
+    world.deliver(later)
+    found = raws_of(list(source.fetch(refs_of(pages_of(world, source, token)))))
+    assert found == kept(world, later), "what came later is not what was found"
+
+
 def _goes_on_in_its_folder(one: SourceWorld, other: SourceWorld, tokens: list[str]) -> None:
     """The last token of each is asked after both were listed, and mail came to one."""
     later = messages(2, start=200)
@@ -86,5 +120,5 @@ def _goes_from_its_folder(world: SourceWorld, other: SourceWorld) -> None:
     assert other.look() == before, "a removal in one folder changed another one"
 
 
-LAWS = (no_folder_is_taken_for_another,)
+LAWS = (each_folder_has_a_path_of_its_own, no_folder_is_taken_for_another)
 """Every one of them, in the order to read them."""

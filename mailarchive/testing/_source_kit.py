@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import wraps
+from traceback import walk_tb
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from mailarchive._guarding import SourceDefect
@@ -18,13 +20,16 @@ from mailarchive._model import (
     Unavailable,
 )
 from mailarchive.errors import MailArchiveError
+from mailarchive.testing._elsewhere import NotTried
+from mailarchive.testing._source_mail import check_came, messages, numbered
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from mailarchive._model import Page
     from mailarchive.abc import Source
+    from mailarchive.testing._source_mail import Odd
 
 
 class SourceWorld(ABC):
@@ -36,6 +41,12 @@ class SourceWorld(ABC):
 
     large: int = 16 << 20
     """Octets of one large message that the place takes; 0 where it takes none."""
+
+    takes: frozenset[Odd] | None = None
+    """The odd mail that the place takes in as it is; `None` says nothing, and none is tried."""
+
+    cannot: Mapping[str, str] = MappingProxyType({})
+    """The hooks that nobody could give for such a place, by name, each with the reason."""
 
     @abstractmethod
     def source(self) -> Source:
@@ -71,6 +82,27 @@ class SourceWorld(ABC):
         mark.  Only a source that removes is asked for this.
         """
 
+    def change(self, ref: MessageRef, raw: bytes) -> None:
+        """Put other bytes in the place of one message, which keeps its name.
+
+        As somebody does who edits it where it is.  Only a source that removes is asked.
+        """
+        raise NotImplementedError
+
+    def renumber(self) -> None:
+        """Make the folder anew, with the messages that are in it now.
+
+        From then on old names mean nothing, or, if the place gives names again, others.
+        """
+        raise NotImplementedError
+
+    def deliver_young(self, raws: Sequence[bytes]) -> Callable[[], None]:
+        """Deliver messages that the source leaves for later, and return what lets time pass.
+
+        Only where the source says what it leaves for later, by `_unripe`.
+        """
+        raise NotImplementedError
+
     def broken(self) -> AbstractContextManager[None] | None:
         """Return a context in which the place is broken, and after which it is as before.
 
@@ -91,6 +123,10 @@ class SourceWorld(ABC):
     def stored(self, raw: bytes) -> bytes:
         """Return what the place keeps of a message, where it adds to it: a header of its own."""
         return raw
+
+    def folder_path(self) -> tuple[str, ...] | None:
+        """Return the path of the folder as people know it; `None` says nothing."""
+        return None
 
     def folder(self, source: Source) -> Folder:
         """Return the folder that `deliver` puts messages into."""
@@ -119,8 +155,33 @@ def law(function: Law) -> Law:
             return function(world)
         except MailArchiveError as error:
             raise AssertionError(_said(error)) from error
+        except AssertionError:
+            raise
+        except Exception as error:
+            raise AssertionError(_of_the_world(error)) from error
 
     return hold
+
+
+def lacking(world: SourceWorld, hook: str) -> str | None:
+    """Return what a law says that needs a hook which the world does not have."""
+    if hook in world.cannot:
+        return world.cannot[hook]
+    if getattr(type(world), hook) is not getattr(SourceWorld, hook):
+        return None
+    return NotTried(f"the world has no `{hook}`: give it, or say in `cannot` why nobody could")
+
+
+def _of_the_world(error: Exception) -> str:
+    """Say which hook raised what is no error of ours: the source did not."""
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    hooks = [
+        frame.f_code.co_name
+        for frame in frames
+        if isinstance(frame.f_locals.get("self"), SourceWorld)
+    ]
+    where = f"the world's `{hooks[0]}`" if hooks else "the law, or the world,"
+    return f"{where} raises {type(error).__name__}"
 
 
 def _said(error: MailArchiveError) -> str:
@@ -134,24 +195,22 @@ def _said(error: MailArchiveError) -> str:
 
 def is_honest(error: MailArchiveError) -> None:
     """An error that a law expects: one of the adapter's own, with something to do about it."""
+    kind = type(error).__name__
     assert not isinstance(error, SourceDefect), _said(error)
-    assert error.suggestions, f"{type(error).__name__} does not say what to do"
+    assert error.suggestions, f"{kind} does not say what to do"
+    names_nobody(" ".join([str(error), *error.suggestions]), f"a {kind}")
 
 
-def messages(count: int, *, start: int = 0, octets: int = 0) -> list[bytes]:
-    """Return so many messages, all different, each of at least so many octets."""
-    line = b"0123456789abcdef" * 4 + b"\r\n"
-    return [
-        b"From: a@example.com\r\nTo: b@example.com\r\nSubject: message %d\r\n\r\nbody %d\r\n"
-        % (number, number)
-        + line * (octets // len(line))
-        for number in range(start, start + count)
-    ]
+def names_nobody(text: str, what: str) -> None:
+    """What goes into logs holds no address."""
+    assert "@" not in text, f"{what} may hold an address"
 
 
 def refs_of(pages: Sequence[Page]) -> list[MessageRef]:
-    """Return the refs of all pages."""
-    return [ref for page in pages for ref in page.refs]
+    """Return the refs of all pages of a scan."""
+    refs = [ref for page in pages for ref in page.refs]
+    assert len(set(refs)) == len(refs), "an item was named on two pages"
+    return refs
 
 
 def places(world: SourceWorld) -> list[SourceWorld]:
@@ -160,15 +219,15 @@ def places(world: SourceWorld) -> list[SourceWorld]:
     return [world] if other is None else [world, other]
 
 
-def two_pages(world: SourceWorld, *, start: int = 0) -> list[Page]:
-    """Deliver until a scan takes two pages, and return them all."""
+def two_pages(world: SourceWorld, *, start: int = 0, before: int = 0) -> list[Page]:
+    """Deliver until a scan takes two pages, and return them all; some may be there before."""
     there = 0
     for count in _ENOUGH_FOR_TWO_PAGES:
         world.deliver(messages(count - there, start=start + there))
         there = count
         with world.source() as source:
             pages = pages_of(world, source)
-        assert len(refs_of(pages)) == there, "a scan does not list everything"
+        assert len(refs_of(pages)) == before + there, "a scan does not list everything"
         if len([page for page in pages if page.refs]) > 1:
             return pages
     raise AssertionError(
@@ -185,6 +244,8 @@ def pages_of(world: SourceWorld, source: Source, after: str | None = None) -> li
 def raws_of(items: Sequence[SourceMessage | Unavailable]) -> list[bytes]:
     """Return the bytes of all items, each of which must have been handed over."""
     lacking = [item for item in items if isinstance(item, Unavailable)]
+    for item in lacking:
+        names_nobody(item.reason, "the reason of an Unavailable")
     assert not lacking, "a message that is there was not handed over"
     return [item.raw for item in items if isinstance(item, SourceMessage)]
 
@@ -192,6 +253,15 @@ def raws_of(items: Sequence[SourceMessage | Unavailable]) -> list[bytes]:
 def kept(world: SourceWorld, raws: Sequence[bytes]) -> list[bytes]:
     """Return what the place keeps of messages, in order."""
     return sorted(map(world.stored, raws))
+
+
+def check_kept(
+    world: SourceWorld, found: Sequence[bytes], raws: Sequence[bytes], *names: str
+) -> None:
+    """Exactly what the place keeps of these messages came; the last have names."""
+    named = numbered(raws[: len(raws) - len(names)])
+    named += zip(names, raws[len(named) :], strict=True)
+    check_came(found, [(name, world.stored(raw)) for name, raw in named])
 
 
 def read(world: SourceWorld, source: Source) -> list[SourceMessage]:

@@ -13,10 +13,12 @@ from mailarchive.testing._source_kit import (
     SourceWorld,
     archived,
     is_honest,
+    lacking,
     law,
-    messages,
+    names_nobody,
     read,
 )
+from mailarchive.testing._source_mail import messages
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,13 +60,22 @@ def removing_takes_exactly_what_has_a_receipt(world: SourceWorld) -> str | None:
     with world.source() as source:
         left = _by_ref(source, read(world, source))
 
-    expected = {Removed(found[1].ref), Removed(found[4].ref)}
-    assert set(results) == expected, "what has a receipt was not removed"
-    assert left.keys() == others.keys(), (
-        "something else was removed, or what was removed is still there"
-    )
+    told = {result.ref: type(result) for result in results}
+    for each in (found[1], found[4]):
+        _is_true(told[each.ref], there=each.ref in left)
+        assert told[each.ref] is Removed, "what has a receipt was not removed"
+    assert left.keys() == others.keys(), "something else was removed than what has a receipt"
     assert left == others, "a message that was to stay is not what it was"
     return None
+
+
+def _is_true(told: type[RemovalResult], *, there: bool) -> None:
+    """What is said of a removal is what became of it."""
+    said = "kept" if told is Kept else "gone" if told is Vanished else "removed"
+    if said == "kept":
+        assert there, "a message was said to be kept, and is gone"
+    else:
+        assert not there, f"a message was said to be {said}, and is still there"
 
 
 @law
@@ -98,6 +109,9 @@ def come_and_go(world: SourceWorld, count: int) -> None:
         left = {each.ref.key for each in read(world, source)}
 
     assert set(results) == {Removed(each.ref) for each in new}, "what came was not removed"
+    assert not left & {each.ref.key for each in new}, (
+        "a message was said to be removed, and is still there"
+    )
     assert left == keys, "what was not to be removed was taken away, or came from nowhere"
 
 
@@ -122,23 +136,33 @@ def removing_again_is_harmless(world: SourceWorld) -> str | None:
 
 @law
 def a_flagged_message_stays(world: SourceWorld) -> str | None:
-    """Somebody wants to come back to it; the reason is told."""
-    with world.source() as source:
-        found = _removable(world, source, 2)
-    if found is None:
-        return CANNOT_REMOVE
-    items = [archived(each) for each in found]
-    world.flag(items[0].ref)
-    with world.source() as source:
-        kept, removed = sorted(
-            source.remove(items), key=lambda result: isinstance(result, Removed)
-        )
+    """Somebody wants to come back to it; the reason is told.
 
-    assert isinstance(kept, Kept), "a flagged message was removed"
-    assert kept.ref == items[0].ref, "another message than the flagged one was kept"
-    assert kept.why, "what is kept is kept for a reason"
-    assert removed == Removed(items[1].ref), "a flagged message kept another one"
+    Whether it was flagged before the source was opened, or after it was read.
+    """
+    with world.source() as source:
+        found = _removable(world, source, 4)
+        if found is None:
+            return CANNOT_REMOVE
+        world.flag(found[0].ref)
+        _keeps_the_first(source, found[:2])
+    world.flag(found[2].ref)
+    with world.source() as source:
+        _keeps_the_first(source, found[2:])
+        left = {each.ref for each in read(world, source)}
+
+    assert left == {found[0].ref, found[2].ref}, "a flagged message was removed"
     return None
+
+
+def _keeps_the_first(source: Source, found: Sequence[SourceMessage]) -> None:
+    items = [archived(each) for each in found]
+    told = {result.ref: result for result in source.remove(items)}
+    kept, removed = (told[each.ref] for each in found)
+    assert isinstance(kept, Kept), "a flagged message was removed"
+    assert kept.why, "what is kept is kept for a reason"
+    names_nobody(kept.why, "the reason of a Kept")
+    assert isinstance(removed, Removed), "a flagged message kept another one"
 
 
 @law
@@ -159,7 +183,29 @@ def what_is_not_what_was_archived_stays(world: SourceWorld) -> str | None:
 
     assert _of(results, items[0]) == Kept, "a message with other bytes than archived was removed"
     assert _of(results, items[1]) == Removed, "one that changed kept another one"
-    assert left == {items[0].ref}, "what was said of a removal is not what became of it"
+    for each in items:
+        _is_true(_of(results, each), there=each.ref in left)
+    return None
+
+
+@law
+def a_message_that_was_changed_stays(world: SourceWorld) -> str | None:
+    """Who edits a message where it is, after it was read, finds it there; its twin goes."""
+    with world.source() as source:
+        found = _removable(world, source, 2)
+        if found is None:
+            return CANNOT_REMOVE
+        if (note := lacking(world, "change")) is not None:
+            return note
+        items = [archived(each) for each in found]
+        world.change(items[0].ref, *messages(1, start=50))
+        results = source.remove(items)
+    with world.source() as source:
+        left = [each.raw for each in read(world, source)]
+
+    assert _of(results, items[0]) != Removed, "a message that was changed since was removed"
+    assert _of(results, items[1]) == Removed, "one that changed kept another one"
+    assert left == [world.stored(messages(1, start=50)[0])], "what was changed is not there"
     return None
 
 
@@ -178,5 +224,6 @@ LAWS = (
     removing_again_is_harmless,
     a_flagged_message_stays,
     what_is_not_what_was_archived_stays,
+    a_message_that_was_changed_stays,
 )
 """Every one of them, in the order to read them."""

@@ -22,12 +22,12 @@ from typing_extensions import override
 
 from mailarchive.testing import source_laws as laws
 from mailarchive.testing._contract import overridden
-from mailarchive.testing.source_laws import NotTried, SourceWorld
+from mailarchive.testing.source_laws import NotTried, Odd, SourceWorld
 
 if TYPE_CHECKING:
     from mailarchive.testing.source_laws import Law
 
-__all__ = ["SourceContract", "SourceWorld"]
+__all__ = ["Odd", "SourceContract", "SourceWorld"]
 
 
 class SourceContract:
@@ -52,6 +52,10 @@ class SourceContract:
         """See the law of that name."""
         self._hold(laws.every_byte_is_handed_over, world)
 
+    def test_odd_bytes_are_handed_over(self, world: SourceWorld) -> None:
+        """See the law of that name."""
+        self._hold(laws.odd_bytes_are_handed_over, world)
+
     def test_a_message_id_is_no_identity(self, world: SourceWorld) -> None:
         """See the law of that name."""
         self._hold(laws.a_message_id_is_no_identity, world)
@@ -72,6 +76,18 @@ class SourceContract:
         """See the law of that name."""
         self._hold(laws.what_comes_after_a_loss_is_found, world)
 
+    def test_a_scan_goes_on_while_mail_comes_and_goes(self, world: SourceWorld) -> None:
+        """See the law of that name."""
+        self._hold(laws.a_scan_goes_on_while_mail_comes_and_goes, world)
+
+    def test_a_folder_that_was_made_anew_is_listed_anew(self, world: SourceWorld) -> None:
+        """See the law of that name."""
+        self._hold(laws.a_folder_that_was_made_anew_is_listed_anew, world)
+
+    def test_what_is_too_young_comes_later(self, world: SourceWorld) -> None:
+        """See the law of that name."""
+        self._hold(laws.what_is_too_young_comes_later, world)
+
     def test_an_empty_folder_is_no_error(self, world: SourceWorld) -> None:
         """See the law of that name."""
         self._hold(laws.an_empty_folder_is_no_error, world)
@@ -87,6 +103,10 @@ class SourceContract:
     def test_a_vanished_message_is_left_out(self, world: SourceWorld) -> None:
         """See the law of that name."""
         self._hold(laws.a_vanished_message_is_left_out, world)
+
+    def test_refs_may_be_asked_for_in_any_order(self, world: SourceWorld) -> None:
+        """See the law of that name."""
+        self._hold(laws.refs_may_be_asked_for_in_any_order, world)
 
     def test_a_ref_of_nothing_harms_nothing(self, world: SourceWorld) -> None:
         """See the law of that name."""
@@ -116,6 +136,10 @@ class SourceContract:
         """See the law of that name."""
         self._hold(laws.opening_and_closing_leaves_nothing_behind, world)
 
+    def test_each_folder_has_a_path_of_its_own(self, world: SourceWorld) -> None:
+        """See the law of that name."""
+        self._hold(laws.each_folder_has_a_path_of_its_own, world)
+
     def test_no_folder_is_taken_for_another(self, world: SourceWorld) -> None:
         """See the law of that name."""
         self._hold(laws.no_folder_is_taken_for_another, world)
@@ -143,3 +167,7 @@ class SourceContract:
     def test_what_is_not_what_was_archived_stays(self, world: SourceWorld) -> None:
         """See the law of that name."""
         self._hold(laws.what_is_not_what_was_archived_stays, world)
+
+    def test_a_message_that_was_changed_stays(self, world: SourceWorld) -> None:
+        """See the law of that name."""
+        self._hold(laws.a_message_that_was_changed_stays, world)

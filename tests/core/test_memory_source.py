@@ -2,86 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import pytest
+from support.memory_worlds import MemoryWorld
 from typing_extensions import override
 
-from mailarchive.errors import SourceUnavailable
 from mailarchive.retry import RetryingSource, RetryPolicy
-from mailarchive.testing.memory import MemorySource
 from mailarchive.testing.source_contract import SourceContract, SourceWorld
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from mailarchive import Folder, MessageRef
     from mailarchive.abc import Source
-
-
-class MemoryWorld(SourceWorld):
-    """A mailbox in memory; opening it again gives the same one."""
-
-    def __init__(self, memory: MemorySource | None = None, name: str = "INBOX") -> None:
-        self.memory, self.name = memory or MemorySource(), name
-        self.memory.lose(self.memory.add(b"the folder is there from the start", folder=name))
-
-    @override
-    def folder(self, source: Source) -> Folder:
-        """Return the one of this name."""
-        return next(each for each in source.folders() if each.key == self.name)
-
-    @override
-    def elsewhere(self) -> SourceWorld:
-        """Return the same mailbox with another folder."""
-        return type(self)(self.memory, "Elsewhere")
-
-    @override
-    def source(self) -> Source:
-        """Return the mailbox, not opened again."""
-        return self.memory
-
-    @override
-    def deliver(self, raws: Sequence[bytes]) -> None:
-        """Add the messages."""
-        for raw in raws:
-            self.memory.add(raw, folder=self.name)
-
-    @override
-    def lose(self, ref: MessageRef) -> None:
-        """Delete it."""
-        self.memory.lose(ref)
-
-    @override
-    def flag(self, ref: MessageRef) -> None:
-        """Flag it."""
-        self.memory.flag(ref, "\\Flagged")
-
-    @override
-    def mark_deleted(self, ref: MessageRef) -> None:
-        """Mark it, as IMAP does."""
-        self.memory.flag(ref, "\\Deleted")
-
-    @override
-    @contextmanager
-    def broken(self) -> Iterator[None]:
-        """Let every call fail as a server does that is away."""
-        before, self.memory.fuse = self.memory.fuse, _away
-        try:
-            yield
-        finally:
-            self.memory.fuse = before
-
-    @override
-    def look(self) -> object:
-        """Return every ref with its flags, and all bytes."""
-        refs = [ref for page in self.memory.scan(self.folder(self.memory)) for ref in page.refs]
-        return [(ref, self.memory.flags(ref)) for ref in refs], self.memory.contents(self.name)
-
-
-def _away(step: str) -> None:
-    raise SourceUnavailable("the source is away", suggestions=["wait for it"])
 
 
 class TestMemorySource(SourceContract):
@@ -95,6 +27,8 @@ class TestMemorySource(SourceContract):
 
 class RetryingWorld(MemoryWorld):
     """The same behind the decorator that tries again."""
+
+    cannot = MappingProxyType({"deliver_young": "what it wraps leaves nothing for later"})
 
     @override
     def source(self) -> Source:

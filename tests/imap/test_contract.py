@@ -14,7 +14,7 @@ from mailarchive.sources.imap import FolderChoice
 from mailarchive.testing import source_laws
 from mailarchive.testing.cyrus import cyrus
 from mailarchive.testing.imap_server import ImapServer
-from mailarchive.testing.source_contract import SourceContract
+from mailarchive.testing.source_contract import Odd, SourceContract
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from mailarchive.testing.source_contract import SourceWorld
 
 
+CRLF = frozenset(Odd) - {Odd.NUL, Odd.BARE_LF, Odd.EMPTY}
+"""What servers take that keep messages of lines; Dovecot also takes a CR away before CRLF."""
+
+
 class TestOnDovecot(SourceContract):
     """Every law, on a real server."""
 
@@ -32,7 +36,7 @@ class TestOnDovecot(SourceContract):
     def world(self, mailbox: Mailbox) -> Iterator[SourceWorld]:
         """A fresh mailbox."""
         with Door(mailbox.server.imaps_port) as door:
-            yield OnServer(mailbox, door)
+            yield OnServer(mailbox, door, takes=CRLF - {Odd.BARE_CR})
 
 
 class TestOnCyrus(SourceContract):
@@ -43,7 +47,7 @@ class TestOnCyrus(SourceContract):
         """A fresh mailbox."""
         mailbox = PlainMailbox(cyrus_server, cyrus_server.new_user())
         with Door(cyrus_server.port) as door:
-            yield OnServer(mailbox, door)
+            yield OnServer(mailbox, door, takes=CRLF)
 
 
 class TestOnAScript(SourceContract):

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from copy import copy
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import pytest
-from support.mbox import stored, written
+from support.mbox import FROM, stored, written
 from typing_extensions import override
 
 from mailarchive.sources.files import EmlFolder, Maildir, Mbox, MboxVariant
 from mailarchive.testing import source_laws
-from mailarchive.testing.source_contract import SourceContract, SourceWorld
+from mailarchive.testing.source_contract import Odd, SourceContract, SourceWorld
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from mailarchive import Folder, MessageRef
@@ -29,7 +31,17 @@ class EmlWorld(SourceWorld):
     """A folder of .eml files."""
 
     below = "Elsewhere"
+    top = "."
     parts: tuple[str, ...] = ()
+    takes = frozenset(Odd)
+    cannot: Mapping[str, str] = MappingProxyType(
+        {"renumber": "the name of a message is that of its file"}
+    )
+
+    @override
+    def folder_path(self) -> tuple[str, ...]:
+        """As its directory is called."""
+        return (self.top if self.place == self.root else self.below.lstrip("."),)
 
     def __init__(self, place: Path) -> None:
         """Begin empty."""
@@ -94,6 +106,7 @@ class MaildirWorld(EmlWorld):
     """A Maildir, half of it new."""
 
     below = ".Elsewhere"
+    top = "INBOX"
     parts = ("cur", "new", "tmp")
 
     def __init__(self, place: Path) -> None:
@@ -122,6 +135,10 @@ class MaildirWorld(EmlWorld):
 
 class MboxWorld(EmlWorld):
     """An mbox to which mail is added."""
+
+    top = "mbox"
+    takes = frozenset(Odd) - {Odd.NO_LAST_LINE_END, Odd.EMPTY}
+    cannot = MappingProxyType({})
 
     def __init__(self, place: Path, variant: MboxVariant) -> None:
         """Make an empty file."""
@@ -164,6 +181,14 @@ class MboxWorld(EmlWorld):
         with self.file.open("r+b") as file:
             file.seek(int(ref.key) + len(b"From "))
             file.write(b"x@x")  # another sender: still a line that ends the message before
+
+    @override
+    def renumber(self) -> None:
+        """As a program does that writes the file anew without what was wiped."""
+        parts = re.split(rb"(?m)^(?=From .@. )", self.file.read_bytes())
+        anew = self.place / "anew"
+        anew.write_bytes(b"".join(part for part in parts if part.startswith(FROM)))
+        anew.replace(self.file)
 
 
 class TestEmlFolder(SourceContract):

@@ -13,7 +13,7 @@ from mailarchive import Archived, Digest, Receipt, SourceMessage
 from mailarchive.auth import Password
 from mailarchive.sources.ews import Access, EwsLimits, EwsSource, FolderChoice
 from mailarchive.testing.ews_faults import status
-from mailarchive.testing.source_contract import SourceWorld
+from mailarchive.testing.source_contract import Odd, SourceWorld
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -123,6 +123,12 @@ class EwsWorld(SourceWorld):
 
     desk: Desk
     name: str = "Inbox"
+    takes = frozenset(Odd) - {Odd.EMPTY}
+
+    @override
+    def folder_path(self) -> tuple[str, ...]:
+        """As its name says."""
+        return (self.name,)
 
     @override
     def source(self) -> Source:
@@ -154,6 +160,16 @@ class EwsWorld(SourceWorld):
     def flag(self, ref: MessageRef) -> None:
         """As a person does who wants to come back to it; the change key is left as it was."""
         self._item(ref).flagged = True
+
+    @override
+    def change(self, ref: MessageRef, raw: bytes) -> None:
+        """As Outlook does, which makes another change key."""
+        self.desk.mailbox.change(self._item(ref), raw)
+
+    @override
+    def renumber(self) -> None:
+        """No id is ever given again, but what was listed may be forgotten."""
+        self.desk.mailbox.forget_sync_states()
 
     @override
     def look(self) -> object:

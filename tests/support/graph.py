@@ -18,7 +18,7 @@ from mailarchive.testing.memory import (
     MemorySink,
     NoUsers,
 )
-from mailarchive.testing.source_contract import SourceWorld
+from mailarchive.testing.source_contract import Odd, SourceWorld
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -65,6 +65,12 @@ class GraphWorld(SourceWorld):
     seen: Path | None = None
     name: str = "Inbox"
     names: tuple[str, ...] = ("Inbox",)
+    takes = frozenset({Odd.NUL, Odd.BARE_CR, Odd.BARE_LF, Odd.NO_LAST_LINE_END})
+
+    @override
+    def folder_path(self) -> tuple[str, ...]:
+        """As its name says."""
+        return (self.name,)
 
     @property
     def store(self) -> MailboxStore:
@@ -113,6 +119,16 @@ class GraphWorld(SourceWorld):
     def flag(self, ref: MessageRef) -> None:
         """Without a new change key, so that the flag alone is what keeps it."""
         self.store.items[ref.key].flagged = True
+
+    @override
+    def change(self, ref: MessageRef, raw: bytes) -> None:
+        """As Outlook does, which makes another change key."""
+        self.store.change(ref.key, raw=raw)
+
+    @override
+    def renumber(self) -> None:
+        """No id is ever given again, but what was listed may be forgotten."""
+        self.store.reset_deltas(WELL_KNOWN[self.name])
 
     @override
     @contextmanager

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 from typing_extensions import override
 
-from mailarchive.sources.imap import FolderChoice
-from mailarchive.testing.imap_server import Box, Hangup
-from mailarchive.testing.source_contract import SourceWorld
+from mailarchive.sources.imap import FolderChoice, Ripe
+from mailarchive.testing.imap_server import Box, Hangup, Item
+from mailarchive.testing.source_contract import Odd, SourceWorld
 from support.imap import QUICK, scripted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from mailarchive import Folder, MessageRef
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 LIMITS = evolve(QUICK, page=5)
 ELSEWHERE = "INBOX/Elsewhere"
 BOTH = FolderChoice.only("INBOX", f"{ELSEWHERE}*")
+RIPE = Ripe(without_flags=["\\Draft"])
 
 
 def named(name: str, source: Source) -> Folder:
@@ -44,13 +46,25 @@ class OnServer(SourceWorld):
 
     mailbox: Mailbox | PlainMailbox
     door: Door | None = None
+    takes: frozenset[Odd] | None = field(default=None, kw_only=True)
     name: str = field(default="INBOX", kw_only=True)
+    cannot = MappingProxyType(
+        {
+            "change": "IMAP has no command that changes a message where it is",
+            "renumber": "IMAP has no command that makes an inbox anew",
+        }
+    )
+
+    @override
+    def folder_path(self) -> tuple[str, ...]:
+        """As its name says."""
+        return tuple(self.name.split("/"))
 
     @override
     def source(self) -> Source:
         """Over TLS where the server has it."""
         port = {} if self.door is None else {"port": self.door.port}
-        return self.mailbox.source(folders=BOTH, limits=LIMITS, **port)
+        return self.mailbox.source(folders=BOTH, limits=LIMITS, ripe=RIPE, **port)
 
     @override
     def folder(self, source: Source) -> Folder:
@@ -92,11 +106,21 @@ class OnServer(SourceWorld):
         """Flags, sizes and dates."""
         return self.mailbox.state(self.name)
 
+    @override
+    def deliver_young(self, raws: Sequence[bytes]) -> Callable[[], None]:
+        """As drafts, until somebody has written them to the end."""
+        for raw in raws:
+            self.deliver([raw])
+            self._tell("STORE * +FLAGS.SILENT (\\Draft)")
+        return lambda: self._tell("STORE 1:* -FLAGS.SILENT (\\Draft)")
+
     def _store(self, ref: MessageRef, flag: str, *after: str) -> None:
+        self._tell(f"UID STORE {uid_of(ref)} +FLAGS.SILENT ({flag})", *after)
+
+    def _tell(self, *commands: str) -> None:
         with self.mailbox.raw() as connection:
             connection.command(f'SELECT "{self.name}"')
-            connection.command(f"UID STORE {uid_of(ref)} +FLAGS.SILENT ({flag})")
-            for command in after:
+            for command in commands:
                 connection.command(command)
 
 
@@ -106,11 +130,17 @@ class OnAScript(SourceWorld):
 
     server: ImapServer
     name: str = field(default="INBOX", kw_only=True)
+    takes = frozenset(Odd)
+
+    @override
+    def folder_path(self) -> tuple[str, ...]:
+        """As its name says."""
+        return tuple(self.name.split("/"))
 
     @override
     def source(self) -> Source:
         """In clear text."""
-        return scripted(self.server, folders=BOTH, limits=LIMITS)
+        return scripted(self.server, folders=BOTH, limits=LIMITS, ripe=RIPE)
 
     @property
     def box(self) -> Box:
@@ -149,10 +179,36 @@ class OnAScript(SourceWorld):
         """In its memory."""
         self._store(ref, b"\\Deleted")
 
+    @override
+    def change(self, ref: MessageRef, raw: bytes) -> None:
+        """In its memory."""
+        self._item(ref).raw = raw
+
+    @override
+    def renumber(self) -> None:
+        """Another UIDVALIDITY, and numbers from 1 on."""
+        box = self.box
+        anew = Box(box.name, [item.raw for item in box.items], box.uidvalidity + 1)
+        self.server.boxes[self.name] = anew
+
+    @override
+    def deliver_young(self, raws: Sequence[bytes]) -> Callable[[], None]:
+        """As drafts, until somebody has written them to the end."""
+        drafts = [self.box.add(raw) for raw in raws]
+        for item in drafts:
+            item.flags.add(b"\\Draft")
+
+        def finish() -> None:
+            for item in drafts:
+                item.flags.clear()
+
+        return finish
+
+    def _item(self, ref: MessageRef) -> Item:
+        return next(item for item in self.box.items if item.uid == uid_of(ref))
+
     def _store(self, ref: MessageRef, flag: bytes) -> None:
-        for item in self.box.items:
-            if item.uid == uid_of(ref):
-                item.flags.add(flag)
+        self._item(ref).flags.add(flag)
 
     @override
     @contextmanager

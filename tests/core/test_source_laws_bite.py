@@ -1,0 +1,117 @@
+"""Each law of a source fails for a source in memory that breaks it, and says how."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from support.broken_memory import BROKEN, KnowsNoEpoch
+from support.memory_worlds import MemoryWorld
+from typing_extensions import override
+
+from mailarchive.testing import source_laws as laws
+from mailarchive.testing.memory import MemorySource
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mailarchive import Folder, MessageRef
+    from mailarchive.abc import Source
+    from mailarchive.testing.source_laws import Law
+
+
+@pytest.mark.parametrize(("kind", "law", "said"), BROKEN)
+def test_a_source_that_breaks_a_law_fails_it(
+    kind: type[MemorySource], law: Law, said: str
+) -> None:
+    """The law names the fault."""
+    with pytest.raises(AssertionError, match=said):
+        law(MemoryWorld(kind()))
+
+
+def test_two_folders_are_not_blamed_for_what_goes_wrong_in_each() -> None:
+    """Whoever finds nothing after a token of its own takes no token for another."""
+
+    class Blind(MemorySource):
+        """Begins each scan too late."""
+
+        @override
+        def _resume(self, box: object, token: str) -> int:
+            return super()._resume(box, token) + 1  # type: ignore[arg-type]  # only passed on
+
+    with pytest.raises(AssertionError, match="what came later is not what was found"):
+        laws.no_folder_is_taken_for_another(MemoryWorld(Blind()))
+
+
+def test_what_a_hook_of_the_world_raises_names_the_hook() -> None:
+    """The source is not at fault, and the traceback of a law tells a stranger little."""
+
+    class Lost(MemoryWorld):
+        """Looks for a folder that is not there."""
+
+        @override
+        def folder(self, source: Source) -> Folder:
+            """Nothing has this name."""
+            return next(each for each in source.folders() if each.key == "nowhere")
+
+    with pytest.raises(AssertionError, match="the world's `folder` raises StopIteration"):
+        laws.what_comes_later_is_found(Lost())
+
+
+class Bare(laws.SourceWorld):
+    """A world with the hands alone that every world has."""
+
+    def __init__(self) -> None:
+        self.whole = MemoryWorld(KnowsNoEpoch())
+
+    @override
+    def source(self) -> Source:
+        """The same one."""
+        return self.whole.source()
+
+    @override
+    def deliver(self, raws: Sequence[bytes]) -> None:
+        """The same way."""
+        self.whole.deliver(raws)
+
+    @override
+    def lose(self, ref: MessageRef) -> None:
+        """The same way."""
+        self.whole.lose(ref)
+
+    @override
+    def look(self) -> object:
+        """At the same things."""
+        return self.whole.look()
+
+
+@pytest.mark.parametrize(
+    ("law", "hand"),
+    [
+        (laws.odd_bytes_are_handed_over, "`takes`"),
+        (laws.each_folder_has_a_path_of_its_own, "`folder_path`"),
+        (laws.a_folder_that_was_made_anew_is_listed_anew, "`renumber`"),
+        (laws.a_message_that_was_changed_stays, "`change`"),
+    ],
+)
+def test_a_law_without_its_hand_says_which_is_missing(law: Law, hand: str) -> None:
+    """Nothing is passed over in silence."""
+    note = law(Bare())
+
+    assert isinstance(note, laws.NotTried)
+    assert hand in note
+
+
+def test_what_nobody_could_do_is_told_with_its_reason() -> None:
+    """That is no hand that is missing: the test is not skipped."""
+    world = Bare()
+    world.cannot = {"renumber": "numbers are never given again"}
+    note = laws.a_folder_that_was_made_anew_is_listed_anew(world)
+
+    assert note == "numbers are never given again"
+    assert not isinstance(note, laws.NotTried)
+
+
+def test_a_source_that_leaves_nothing_for_later_needs_no_young_mail() -> None:
+    """Whether it does is said by the hook of the source, not of the world."""
+    assert laws.what_is_too_young_comes_later(Bare()) == "it leaves nothing for later"
