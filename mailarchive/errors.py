@@ -28,7 +28,7 @@ The tree says *where* it happened::
     │   ├── UnderRetention          it must be kept for longer
     │   └── Erased                  it was erased, and nobody has it any more
     ├── StateError                  checkpoints, locks and the quarantine
-    │   └── AlreadyRunning          another run of the same job holds the lock
+    │   └── AlreadyRunning          another run with the same vault or state holds the lock
     ├── ConfigurationError          a setting is missing, unknown, broken or contradicts another
     └── Unsupported                 this part cannot do that, and says so before it starts
         └── Withheld                this user may not read it, and somebody else may

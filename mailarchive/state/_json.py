@@ -69,7 +69,8 @@ def _unreadable(why: str) -> StateError:
     return StateError(
         f"a checkpoint {why}",
         suggestions=[
-            "remove this checkpoint: the folder is then listed anew, and nothing is archived twice"
+            "move its file away, such as state.db, and run again",
+            "what it was for is listed anew, and nothing is archived twice",
         ],
     )
 

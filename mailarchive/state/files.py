@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def os_errors(doing: str) -> Iterator[None]:
+def os_errors(doing: str, what: str = "the state folder") -> Iterator[None]:
     """Give an `OSError` the type `StateError`; its text may hold a path and is left out."""
     try:
         yield
     except OSError as error:
         raise StateError(
             f"{type(error).__name__} while {doing}",
-            suggestions=["check that the state folder is writable and has room"],
+            suggestions=[f"check that this user may write {what}, and that there is room"],
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""One run of a job at a time, on one machine."""
+"""One run at a time in a vault, or with a state, on one machine."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class JobLock:
 
     def __enter__(self) -> Self:
         """Take the lock or raise."""
-        with os_errors("making the lock file"):
+        with os_errors("making the lock file", self._path.name):
             _durable.make_folder(self._path.parent)
             handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -37,8 +37,8 @@ class JobLock:
         except BlockingIOError:
             os.close(handle)
             raise AlreadyRunning(
-                "another run of this job is under way",
-                suggestions=["wait until it has ended"],
+                "another run that uses the same vault or state is under way",
+                suggestions=["wait until it has ended; jobs with one vault take turns"],
             ) from None
         self._handle = handle
         return self

@@ -53,14 +53,17 @@ class SqliteCheckpoints:
                 connection.execute(_SCHEMA)
                 yield connection
         except (sqlite3.Error, OSError) as error:
-            raise StateError(
-                f"{type(error).__name__} while {doing}",
-                suggestions=["check that the state file is writable, whole, and has room"],
-            ) from error
+            raise _translated(error, doing, self._path.name) from error
+
+    def _exists(self, doing: str) -> bool:
+        try:
+            return self._path.exists()
+        except OSError as error:
+            raise _translated(error, doing, self._path.name) from error
 
     def load(self, source: str, folder: str, /) -> Checkpoint | None:
         """Return the folder's checkpoint, or `None`; raises `StateError`."""
-        if not self._path.exists():
+        if not self._exists("looking for a checkpoint"):
             return None
         with self._connection("reading a checkpoint") as connection:
             row = connection.execute(
@@ -83,13 +86,26 @@ class SqliteCheckpoints:
 
     def all(self) -> tuple[Checkpoint, ...]:
         """Return every saved checkpoint; raises `StateError`."""
-        if not self._path.exists():
+        if not self._exists("looking for checkpoints"):
             return ()
         with self._connection("listing checkpoints") as connection:
             rows = connection.execute(
                 "SELECT value FROM checkpoint ORDER BY source, folder"
             ).fetchall()
         return tuple(_json.load(value) for (value,) in rows)
+
+
+def _translated(error: sqlite3.Error | OSError, doing: str, name: str) -> StateError:
+    """Return the error of ours, which names the file, and what to do by SQLite's number."""
+    kind = getattr(error, "sqlite_errorname", type(error).__name__)
+    code = getattr(error, "sqlite_errorcode", None)
+    hint = f"check that this user may write {name} and its folder, and that there is room"
+    if code is not None and code & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+        hint = (
+            f"end what uses it, move {name} away and run again:"
+            " everything is listed anew, and nothing is archived twice"
+        )
+    return StateError(f"{name}: {kind} while {doing}", suggestions=[hint])
 
 
 def _text(name: str) -> bytes:

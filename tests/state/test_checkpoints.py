@@ -6,11 +6,13 @@ import pickle
 import sqlite3
 from contextlib import suppress
 from datetime import UTC
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.file_sources import lesser_user
 
 from mailarchive import (
     Archived,
@@ -161,6 +163,15 @@ def test_a_place_that_cannot_be_written_is_our_error(
     assert caught.value.suggestions
 
 
+def test_a_lock_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    """By its file alone: there may be no state folder."""
+    (tmp_path / "deep").write_text("")
+    with pytest.raises(StateError) as caught, JobLock(tmp_path / "deep" / "run.lock"):
+        pass
+    assert "may write run.lock" in caught.value.suggestions[0]
+    assert str(tmp_path) not in f"{caught.value} {caught.value.suggestions}"
+
+
 def test_a_store_can_be_pickled(tmp_path: Path) -> None:
     """A store may travel to a worker."""
     store = SqliteCheckpoints(tmp_path / "state.db")
@@ -185,12 +196,25 @@ def test_a_file_that_is_no_database_is_our_error(tmp_path: Path) -> None:
     with pytest.raises(StateError) as caught:
         SqliteCheckpoints(tmp_path / "state.db").load("s", "f")
     assert isinstance(caught.value.__cause__, sqlite3.Error)
+    assert "state.db: SQLITE_NOTADB" in str(caught.value)
+    assert "move state.db away" in caught.value.suggestions[0]
+
+
+def test_a_place_that_may_not_be_entered_is_our_error() -> None:
+    """Whether there is a checkpoint cannot even be asked."""
+    with lesser_user() as place:
+        (place / "closed").mkdir(mode=0)
+        store = SqliteCheckpoints(place / "closed" / "state.db")
+        for ask in (partial(store.load, "s", "f"), store.all):
+            with pytest.raises(StateError, match=r"state\.db: PermissionError") as caught:
+                ask()
+            assert "may write state.db" in caught.value.suggestions[0]
 
 
 def test_only_one_run_has_the_lock(tmp_path: Path) -> None:
     """The second one is told at once; the lock is free again when the first ends."""
     path = tmp_path / "deep" / "run.lock"
-    with JobLock(path), pytest.raises(AlreadyRunning), JobLock(path):
+    with JobLock(path), pytest.raises(AlreadyRunning, match="same vault or state"), JobLock(path):
         pass
     with JobLock(path):
         assert path.stat().st_mode & 0o777 == 0o600
