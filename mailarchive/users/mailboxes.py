@@ -21,7 +21,7 @@ from mailarchive._model import Address, AddressKind
 from mailarchive.errors import ConfigurationError, MailboxNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from mailarchive.abc import Directory
 
@@ -114,10 +114,15 @@ class Excluded:
 
 @frozen
 class Plan:
-    """What is archived, in a stable order, and what is not; together everything there is."""
+    """What is archived, in a stable order, and what is not; together everything there is.
+
+    `unmatched` has the patterns of the choice that fit no mailbox.  One of them may be
+    misspelt: it takes nothing, or leaves out nothing.
+    """
 
     taken: tuple[Mailbox, ...]
     excluded: tuple[Excluded, ...]
+    unmatched: tuple[str, ...] = field(default=(), repr=lambda them: f"<{len(them)}>")
 
 
 def mailboxes_of(directory: Directory) -> tuple[Mailbox, ...]:
@@ -141,15 +146,14 @@ def mailboxes_of(directory: Directory) -> tuple[Mailbox, ...]:
 def plan(mailboxes: Iterable[Mailbox], choice: MailboxChoice) -> Plan:
     """Return what becomes of each mailbox; raises `MailboxNotFound`.
 
-    A name without a `*` that no mailbox has is an error: it would be archived by nobody.
+    A name without a `*` that no mailbox has is an error: the mailbox that was meant would
+    be archived by nobody, or archived although it was to be left out.
     """
     every = sorted(mailboxes, key=lambda each: (each.address is None, _sorted_by(each)))
-    for name in choice.only or ():
-        if "*" not in name and not any(_fits(each, name) for each in every):
-            raise MailboxNotFound(
-                "a mailbox that was asked for by name is not in the directory",
-                suggestions=["check the addresses of the chosen mailboxes for misspellings"],
-            )
+    idle = [
+        *_idle("mailboxes", choice.only or (), every),
+        *_idle("without_mailboxes", choice.without, every),
+    ]
     taken: list[Mailbox] = []
     excluded: list[Excluded] = []
     for each in every:
@@ -158,7 +162,26 @@ def plan(mailboxes: Iterable[Mailbox], choice: MailboxChoice) -> Plan:
             taken.append(each)
         else:
             excluded.append(Excluded(each, why))
-    return Plan(tuple(taken), tuple(excluded))
+    return Plan(tuple(taken), tuple(excluded), tuple(dict.fromkeys(idle)))
+
+
+def _idle(setting: str, names: Sequence[str], every: Sequence[Mailbox]) -> list[str]:
+    """Return the patterns that fit no mailbox; raises `MailboxNotFound` for whole names.
+
+    These are told by their places in the list: an address is not for a log.
+    """
+    idle = [
+        (place, name)
+        for place, name in enumerate(names, start=1)
+        if not any(_fits(each, name) for each in every)
+    ]
+    lacking = [str(place) for place, name in idle if "*" not in name]
+    if lacking:
+        raise MailboxNotFound(
+            f"{setting}: the directory has no mailbox for entry {', '.join(lacking)} of the list",
+            suggestions=[f"mend it in {setting}, or drop it where nobody has it any more"],
+        )
+    return [name for _, name in idle]
 
 
 def _why_not(mailbox: Mailbox, choice: MailboxChoice) -> str | None:

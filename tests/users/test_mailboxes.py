@@ -62,12 +62,29 @@ def test_some_are_left_out() -> None:
     assert reasons[ROOM] == "room: not asked for"
 
 
-def test_a_name_that_nobody_has_is_an_error() -> None:
-    """A misspelt mailbox would be archived by nobody, for years; and it is not shown."""
-    with pytest.raises(MailboxNotFound) as caught:
-        plan(EVERY, MailboxChoice(("anm@contoso.example",)))
+@pytest.mark.parametrize(
+    ("choice", "told"),
+    [
+        (MailboxChoice(("bob@contoso.example", "anm@contoso.example")), "mailboxes: .* entry 2 "),
+        (MailboxChoice(("x@y.example", "*", "x@z.example")), "mailboxes: .* entry 1, 3 "),
+        (MailboxChoice(without=("anm@contoso.example",)), "without_mailboxes: .* entry 1 "),
+    ],
+)
+def test_a_name_that_nobody_has_is_an_error(choice: MailboxChoice, told: str) -> None:
+    """It would be archived by nobody, or against somebody's will; its place is shown alone."""
+    with pytest.raises(MailboxNotFound, match=told) as caught:
+        plan(EVERY, choice)
 
     assert "anm" not in str(caught.value)
+    assert "example" not in f"{caught.value} {caught.value.suggestions}"
+
+
+def test_patterns_that_fit_nobody_are_said() -> None:
+    """One of them may be misspelt; what fits somebody who has no mailbox is not."""
+    made = plan(EVERY, MailboxChoice(("*@contoso.example", "*@sales.*", "guest*"), ["bop*"]))
+
+    assert made.unmatched == ("*@sales.*", "bop*")
+    assert "sales" not in repr(made)
 
 
 @pytest.mark.parametrize("given", [{"only": ()}, {"kinds": ()}])
