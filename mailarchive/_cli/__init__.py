@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from mailarchive._cli import _evidence, _filters, _keeping
 from mailarchive._cli._out import Output, guarded
-from mailarchive._cli._text import safe, symbol
+from mailarchive._cli._text import CLOSED, safe, symbol
 from mailarchive.errors import (
     ConfigurationError,
     KeyUnavailable,
@@ -55,9 +55,7 @@ def _perform(arguments: argparse.Namespace) -> int:
         print(f"mailarchive: {error}", file=sys.stderr)
         return WRONG
     except OSError as error:
-        why = symbol(error)
-        print(f"mailarchive: the system refused ({why}); is there room?", file=sys.stderr)
-        return FAILED
+        return _refused(error)
     except KeyboardInterrupt as stop:
         resumes = getattr(arguments, "resumes", False)
         how = "; run it again to go on where it was" if resumes else " before the end"
@@ -65,10 +63,25 @@ def _perform(arguments: argparse.Namespace) -> int:
         return int(getattr(stop, "status", STOPPED))
 
 
+def _refused(error: OSError) -> int:
+    """The library gives such errors a type of its own: this came of a look at what was named."""
+    named = error.filename if isinstance(error.filename, str) else ""
+    what = safe(Path(named).name) or "something"
+    if isinstance(error, PermissionError):
+        hint, status = CLOSED, WRONG
+    else:
+        hint, status = "check that it is there, whole, and has room", FAILED
+    words = f"the system refused the use of {what} ({symbol(error)}); {hint}"
+    print(f"mailarchive: {words}", file=sys.stderr)
+    return status
+
+
 def _commanded(arguments: argparse.Namespace) -> int:
     for path in (getattr(arguments, name, None) for name in ("vault", "source")):
         if isinstance(path, Path):
-            _check_vault(path)
+            from mailarchive._cli._places import check_vault
+
+            check_vault(path)
     if arguments.key_file is None:
         return int(arguments.command(arguments))
     from mailarchive._cli import _vaults
@@ -77,21 +90,6 @@ def _commanded(arguments: argparse.Namespace) -> int:
     FileKeys(arguments.key_file).check()
     with _vaults.key_file(arguments.key_file):
         return int(arguments.command(arguments))
-
-
-def _check_vault(path: Path) -> None:
-    """Refuse what is no vault before a command looks into it; one that is damaged is one."""
-    if not path.is_dir():
-        raise ConfigurationError(
-            "there is no vault at this path",
-            suggestions=["check the path; a run makes the vault, reading does not"],
-        )
-    if not {each.name for each in path.iterdir()} & _OF_A_VAULT:
-        raise ConfigurationError("the folder is no vault", suggestions=["check the path"])
-
-
-_OF_A_VAULT = {"vault.json", "volumes", "quarantine", "state.db"}
-"""One of these is in every vault, and in the folder for the state of a job without one."""
 
 
 def _printed(out: Output, status: int) -> int:

@@ -12,11 +12,9 @@ from mailarchive.abc import Intake, Source
 from mailarchive.attribution import CatchAll, mailbox_owner
 from mailarchive.errors import ConfigurationError, DirectoryError, SourceError, Transient
 from mailarchive.users.csv import CsvDirectory
-from mailarchive.vault._place import is_ours
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from mailarchive._cli.config import Job
     from mailarchive.errors import MailArchiveError
@@ -26,6 +24,8 @@ def check(job: Job) -> None:
     """Raise `ConfigurationError` for what the job names and cannot be read here."""
     for each in job.checks:
         each()
+    job.place.check()
+    job.refuse_undecided()
     if job.local and isinstance(job.source, Source):
         with _written_wrong(SourceError), job.source:
             removes = job.source.capabilities.removes
@@ -58,23 +58,6 @@ def belongs_to_nobody(job: Job) -> bool:
         return False
     whose = source.mailbox
     return whose is not None and not job.users.resolve((whose,)).get(whose)
-
-
-def check_place(vault: Path) -> None:
-    """Raise `ConfigurationError` where something else stands in the vault's place."""
-    if not vault.exists():
-        return
-    if not vault.is_dir():
-        raise ConfigurationError(
-            "[vault]: a file stands where the vault should be",
-            suggestions=["choose an empty folder, or the path of a vault"],
-        )
-    names = {each.name for each in vault.iterdir()}
-    if not names & {"vault.json", "volumes"} and not all(map(is_ours, names)):
-        raise ConfigurationError(
-            "[vault]: the folder holds something that is no vault",
-            suggestions=["choose an empty folder, or the path of a vault"],
-        )
 
 
 @contextmanager

@@ -13,6 +13,10 @@ _UNSAFE = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
 """Controls, invisible marks (which may reverse a line), surrogates, line separators."""
 
 
+CLOSED = "its permissions, or those of a folder above it, forbid it"
+"""Why a user may not use a file or folder."""
+
+
 def safe(text: str | None, width: int | None = None) -> str:
     """Return the text with everything that could steer a terminal made visible."""
     shown = "".join(

@@ -14,8 +14,8 @@ from attrs import field, frozen
 
 from mailarchive import decoding
 from mailarchive._cli import _sinks, _toml, _vaults
-from mailarchive._cli._checks import check_place
 from mailarchive._cli._organisation import Organisation
+from mailarchive._cli._places import Place
 from mailarchive._model import Address, UserId
 from mailarchive.abc import Intake, Source
 from mailarchive.archiver import Archiver, Removal
@@ -62,6 +62,8 @@ class Job:
     removal: Removal
     vault: Path = field(repr=False)
     """The vault's folder; without a vault the one for state and quarantine."""
+    place: Place = field(repr=False)
+    """The same, as what must be there or can be made."""
     decided: bool
     """Whether the file says if a new vault is encrypted; so it does where there is none."""
     keys: KeyProvider | None = field(repr=False)
@@ -75,7 +77,7 @@ class Job:
     says_unknown: bool
     """Whether the file says what becomes of mail that nobody known owns."""
     checks: Sequence[Callable[[], object]] = field(repr=False)
-    """What raises where a file that is named cannot be read, or the vault cannot be there."""
+    """What raises where a file that is named cannot be read."""
 
     def archiver(self, archive: Sink, source: Source | None = None, **settings: Any) -> Archiver:
         """Return the archiver into an archive, with these settings beside the file's.
@@ -154,8 +156,6 @@ def load(path: Path) -> Job:
 def build(top: Table, here: Path) -> Job:
     """Return the job that the table describes, with paths relative to `here`."""
     vault, keys, archive = _archive(top, here)
-    if "vault" in top:
-        top.checks.append(partial(check_place, vault))
     source_table = top.table("source")
     if not source_table and not top.misspelt("source"):
         raise top.wrong("there is no [source]", 'say in it where the mail is: kind = "imap", ...')
@@ -166,6 +166,9 @@ def build(top: Table, here: Path) -> Job:
     decoder = _decoder(decoder_table, journal=journal)
     source, directory = _source(source_table, here, vault, journal=journal)
     users_table = top.table("users")
+    setting = "[vault] path" if "vault" in top else "[sink] state"
+    locks = not isinstance(source, Intake)
+    place = Place(vault, setting, vault="vault" in top, locks=locks)
     attribution = _attribution(users_table, source, journal=journal)
     unknown = _unknown(users_table)
     known = _directory(users_table, here, directory)
@@ -191,6 +194,7 @@ def build(top: Table, here: Path) -> Job:
         unknown=unknown,
         removal=Removal.when_archived() if remove else Removal.never(),
         vault=vault,
+        place=place,
         decided="vault" not in top or "encryption" in top.table("vault"),
         keys=keys,
         archive=archive,

@@ -31,7 +31,6 @@ def receive(path: Path, *, quiet: bool = False) -> int:
             f'{path.name}: [source] is read and does not receive: its kind is not "smtp"',
             suggestions=["run it with: mailarchive run ARCHIVE.TOML"],
         )
-    job.refuse_undecided()
     check(job)  # a list of users that cannot be read is said before anything comes
     intake.check()  # before a vault is made for nothing
     progress = Progress()

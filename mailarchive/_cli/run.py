@@ -40,7 +40,6 @@ def run(
 ) -> int:
     """Run the job of a TOML file once; only one run of it at a time."""
     job = config.load(path)
-    job.refuse_undecided()
     check(job)  # what cannot be read is said also when nothing is new
     stray = belongs_to_nobody(job)
     if stray:
@@ -171,6 +170,7 @@ def _verdict(job: Job, reports: Sequence[RunReport], *, stray: bool) -> str:
 def reattribute(path: Path) -> int:
     """Give mail to those whom the list of users names by now."""
     job = config.load(path)
+    job.place.check_readable()
     check_users(job)
     with _vaults.opened(job.vault, job.keys, create=False) as vault:
         given = vault.reattribute(job.users)
@@ -181,6 +181,7 @@ def reattribute(path: Path) -> int:
 def retries(path: Path, id_: str | None = None) -> int:
     """List what waits on the retry lists of a job, or take one message off for good."""
     job = config.load(path)
+    job.place.check_readable()
     waiting = {
         _short(retry.ref): retry
         for checkpoint in job.state.all()

@@ -39,10 +39,12 @@ NETWORK = frozenset(
     }
 )
 """File systems that other machines write to: their locks and syncs are not what we rely on."""
+KERNEL = frozenset({"cgroup", "cgroup2", "devpts", "proc", "sysfs"})
+"""File systems in which the kernel shows itself: nobody can keep a file there."""
 
 
-def refuse_network(path: Path, mounts: str | None = None) -> None:
-    """Raise `Unsupported` where the path is on a file system that is not of this machine.
+def refuse_unfit(path: Path, mounts: str | None = None) -> None:
+    """Raise `Unsupported` where the path is on no file system that a vault can live on.
 
     `mounts` is in the form of /proc/self/mountinfo (proc(5)).  Where there is none, as
     outside Linux, nothing is known and nothing refused.
@@ -53,8 +55,16 @@ def refuse_network(path: Path, mounts: str | None = None) -> None:
     if found in NETWORK:
         raise Unsupported(
             f"a vault cannot live on a network file system ({found})",
-            suggestions=["choose a folder on a disk of this machine"],
+            suggestions=[_ELSEWHERE],
         )
+    if found in KERNEL:
+        raise Unsupported(
+            f"a vault cannot live where the kernel shows itself ({found})",
+            suggestions=[_ELSEWHERE],
+        )
+
+
+_ELSEWHERE = "choose a folder on a disk of this machine"
 
 
 def _mounts() -> str:

@@ -149,7 +149,7 @@ class Place:
         release must not touch, `ConfigurationError` where it would be a new one and its
         encryption is not decided, `SinkNotWritable`, and `OSError`.
         """
-        _mounts.refuse_network(self._path)
+        _mounts.refuse_unfit(self._path)
         with ExitStack() as stack:
             root = self._enter_root(stack)
             self._identity = self._identify(root, now)

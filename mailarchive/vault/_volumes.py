@@ -68,7 +68,7 @@ class Volumes:
         handle = open_kept(volume, self._folder)
         try:
             if volume not in self._local:
-                _mounts.refuse_network(self._path / volume)
+                _mounts.refuse_unfit(self._path / volume)
                 self._local.add(volume)
             yield handle
         finally:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from support import journal
+from support.file_sources import lesser_user
 from support.smtp import ADDRESS
 from typing_extensions import override
 
@@ -67,6 +69,7 @@ WRONG_JOBS = {
     "no list of users": f"[source]\n{FILES}{REST.replace('users.csv', 'nowhere')}",
     "a list of nothing": f"[source]\n{FILES}{REST.replace('users.csv', 'secret')}",
     "a file for a vault": f"[source]\n{FILES}{REST.replace('acme.vault', 'users.csv')}",
+    "the kernel's place for a vault": f"[source]\n{FILES}{REST.replace('acme', '/proc/acme')}",
     "another folder for a vault": f"[source]\n{FILES}{REST.replace('acme.vault', 'mail')}",
     "no key file": f"[source]\n{FILES}{REST}".replace('"none"', '{ key_file = "nowhere" }'),
     "no password": f"[source]\n{IMAP}{PASSWORD.replace('secret', 'nowhere')}{REST}",
@@ -195,6 +198,97 @@ def test_a_kind_that_the_path_is_not_is_said_in_words_of_the_job(
 
     assert main(["run", "archive.toml", "--quiet"]) == 2
     assert "eml and maildir are folders, mbox is one file" in one_line(capsys)
+
+
+CLOSED = {
+    "the vault": ("acme.vault", 0, "read acme.vault"),
+    "a vault to write to": ("acme.vault", 0o555, "write to acme.vault"),
+    "the state in it": ("acme.vault/state.db", 0o444, "write to state.db"),
+    "its packs": ("acme.vault/volumes/0001/packs", 0o555, "write to packs"),
+    "the lock": ("acme.vault.lock", 0, "write to acme.vault.lock"),
+}
+
+
+@pytest.mark.parametrize("name", CLOSED)
+def test_a_vault_that_this_user_may_not_write_to_is_named_before_a_run(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A dry run says no where the run would fail: by the setting, and by what is closed."""
+    path, mode, told = CLOSED[name]
+    with lesser_user() as place:
+        _archived_in(place, monkeypatch)
+        (place / path).chmod(mode)
+        for dry in ([], ["--dry-run"]):
+            capsys.readouterr()
+            assert main(["run", "archive.toml", "--quiet", *dry]) == 2
+            said = one_line(capsys)
+            assert f"[vault] path: this user may not {told}; its permissions" in said
+            assert str(place) not in said
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        '[vault]\npath = "closed/a"\nencryption = "none"',
+        '[sink]\nkind = "eml"\npath = "e"\nstate = "closed/a"',
+    ],
+)
+def test_a_folder_that_this_user_may_not_fill_is_named_before_a_run(
+    setting: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The vault, or the state of a job without one, could not be made in it."""
+    with lesser_user() as place:
+        _archived_in(place, monkeypatch)
+        (place / "closed").mkdir(mode=0o555)
+        users = '[users]\ncsv = "users.csv"'
+        (place / "other.toml").write_text(f"[source]\n{FILES}{users}\n{setting}\n")
+        for dry in ([], ["--dry-run"]):
+            capsys.readouterr()
+            assert main(["run", "other.toml", "--quiet", *dry]) == 2
+            said = one_line(capsys)
+            assert "this user may not write to closed; its permissions" in said
+            assert ("[sink] state: " if "sink" in setting else "[vault] path: ") in said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["show", "acme.vault", "--user", "u1"],
+        ["verify", "acme.vault"],
+        ["export", "acme.vault", "--user", "u1", "--to", "out"],
+        ["quarantine", "acme.vault"],
+        ["retries", "archive.toml"],
+        ["reattribute", "archive.toml"],
+        ["seal", "open.vault", "--signer", "acme.vault/s"],
+    ],
+    ids=" ".join,
+)
+def test_a_vault_of_another_user_is_named(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is not for want of room that it cannot be read."""
+    with lesser_user() as place:
+        _archived_in(place, monkeypatch)
+        shutil.copytree("acme.vault", "open.vault")
+        (place / "acme.vault").chmod(0)
+        capsys.readouterr()
+
+        assert main(words) == 2
+        said = one_line(capsys)
+        assert "permissions" in said
+        assert "room" not in said
+        assert words[-1].rpartition("/")[2] in said or "acme.vault" in said
+
+
+def _archived_in(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Go to a folder with a job that has run there."""
+    monkeypatch.chdir(place)
+    (place / "mail").mkdir()
+    (place / "users.csv").write_text(journal.CSV)
+    (mail,) = journal.mailbox(1)
+    (place / "mail" / "1.eml").write_bytes(mail.raw)
+    (place / "archive.toml").write_text(f"[source]\n{FILES}{REST}")
+    assert main(["run", "archive.toml", "--quiet"]) == 0
 
 
 def test_a_job_that_was_tried_and_failed_is_status_one(

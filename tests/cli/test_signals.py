@@ -120,7 +120,7 @@ def test_only_what_goes_on_says_that_it_does(
 
     with Vault(here / "v", keys=None):
         pass
-    monkeypatch.setattr("mailarchive._cli._check_vault", stopped)
+    monkeypatch.setattr("mailarchive._cli._places.check_vault", stopped)
     assert main(words) == 130
     assert capsys.readouterr().err.startswith(f"mailarchive: {said}")
 

@@ -1,0 +1,116 @@
+"""The folders that a command or a job names: whether they are what is meant, and may be used.
+
+Whatever is found here is a `ConfigurationError`, and nothing is made to find it out.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from mailarchive._cli._text import CLOSED, safe
+from mailarchive.errors import ConfigurationError
+from mailarchive.vault import _mounts
+from mailarchive.vault._place import is_ours
+from mailarchive.vault._volumes import FIRST, PACKS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_OF_A_VAULT = {"vault.json", "volumes", "quarantine", "state.db"}
+"""One of these is in every vault, and in the folder for the state of a job without one."""
+
+
+def check_vault(path: Path) -> None:
+    """Refuse what is no vault before a command looks into it; one that is damaged is one."""
+    names = _names(path, "the vault")
+    if names is None:
+        raise ConfigurationError(
+            "there is no vault at this path",
+            suggestions=["check the path; a run makes the vault, reading does not"],
+        )
+    if not names & _OF_A_VAULT:
+        raise ConfigurationError("the folder is no vault", suggestions=["check the path"])
+
+
+@frozen
+class Place:
+    """The folder in which a job keeps its vault, or without one its state."""
+
+    folder: Path
+    setting: str
+    """What names it in the job's file."""
+    vault: bool
+    locks: bool
+    """Whether a run takes the lock beside it."""
+
+    def check_readable(self) -> frozenset[str]:
+        """Return the names in it; raises where something else is there, or it is closed."""
+        return _names(self.folder, self.setting) or frozenset()
+
+    def check(self) -> None:
+        """Raise where a run could not make it, or not write to all that it must."""
+        names = self.check_readable()
+        strange = not names & {"vault.json", "volumes"} and not all(map(is_ours, names))
+        if self.vault and strange:
+            raise ConfigurationError(
+                f"{self.setting}: the folder holds something that is no vault",
+                suggestions=[_CHOOSE],
+            )
+        if self.vault:
+            _mounts.refuse_unfit(self.folder)
+        for each in self._written():
+            if not _writable(each):
+                raise _closed(self.setting, each, "write to")
+
+    def _written(self) -> list[Path]:
+        """What a run writes to as far as it is there, and the folder that the rest is made in."""
+        parts = (self.folder / "state.db", self.folder / "volumes" / FIRST / PACKS)
+        lock = self.folder.with_name(f"{self.folder.name}.lock")
+        found = [_nearest(self.folder), *(each for each in parts if each.exists())]
+        return [*found, _nearest(lock)] if self.locks else found
+
+
+_CHOOSE = "choose an empty folder, or the path of a vault"
+
+
+def _names(folder: Path, what: str) -> frozenset[str] | None:
+    """Return the names in a folder, `None` where there is none."""
+    try:
+        return frozenset(each.name for each in folder.iterdir())
+    except NotADirectoryError as error:
+        raise ConfigurationError(
+            f"{what}: a file stands where the folder should be", suggestions=[_CHOOSE]
+        ) from error
+    except PermissionError as error:
+        raise _closed(what, folder, "read") from error
+    except OSError as error:
+        if error.errno in _NOT_THERE:
+            return None
+        raise
+
+
+_NOT_THERE = {errno.ENOENT, errno.ELOOP}
+
+
+def _nearest(path: Path) -> Path:
+    """Return the path, or where it is not there the closest folder above it that is."""
+    return next(each for each in (path, *path.parents) if each.exists() or not each.name)
+
+
+_EFFECTIVE = os.access in os.supports_effective_ids
+
+
+def _writable(path: Path) -> bool:
+    right = os.W_OK | os.X_OK if path.is_dir() else os.W_OK
+    return os.access(path, right, effective_ids=_EFFECTIVE)
+
+
+def _closed(what: str, path: Path, doing: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{what}: this user may not {doing} {safe(path.name) or 'that folder'}",
+        suggestions=[CLOSED, "change them, or run this as the user whose it is"],
+    )
