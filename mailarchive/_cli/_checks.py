@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from mailarchive._cli._organisation import Organisation
 from mailarchive.abc import Intake, Source
 from mailarchive.attribution import CatchAll, mailbox_owner
 from mailarchive.errors import ConfigurationError, DirectoryError, SourceError, Transient
@@ -35,6 +36,9 @@ def check(job: Job) -> None:
                 suggestions=["leave removal off for this source"],
             )
     check_users(job)
+    if isinstance(job.source, Organisation) and job.source.listed_here:
+        with _written_wrong(SourceError):
+            job.source.plan()
 
 
 def check_users(job: Job) -> None:

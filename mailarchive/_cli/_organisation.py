@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
+from mailarchive.errors import MailboxNotFound
+from mailarchive.users.csv import CsvDirectory
 from mailarchive.users.mailboxes import MailboxChoice, MailboxKind, mailboxes_of, plan
 
 if TYPE_CHECKING:
@@ -28,17 +31,32 @@ class Organisation:
     """What the name of every mailbox's source begins with."""
     mailboxes: Callable[[], Iterable[Mailbox]] | None = field(default=None, repr=False)
     """Every mailbox there is; those of the list of users where nothing else tells."""
+    listed_here: bool = False
+    """Whether they are told by a file here, rather than by a server."""
 
     def of(self, users: Directory) -> Self:
         """Return the same with the users' mailboxes, unless it knows of others."""
         if self.mailboxes is not None:
             return self
-        return evolve(self, mailboxes=partial(mailboxes_of, users))
+        here = isinstance(users, CsvDirectory)
+        return evolve(self, mailboxes=partial(mailboxes_of, users), listed_here=here)
 
     def plan(self) -> Plan:
         """Ask the directory what there is; raises `DirectoryError`, `MailboxNotFound`."""
         assert self.mailboxes is not None, "the job has given it its users"
-        return plan(self.mailboxes(), self.chosen)
+        made = plan(self.mailboxes(), self.chosen)
+        if not made.taken:
+            raise _nothing_chosen(made)
+        return made
+
+
+def _nothing_chosen(made: Plan) -> MailboxNotFound:
+    whys = Counter(each.why for each in made.excluded)
+    told = "".join(f"; {count:,} left out: {why}" for why, count in whys.most_common())
+    return MailboxNotFound(
+        f"no mailbox of the directory is chosen{told}",
+        suggestions=["mend mailboxes, without_mailboxes or kinds in [source]"],
+    )
 
 
 def chosen(table: Table) -> MailboxChoice:

@@ -6,13 +6,13 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from mailarchive._cli._text import columns, counted, safe
+from mailarchive._cli.progress import idle
 from mailarchive.archiver import RunReport
 from mailarchive.errors import AuthenticationFailed, SourceError, SourceUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mailarchive._cli._organisation import Organisation
     from mailarchive._cli.config import Job
     from mailarchive.abc import Sink
     from mailarchive.archiver import Archiver
@@ -24,23 +24,22 @@ UNREACHABLE_AT_MOST = 3
 
 def each_mailbox(
     job: Job,
-    organisation: Organisation,
+    made: Plan,
     archive: Sink,
     follow: Callable[[Archiver], object],
     settings: dict[str, Any],
     *,
     reports: list[RunReport],
 ) -> None:
-    """Archive what is new of each mailbox; one that fails is told, and the others go on.
+    """Archive what is new of each chosen mailbox; one that fails is told, and the others go on.
 
     `follow` adds its report to `reports`, also where it raises: what a mailbox had archived
     before it broke counts.
     """
-    made = organisation.plan()
     unreachable = 0
     for mailbox in made.taken:
         print(f"{_named(mailbox)}:")
-        source = organisation.source_of(mailbox)
+        source = job.organisation.source_of(mailbox)
         before = len(reports)
         try:
             follow(job.archiver(archive, source, **settings))
@@ -62,13 +61,13 @@ def each_mailbox(
 def summed_up(made: Plan, reports: list[RunReport]) -> str:
     """Return what became of the organisation's mailboxes, those left out with the reason."""
     good = sum(report.ok for report in reports)
-    lines = [f"{counted(len(made.taken), 'mailbox').replace('boxs', 'boxes')}, {good} in full"]
+    lines = [f"{counted(len(made.taken), 'mailbox', 'mailboxes')}, {good} in full"]
     stored = sum(report.stored for report in reports)
     lines.append(f"{counted(stored, 'message')} newly archived")
     if made.excluded:
         lines.append(f"{len(made.excluded)} left out:")
         lines.append(columns((_named(each.mailbox), each.why) for each in made.excluded))
-    return "\n".join(lines)
+    return "\n".join(filter(None, [*lines, idle("mailbox", made.unmatched)]))
 
 
 def _named(mailbox: Mailbox) -> str:

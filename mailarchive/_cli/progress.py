@@ -17,7 +17,7 @@ from mailarchive.events import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from mailarchive.archiver import RunReport
     from mailarchive.events import Event
@@ -95,9 +95,13 @@ class Progress:
 def unmatched(reports: Sequence[RunReport]) -> str:
     """Return what no folder of any mailbox fits; empty where each pattern fits one."""
     told = [set(report.unmatched) for report in reports if report.folders or report.finished]
-    idle = set.intersection(*told) if told else set()
-    names = ", ".join(f'"{safe(each)}"' for each in sorted(idle))
-    return f"  fits no folder, so is it written right? {names}" if names else ""
+    return idle("folder", set.intersection(*told) if told else ())
+
+
+def idle(what: str, patterns: Iterable[str]) -> str:
+    """Return in words that these patterns fit nothing; empty where there are none."""
+    names = ", ".join(f'"{safe(each)}"' for each in sorted(patterns))
+    return f"  fits no {what}, so is it written right? {names}" if names else ""
 
 
 def render(report: RunReport) -> str:

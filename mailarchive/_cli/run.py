@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from datetime import UTC
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from mailarchive._model import Copy, UserId
 from mailarchive.abc import Intake, Source
 from mailarchive.errors import MailArchiveError, StateError
 from mailarchive.sinks import Tee
+from mailarchive.users.mailboxes import Plan
 from mailarchive.vault import Vault
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mailarchive._cli.config import Job
-    from mailarchive._model import MessageRef
+    from mailarchive._model import MessageRef, Retry
     from mailarchive.abc import Sink
     from mailarchive.archiver import Archiver, RunReport
 
@@ -41,7 +43,7 @@ def run(
     """Run the job of a TOML file once; only one run of it at a time."""
     job = config.load(path)
     check(job)  # what cannot be read is said also when nothing is new
-    stray = belongs_to_nobody(job)
+    stray = not job.says_unknown and belongs_to_nobody(job)
     if stray:
         print(_STRAY, file=sys.stderr)
     progress = None if quiet else Progress()
@@ -55,7 +57,7 @@ def run(
     for line in filter(None, (unmatched(reports), _verdict(job, reports, stray=stray))):
         print(line)
     bad = fail_on_quarantine and any(report.quarantined for report in reports)
-    bad = bad or (stray and not job.says_unknown)
+    bad = bad or stray or _chose_nothing(reports)
     return OK if all(report.ok for report in reports) and not bad else FAILED
 
 
@@ -82,7 +84,7 @@ def _run(
     """Run the job in the archive, which is made and closed with the stack; `watch` reports."""
     archive = job.archive()
     one = isinstance(job.source, Source | Intake)
-    plan = job.archiver(archive, **settings) if one else None
+    plan = job.archiver(archive, **settings) if one else job.organisation.plan()
     if settings["dry_run"]:
         _look(job, archive)
     else:
@@ -90,8 +92,8 @@ def _run(
         _reach(job)
         job.announce()
         stack.enter_context(archive)
-    if plan is None:
-        each_mailbox(job, job.organisation, archive, watch, settings, reports=reports)
+    if isinstance(plan, Plan):
+        each_mailbox(job, plan, archive, watch, settings, reports=reports)
     else:
         watch(plan)
 
@@ -150,21 +152,41 @@ def follow(
     return report
 
 
+def _chose_nothing(reports: Sequence[RunReport]) -> bool:
+    """Whether there was no folder to look into, so that nothing can ever be archived."""
+    return all(report.finished and not report.folders for report in reports)
+
+
 def _verdict(job: Job, reports: Sequence[RunReport], *, stray: bool) -> str:
+    if _chose_nothing(reports):
+        return (
+            "Nothing was archived: no folder is chosen. Mend folders, without_folders, roles or"
+            " without_roles in [source]."
+        )
     if any(report.dry_run for report in reports):
         return "This was a dry run: nothing was stored, saved or removed."
     if not all(report.ok for report in reports):
-        return "Not everything could be archived. What failed is tried again by the next run."
-    stray = stray and not job.says_unknown
-    if stray or any(0 < report.archived == report.unowned for report in reports):
-        return (
-            "All is accounted for, and nobody owns any of it: does [users] know the address of"
-            " the mailbox, or those in the mail? Mend it, then: mailarchive reattribute"
+        said = "Not everything could be archived. What failed is tried again by the next run."
+        waiting = any(report.waiting for report in reports)
+        return f"{said}\nSee what waits: mailarchive retries ARCHIVE.TOML" if waiting else said
+    return "\n".join(["All is accounted for.", *_looks(job, reports, stray=stray)])
+
+
+def _looks(job: Job, reports: Sequence[RunReport], *, stray: bool) -> Iterator[str]:
+    """Yield what there is to look at where all went well, each cause in its own words."""
+    if stray or (not job.says_unknown and any(map(_of_nobody, reports))):
+        yield (
+            "Nobody owns what was archived: does [users] know the address of the mailbox, or"
+            " those in the mail? Mend it, then: mailarchive reattribute ARCHIVE.TOML"
         )
     if any(report.quarantined for report in reports):
         name = safe(job.vault.name)
-        return f"All is accounted for. See what is quarantined: mailarchive quarantine {name}"
-    return "All is accounted for."
+        yield f"See what is quarantined, and why: mailarchive quarantine {name}"
+
+
+def _of_nobody(report: RunReport) -> bool:
+    """Whether the list of users looks wrong; where most was held back, that is the matter."""
+    return 0 < report.archived == report.unowned > report.quarantined
 
 
 def reattribute(path: Path) -> int:
@@ -189,15 +211,7 @@ def retries(path: Path, id_: str | None = None) -> int:
         for retry in checkpoint.retry
     }
     if id_ is None:
-        rows = [
-            (
-                short,
-                f"{each.attempts} tries",
-                f"{each.not_before:%Y-%m-%d %H:%M}",
-                safe(each.reason),
-            )
-            for short, each in waiting.items()
-        ]
+        rows = [(short, *_waits(job, each)) for short, each in waiting.items()]
         print(columns(rows) if rows else "Nothing waits.")
         return OK
     if id_ not in waiting:
@@ -209,6 +223,20 @@ def retries(path: Path, id_: str | None = None) -> int:
         archiver.give_up(job.state, waiting[id_].ref)
     print(f"{id_} is given up: it will not be fetched again.")
     return OK
+
+
+def _waits(job: Job, retry: Retry) -> tuple[str, ...]:
+    """Say of a message where it is, as its source names it, and when it is fetched again."""
+    ref = retry.ref
+    one = isinstance(job.source, Source | Intake)
+    return (
+        *(() if one else (safe(ref.source),)),
+        safe(ref.folder),
+        safe(ref.key),
+        counted(retry.attempts, "try", "tries"),
+        f"next {retry.not_before.astimezone(UTC):%Y-%m-%d %H:%M} UTC",
+        safe(retry.reason),
+    )
 
 
 def _short(ref: MessageRef) -> str:

@@ -393,15 +393,53 @@ def test_retries_are_listed_and_given_up(
     ref = MessageRef(checkpoint.source, checkpoint.folder, "poison")
     waiting = Retry(ref, "conversion failed", 3, datetime(2126, 1, 1, tzinfo=UTC))
     job.state.save(evolve(checkpoint, retry=(waiting,)))
-    run(capfdbinary, "run", "archive.toml", "--quiet", status=1)
+    said = run(capfdbinary, "run", "archive.toml", "--quiet", status=1)
+    assert b"See what waits: mailarchive retries" in said
 
     listed = run(capfdbinary, "retries", "archive.toml").decode()
     id_, *rest = listed.split()
-    assert rest == ["3", "tries", "2126-01-01", "00:00", "conversion", "failed"]
+    words = ". poison 3 tries next 2126-01-01 00:00 UTC conversion failed"
+    assert rest == words.split()
     run(capfdbinary, "retries", "archive.toml", "--give-up", "abc", status=1)
+    job.state.save(evolve(checkpoint, retry=(evolve(waiting, attempts=1),)))
+    assert b" 1 try  " in run(capfdbinary, "retries", "archive.toml")
     run(capfdbinary, "retries", "archive.toml", "--give-up", id_)
     assert run(capfdbinary, "retries", "archive.toml") == b"Nothing waits.\n"
     run(capfdbinary, "run", "archive.toml", "--quiet")
+
+
+def test_what_is_held_back_is_not_taken_for_mail_of_nobody(
+    demo: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """Where a trust setting holds back nearly all, the few that are left say nothing of users."""
+    text = (demo / "archive.toml").read_text().replace("acme.vault", "new.vault")
+    (demo / "users.csv").write_text("id,addresses\nx,somebody@else.example\n")
+    strict = text.replace("[users]", '[decoder.trust]\non_unproven = "quarantine"\n[users]')
+    (demo / "strict.toml").write_text(strict)
+    said = run(capfdbinary, "run", "strict.toml", "--quiet").decode()
+    assert "284  quarantined" in said
+    assert "[users]" not in said
+    assert said.endswith("and why: mailarchive quarantine new.vault\n")
+
+    (demo / "lax.toml").write_text(text.replace("new.vault", "lax.vault"))
+    said = run(capfdbinary, "run", "lax.toml", "--quiet").decode()
+    assert "Nobody owns what was archived: does [users] know" in said
+    assert said.endswith("and why: mailarchive quarantine lax.vault\n")
+
+
+def test_a_damaged_state_is_moved_away_as_is_advised(
+    demo: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """The file is named, and without it everything is listed again and nothing stored twice."""
+    state = demo / "acme.vault" / "state.db"
+    state.write_bytes(b"no database at all, but long enough to be looked at" * 9)
+    assert main(["run", "archive.toml", "--quiet"]) == 1
+    assert b"move state.db away" in capfdbinary.readouterr().err
+    state.rename(demo / "away")
+
+    said = run(capfdbinary, "run", "archive.toml", "--quiet")
+    assert b"284  in the archive already" in said
+    assert b"newly archived" not in said
 
 
 def test_progress_shows_one_line_that_grows() -> None:

@@ -34,6 +34,10 @@ IMAP = (
 PASSWORD = 'password = { file = "secret" }\n'
 GRAPH = 'kind = "graph"\nmailbox = "bob@example.com"\ntenant = "t.example"\nclient_id = "c"\n'
 SMTP = 'kind = "smtp"\nport = 0\nsecurity = "plain"\nallow_plaintext = true\n'
+EWS = (
+    'kind = "ews"\nurl = "https://127.0.0.1:PORT/EWS/Exchange.asmx"\nuser = "s"\n'
+    'password = { file = "secret" }\naccess = "impersonation"\n'
+)
 REST = '[users]\ncsv = "users.csv"\n[vault]\npath = "acme.vault"\nencryption = "none"\n'
 
 
@@ -70,6 +74,13 @@ WRONG_JOBS = {
     "a list of nothing": f"[source]\n{FILES}{REST.replace('users.csv', 'secret')}",
     "a file for a vault": f"[source]\n{FILES}{REST.replace('acme.vault', 'users.csv')}",
     "the kernel's place for a vault": f"[source]\n{FILES}{REST.replace('acme', '/proc/acme')}",
+    "a mailbox of nobody": (
+        f'[source]\n{EWS}mailboxes = ["bob@example.com", "bbo@example.com"]\n{REST}'
+    ),
+    "a mailbox of nobody to leave out": (
+        f'[source]\n{EWS}mailboxes = "all"\nwithout_mailboxes = ["bbo@example.com"]\n{REST}'
+    ),
+    "mailboxes of nobody": f'[source]\n{EWS}mailboxes = ["*@sales.example.com"]\n{REST}',
     "another folder for a vault": f"[source]\n{FILES}{REST.replace('acme.vault', 'mail')}",
     "no key file": f"[source]\n{FILES}{REST}".replace('"none"', '{ key_file = "nowhere" }'),
     "no password": f"[source]\n{IMAP}{PASSWORD.replace('secret', 'nowhere')}{REST}",

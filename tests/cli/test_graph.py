@@ -186,6 +186,40 @@ def test_some_mailboxes_are_archived(tenant: Tenant) -> None:
     assert [str(each.address) for each in only.taken] == [ANN, BOB]
 
 
+def test_patterns_that_fit_no_mailbox_are_told(
+    tenant: Tenant, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As those for folders are; the others are archived."""
+    file = tenant.write('mailboxes = ["*@contoso.example"]\nwithout_mailboxes = ["bop@*"]')
+
+    assert main(["run", str(file), "--quiet"]) == 0
+    assert 'fits no mailbox, so is it written right? "bop@*"' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("choice", "told"),
+    [
+        ('mailboxes = ["*@sales.contoso.example"]', "no mailbox of the directory is chosen; "),
+        ('mailboxes = "all"\nwithout_mailboxes = ["typo@contoso.example"]', "entry 1 of the list"),
+    ],
+)
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_a_choice_that_cannot_be_meant_is_no_success(
+    choice: str,
+    told: str,
+    dry: tuple[str, ...],
+    tenant: Tenant,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Only the server can say so, and nothing is made."""
+    assert main(["run", str(tenant.write(choice)), "--quiet", *dry]) == 1
+    said = capsys.readouterr().err
+
+    assert told in said
+    assert "contoso" not in said
+    assert not (tenant.here / "contoso.vault").exists()
+
+
 def test_a_wrong_secret_stops_before_anything_is_touched(
     tenant: Tenant, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -212,6 +246,7 @@ def test_what_waits_is_listed_for_every_mailbox(
     assert main(["retries", job]) == 0
     said = capsys.readouterr().out
     assert "ErrorMimeContentConversionFailed" in said
+    assert config.load(tenant.here / "archive.toml").organisation.names in said
     assert main(["retries", job, "--give-up", said.split()[0]]) == 0
 
     assert main(["run", job, "--quiet"]) == 0

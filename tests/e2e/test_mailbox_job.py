@@ -123,6 +123,27 @@ older_than_days = 30
         assert 'is it written right? "INBOX/*", "Privat/*", "Project/*"' in said
 
 
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_a_mailbox_of_which_no_folder_is_chosen_is_no_success(
+    dry: tuple[str, ...],
+    server: Dovecot,
+    mailbox: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Nothing of it would ever be archived, and each run would say that all is well."""
+    users(tmp_path, mailbox)
+    (tmp_path / "secret").write_text(f"{server.password}\n")
+    server.put(mailbox, [mail(0)])
+    login = f'user = "{mailbox}"\npassword = {{ file = "secret" }}\nfolders = ["Projects/*"]'
+
+    assert main(["run", str(write(tmp_path, server, login)), "--quiet", *dry]) == 1
+    said = capsys.readouterr().out
+    assert 'is it written right? "Projects/*"' in said
+    assert "no folder is chosen" in said
+    assert "accounted for" not in said
+
+
 @pytest.mark.parametrize("mechanism", ["XOAUTH2", "OAUTHBEARER"])
 def test_a_token_is_read_from_a_file_at_each_run(
     mechanism: str, server: Dovecot, mailbox: str, tmp_path: Path
