@@ -100,8 +100,8 @@ class Granted:
         )
 
 
-def grants(reading: Reading, users: UserMap, now: datetime) -> Iterator[list[Fact]]:
-    """Yield the facts that give entries to those whom the user map knows by now.
+def grants(reading: Reading, users: UserMap, now: datetime) -> Iterator[list[Grant]]:
+    """Yield what gives entries to those whom the user map knows by now.
 
     One list for every few hundred entries in which an address belongs to nobody yet.
     Raises `DirectoryError`, `SinkError`.
@@ -113,9 +113,9 @@ def grants(reading: Reading, users: UserMap, now: datetime) -> Iterator[list[Fac
         addresses = frozenset(chain(*strangers.values()))
         known = _asking.resolve(users, addresses) if addresses else {}
         yield [
-            fact
+            grant
             for line, addresses in strangers.items()
-            for fact in _grant(reading, line, own(addresses, known).owners, now)
+            for grant in _grant(reading, line, own(addresses, known).owners, now)
         ]
 
 
@@ -127,9 +127,10 @@ def _waiting(reading: Reading, after: int) -> list[Line]:
 
 def _grant(
     reading: Reading, line: Line, owners: tuple[Owner, ...], now: datetime
-) -> Iterator[Fact]:
+) -> Iterator[Grant]:
     there = reading.ownership(line).users
     new = tuple(owner for owner in owners if owner.user not in there)
     if new:
         record = reading.record(line)
-        yield Grant(record.id, new, record.fork_key, now).fact()
+        if not reading.index.is_erased(line):  # asked afterwards: then it was read whole
+            yield Grant(record.id, new, record.fork_key, now)

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from mailarchive.vault._decided import Spot
     from mailarchive.vault._disk import Disk
     from mailarchive.vault._erasing import Gone
+    from mailarchive.vault._grants import Grant
     from mailarchive.vault._index import Found, Index
     from mailarchive.vault._manifest import Fact
     from mailarchive.vault._packing import Prepared
@@ -243,6 +244,20 @@ class Session:
         """Append facts, durable when it returns."""
         with self._appending():
             self._append(Draft(contents=facts))
+
+    def give(self, grants: Sequence[Grant]) -> int:
+        """Append what gives entries to further users; return how many of them were given.
+
+        What somebody erased since it was looked at is nobody's any more.
+        """
+        if not grants:
+            return 0
+        with self._appending():
+            gone = self.index.erased(each.entry for each in grants)
+            facts = tuple(each.fact() for each in grants if each.entry not in gone)
+            if facts:
+                self._append(Draft(contents=facts))
+        return len(facts)
 
     def decide(self, decide: Callable[[], Sequence[Fact]]) -> None:
         """Append the facts that are decided on while nobody else can append any."""

@@ -13,13 +13,15 @@ from mailarchive import Address, Role, UserId
 from mailarchive.errors import DirectoryError, SinkNotWritable
 from mailarchive.testing.fuse import Crash, Fuse
 from mailarchive.users import StaticMap
-from mailarchive.vault import Vault
+from mailarchive.vault import FileKeys, Vault
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from support.vaults import OpenVault
+
+    from mailarchive.vault._grants import Grant
 
 BOB, DAVE, ERIN = map(UserId, ("bob", "dave", "erin"))
 KNOWN = StaticMap({"dave@example.com": "dave", "bob@example.com": "bob"})
@@ -136,6 +138,50 @@ class _Broken:
     def resolve(self, addresses: Collection[Address], /) -> dict[Address, frozenset[UserId]]:
         """Fail with an address in the text."""
         raise KeyError(next(iter(addresses)).spec)
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+@pytest.mark.parametrize("late", [False, True])
+def test_what_is_erased_meanwhile_is_nobodys(
+    tmp_path: Path, encrypted: bool, late: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By another process, while the map is asked or just before the grant is written."""
+    keys = FileKeys.create(tmp_path / "keys") if encrypted else None
+    with Vault(tmp_path / "v", keys=keys) as vault, Vault(tmp_path / "v", keys=keys) as other:
+        vault.put_many(
+            [
+                entry(mail(n), key=str(n), owners={}, unresolved=("dave@example.com",))
+                for n in range(2)
+            ]
+        )
+        one = next(iter(vault.auditor("a", "b").entries()))
+
+        def erase() -> None:
+            other.keeper("a", "b").erase(one.id)
+
+        class Asked:
+            """A map that is slow enough."""
+
+            def resolve(
+                self, addresses: Collection[Address]
+            ) -> Mapping[Address, frozenset[UserId]]:
+                """Answer once the entry is gone, or soon will be."""
+                if not late:
+                    erase()
+                return KNOWN.resolve(addresses)
+
+        if late:
+            session = vault._opened()
+            give = session.give
+
+            def then_give(some: Sequence[Grant]) -> int:
+                erase()
+                return give(some)
+
+            monkeypatch.setattr(session, "give", then_give)
+        assert vault.reattribute(Asked()) == 1
+        assert vault.view(DAVE).count() == other.view(DAVE).count() == 1
+        assert vault.verify("content").ok
 
 
 def test_a_map_that_breaks_is_a_directory_error(vault: Vault) -> None:
