@@ -215,7 +215,10 @@ def _with_another_digest(archived: Archived) -> Archived:
 
 
 def _of(results: Sequence[RemovalResult], archived: Archived) -> type[RemovalResult]:
-    return type(next(each for each in results if each.ref == archived.ref))
+    result = next(each for each in results if each.ref == archived.ref)
+    if isinstance(result, Kept):
+        names_nobody(result.why, "the reason of a Kept")
+    return type(result)
 
 
 LAWS = (

@@ -14,6 +14,7 @@ from mailarchive.testing._source_kit import (
     archived,
     is_honest,
     law,
+    names_nobody,
     pages_of,
     raws_of,
     read,
@@ -116,7 +117,10 @@ class _Notes:
         assert {item.ref for item in found} >= set(refs), (
             "what a broken place does not hand over was taken for gone"
         )
-        lost = [item for item in found if isinstance(item, Unavailable) and item.permanent]
+        unread = [item for item in found if isinstance(item, Unavailable)]
+        for item in unread:
+            names_nobody(item.reason, "the reason of an Unavailable")
+        lost = [item for item in unread if item.permanent]
         assert not lost, "what a broken place does not hand over was given up for good"
 
     def check_rest(self, source: Source) -> None:

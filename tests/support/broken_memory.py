@@ -10,15 +10,24 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from attrs import evolve
 from typing_extensions import override
 
-from mailarchive import Archived, Digest, Folder, Kept, Page, Removed, SourceMessage
-from mailarchive.errors import CheckpointInvalid
+from mailarchive import (
+    Archived,
+    Digest,
+    Folder,
+    Kept,
+    Page,
+    Removed,
+    SourceMessage,
+    Unavailable,
+)
+from mailarchive.errors import CheckpointInvalid, SourceUnavailable
 from mailarchive.testing import source_laws as laws
 from mailarchive.testing.memory import MemorySource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from mailarchive import MessageRef, RemovalResult, Unavailable
+    from mailarchive import MessageRef, RemovalResult
     from mailarchive.testing.source_laws import Law
 
 
@@ -261,6 +270,17 @@ class SaysWhoFlagged(MemorySource):
         return Kept(result.ref, why) if isinstance(result, Kept) else result
 
 
+class SaysWhoIsAway(MemorySource):
+    """Puts everything off where the place is away, with an address."""
+
+    @override
+    def _fetch(self, refs: Sequence[MessageRef]) -> Iterator[SourceMessage | Unavailable]:
+        try:
+            yield from super()._fetch(refs)
+        except SourceUnavailable:
+            yield from (Unavailable(ref, "alice@example.com is away") for ref in refs)
+
+
 class SaysWhoseToken(MemorySource):
     """Refuses a token with an address."""
 
@@ -406,6 +426,8 @@ BROKEN: list[tuple[type[MemorySource], Law, str]] = [
     (RemembersBytes, laws.a_message_that_was_changed_stays, "changed since was removed"),
     (SaysKept, REMOVED, "said to be kept, and is gone"),
     (SaysWhoFlagged, laws.a_flagged_message_stays, "reason of a Kept may hold an address"),
+    (SaysWhoFlagged, laws.what_is_not_what_was_archived_stays, "a Kept may hold an address"),
+    (SaysWhoIsAway, laws.only_our_errors_come_out, "an Unavailable may hold an address"),
     (SaysWhoseToken, laws.a_token_of_nothing_is_no_checkpoint, "Invalid may hold an address"),
     (KnowsNoEpoch, ANEW, "token of a folder"),
     (FindsByNumber, ANEW, "name of a message hands over another"),
