@@ -73,10 +73,10 @@ _MONTHS: Final = {
 _ZONES: Final = {b"est": -5, b"edt": -4, b"cst": -6, b"cdt": -5, b"mst": -7, b"mdt": -6}
 _ZONES.update({b"pst": -8, b"pdt": -7})
 _FIRST_FIELD: Final = re.compile(rb"[!-9;-~]+[ \t]*:")
-_TNEF_WORDS: Final = (b"ms-tnef", b"winmail.dat")
+_TNEF_WORDS: Final = (b"tnef", b"winmail.dat")
 _TNEF_PART: Final = re.compile(
     rb"(?:\A|[\r\n])content-(?:type|disposition)[ \t]*:(?:[^\r\n]|[\r\n]++[ \t])*?"
-    rb"(?:ms-tnef|winmail\.dat)"
+    rb"(?:[-./]tnef|winmail\.dat)"
 )
 _CENTURY: Final = 50
 """Two-digit years from here on are of the last century (RFC 5322, section 4.3)."""

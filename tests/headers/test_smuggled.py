@@ -215,6 +215,8 @@ OPAQUE = {
     "UTF-16": "Bcc: secret@x.example\r\n\r\n".encode("utf-16"),
     "a text": b"no header here\r\n\r\nBcc: x",
     "TNEF for a body": b"Subject: x\r\nContent-Type: application/ms-tnef\r\n\r\nx\x9f",
+    "TNEF by its other name": b"A: b\r\nContent-Type: application/x-tnef\r\n\r\nx\x9f",
+    "TNEF by its registered name": b"A: b\r\nContent-Type: APPLICATION/vnd.ms-tnef\r\n\r\nx\x9f",
     "TNEF for a body, in other words": b"content-type:\r\n Application/VND.MS-TNEF\n\nx\x9f",
     "TNEF beside a text": (
         b"A: b\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\ntext\r\n--x\r\n"
