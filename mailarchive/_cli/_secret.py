@@ -47,13 +47,13 @@ def secret(
 ) -> Callable[[], str]:
     """Return a callable that reads the secret when it is needed; inline is refused.
 
-    What a command prints is the secret, to the end of its first line unless `whole`.  Where
-    the key is a name of somebody's own, `within` says what it is a key of.
+    Wherever it comes from, its first line is the secret, or all of it where it is `whole`.
+    Where the key is a name of somebody's own, `within` says what it is a key of.
     """
     what = f"{within}.{key}" if within else key
     match table.raw(key):
         case {"file": str(name), **rest} if not rest:
-            found = _FromFile(here / name, what)
+            found = _FromFile(here / name, what, whole)
             table.checks.append(found)
             return found
         case {"command": [str(), *_] as words, **rest} if not rest and all(
@@ -67,16 +67,22 @@ def secret(
             )
 
 
+def _secret_of(text: str, *, whole: bool) -> str:
+    """Return the first line, or all lines; line ends after it do not count."""
+    return (text if whole else text.partition("\n")[0]).rstrip("\r\n")
+
+
 @frozen
 class _FromFile:
-    """A secret in a file; line ends after it do not count."""
+    """A secret in a file."""
 
     path: Path = field(repr=False)
     what: str
+    whole: bool
 
     def __call__(self) -> str:
         try:
-            found = self.path.read_text(encoding="utf-8").rstrip("\r\n")
+            found = _secret_of(self.path.read_text(encoding="utf-8"), whole=self.whole)
         except (OSError, UnicodeDecodeError) as error:
             raise NoSecret(
                 f"the file that {self.what} names cannot be read: {type(error).__name__}",
@@ -85,19 +91,19 @@ class _FromFile:
         if not found:
             raise NoSecret(
                 f"the file that {self.what} names gives nothing",
-                suggestions=["put the secret there"],
+                suggestions=["put the secret there" if self.whole else "put it in the first line"],
             )
         return found
 
 
 @frozen
 class _FromCommand:
-    """A secret that a command prints; its first line is the secret, or all of it."""
+    """A secret that a command prints."""
 
     words: tuple[str, ...] = field(repr=False)
     here: Path = field(repr=False)
     what: str
-    whole: bool = False
+    whole: bool
 
     def __call__(self) -> str:
         try:
@@ -117,8 +123,7 @@ class _FromCommand:
                 f"the command that {self.what} names failed: {type(error).__name__}",
                 suggestions=[f"run {self.what}.command by hand"],
             ) from None
-        said = done.stdout if self.whole else done.stdout.partition("\n")[0]
-        if not (found := said.rstrip("\r\n")):
+        if not (found := _secret_of(done.stdout, whole=self.whole)):
             raise AuthenticationFailed(
                 f"the command that {self.what} names gives nothing",
                 suggestions=[f"run {self.what}.command by hand"],

@@ -81,7 +81,7 @@ def _tls(ca_file: Path | None) -> ssl.SSLContext:
 
 
 def _objects(table: Table, here: Path) -> Callable[[], Sink]:
-    bucket, database = table.need("bucket", str), secret(table, "database", here)
+    bucket, database = table.need("bucket", str), secret(table, "database", here, whole=True)
     key = secret(table, "secret_key", here)
     options = {
         "access_key_id": table.need("access_key", str),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def smtp(table: Table, here: Path) -> SmtpIntake:
     """Return the intake that the table describes, with paths relative to `here`."""
     certificate, key = table.get("certificate", str), table.get("key", str)
-    words = secret(table, "addresses", here)().split()
+    words = secret(table, "addresses", here, whole=True)().split()
     return SmtpIntake(
         words,
         host=table.get("host", str) or "127.0.0.1",

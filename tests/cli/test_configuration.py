@@ -282,6 +282,33 @@ def test_a_secret_comes_from_a_command(tmp_path: Path) -> None:
     assert secret(command, tmp_path) == "hunter2; $HOME"
 
 
+LINES = "hunter2 \r\nuser: bob\n"
+
+
+@pytest.mark.parametrize(
+    ("whole", "expected"), [(False, "hunter2 "), (True, "hunter2 \nuser: bob")]
+)
+@pytest.mark.parametrize("value", ['{ file = "lines" }', '{ command = ["cat", "lines"] }'])
+def test_the_first_line_is_the_secret_wherever_it_comes_from(
+    value: str, expected: str, tmp_path: Path, *, whole: bool
+) -> None:
+    """As password managers have it: what stands below is for people; a key in PEM is all of it."""
+    (tmp_path / "lines").write_bytes(LINES.encode())
+    table = _toml.parse(f"password = {value}", "t")
+
+    assert _secret.secret(table, "password", tmp_path, whole=whole)() == expected
+
+
+def test_a_file_whose_first_line_is_empty_gives_no_secret(tmp_path: Path) -> None:
+    """Nothing is searched for further down, and what is there is not shown."""
+    (tmp_path / "lines").write_text("\nhunter2\n")
+
+    with pytest.raises(AuthenticationFailed, match="gives nothing") as caught:
+        secret('{ file = "lines" }', tmp_path)
+
+    assert caught.value.suggestions == ("put it in the first line",)
+
+
 @pytest.mark.parametrize(
     "value", ['{ file = "missing" }', '{ command = ["/nowhere"] }', '{ command = ["false"] }']
 )

@@ -209,6 +209,16 @@ addresses = { file = "addresses" }
 """
 
 
+@pytest.mark.parametrize("place", ['file = "addresses"', 'command = ["cat", "addresses"]'])
+def test_addresses_stand_on_lines_of_their_own(place: str, tmp_path: Path) -> None:
+    """They are no secret of one line, wherever they come from."""
+    (tmp_path / "addresses").write_text(f"{ADDRESS}\nold-{ADDRESS}\n")
+    made = job(SMTP.replace('file = "addresses"', place), tmp_path)
+
+    assert isinstance(made.source, SmtpIntake)
+    assert made.source._gate.knows(f"old-{ADDRESS}")
+
+
 def test_a_receiver_is_described_by_a_job_too(tmp_path: Path) -> None:
     """Its addresses and passwords stand in files of their own."""
     self_signed(tmp_path, ["DNS:archive.example"])
