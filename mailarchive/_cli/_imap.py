@@ -47,6 +47,9 @@ def choice(table: Table, *, journal: bool) -> FolderChoice:
     """Return which folders are archived: all of a journal's, and most of a mailbox's."""
     names, roles = table.texts("folders"), _roles(table, "roles")
     without_roles = _roles(table, "without_roles")
+    for key, given in (("folders", names), ("roles", roles)):
+        if given is not None and not given:
+            raise table.wrong(f"{key} is empty, which takes no folder", f"leave {key} out")
     if names is not None:
         chosen = FolderChoice.only(*names)
     else:

@@ -28,15 +28,16 @@ _KINDS = {
 
 def read(path: Path) -> Table:
     """Return the file's top table; raises `ConfigurationError`."""
+    name = path.name or str(path)  # "." and "/" have no name
     try:
-        return parse(path.read_text(encoding="utf-8"), path.name)
+        return parse(path.read_text(encoding="utf-8"), name)
     except OSError as error:
         raise ConfigurationError(
-            f"{path.name} cannot be read: {type(error).__name__}",
+            f"{name} cannot be read: {type(error).__name__}",
             suggestions=["give the path of an existing TOML file"],
         ) from error
     except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{path.name} is not UTF-8") from error
+        raise ConfigurationError(f"{name} is not UTF-8") from error
 
 
 def parse(text: str, name: str) -> Table:

@@ -7,9 +7,7 @@ from typing import Final, final
 
 from mailarchive.errors import LimitExceeded
 
-_LARGER: Final = (
-    "if the message is genuine, decode it with a larger journal.Limits(header_bytes=...)",
-)
+_LARGER: Final = ("if the message is genuine, decode it in a program, with header_bytes raised",)
 _SPACE: Final = b" \t\r\n"
 _EMPTY_LINE: Final = re.compile(rb"\n\r?\n")
 _FIRST_LINE_EMPTY: Final = re.compile(rb"\r?\n")

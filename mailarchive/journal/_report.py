@@ -125,9 +125,7 @@ def exceeded(what: str, limit: str) -> LimitExceeded:
     """Return the error for a crossed limit, which names it."""
     return LimitExceeded(
         f"{what} than the limit, {limit}",
-        suggestions=(
-            f"if the message is genuine, decode it with a larger journal.Limits({limit}=...)",
-        ),
+        suggestions=(f"if the message is genuine, decode it in a program, with {limit} raised",),
     )
 
 

@@ -326,7 +326,7 @@ def _forbidden(place: Place) -> list[str]:
 
 EWS_ENDS: Final = (
     "at Exchange Online EWS is off by default since 1 October 2026 and is gone on 1 April 2027: "
-    "use Microsoft Graph (GraphSource)"
+    "use Microsoft Graph"
 )
 
 

@@ -71,7 +71,7 @@ class FolderChoice:
         if not self.names or (self.roles is not None and not self.roles):
             raise ConfigurationError(
                 "a choice of folders that takes none",
-                suggestions=["name the folders, or use FolderChoice.everything()"],
+                suggestions=["name folders, or purposes of folders, or leave the choice out"],
             )
 
     @classmethod

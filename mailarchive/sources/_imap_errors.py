@@ -295,5 +295,5 @@ def _no_tls(place: Place) -> ConfigurationError:
         )
     return ConfigurationError(
         f"{place}: STARTTLS failed: the two sides share no version of TLS",
-        suggestions=["update the server, or give an ssl_context that allows what it speaks"],
+        suggestions=["update the server; a program may allow what it speaks, with an ssl_context"],
     )

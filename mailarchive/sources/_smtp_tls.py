@@ -64,7 +64,7 @@ class Protection:
         implicit = protection is Security.SSL
         if (context is None) == (certificate is None):
             raise ConfigurationError(
-                "a receiver needs a certificate, in a file or in an ssl_context, and not in both",
+                "a receiver needs a certificate, and takes it from one place",
                 suggestions=["set certificate and key to files in PEM form"],
             )
         if certificate is None:

@@ -51,6 +51,8 @@ class MailboxKind(StrEnum):
     """An account without a mailbox here: no licence, or it is on premises."""
     GUEST = "guest"
     """Somebody of another organisation, whose mail is there."""
+    UNADDRESSED = "unaddressed"
+    """Somebody in a list of users that gives no address, by which a mailbox could be named."""
 
 
 TAKEN = frozenset({MailboxKind.USER, MailboxKind.SHARED, MailboxKind.ROOM, MailboxKind.EQUIPMENT})
@@ -135,7 +137,7 @@ def mailboxes_of(directory: Directory) -> tuple[Mailbox, ...]:
     for user in directory.users():
         mine = [each for each in user.addresses if each.kind is AddressKind.SMTP]
         if not mine:
-            found[user.id] = Mailbox(user.id, None, MailboxKind.UNLICENSED)
+            found[user.id] = Mailbox(user.id, None, MailboxKind.UNADDRESSED)
         else:
             found.setdefault(
                 mine[0].normal, Mailbox(mine[0].spec, mine[0], MailboxKind.USER, tuple(mine[1:]))
@@ -202,6 +204,7 @@ def _why_not(mailbox: Mailbox, choice: MailboxChoice) -> str | None:
 _WITHOUT_MAIL = {
     MailboxKind.UNLICENSED: "no mailbox here: no licence, or it is on premises",
     MailboxKind.GUEST: "a guest, whose mailbox is elsewhere",
+    MailboxKind.UNADDRESSED: "the list of users gives no address, so no mailbox",
 }
 
 

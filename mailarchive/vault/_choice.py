@@ -17,6 +17,13 @@ ENCRYPTED: Final = "aes-256-gcm"
 """The words for `encryption` in `vault.json`."""
 
 
+GIVE_KEYS: Final = (
+    "give its keys: encryption = { key_file = ... } in [vault] of a job, --key-file in front of a"
+    " command, keys of the vault in a program"
+)
+"""What opens an encrypted vault, for whoever meets one."""
+
+
 class Undecided(Enum):
     """Stands for keys of which nothing was said: `None` already says that there are none."""
 
@@ -42,7 +49,7 @@ def undecided() -> ConfigurationError:
     return ConfigurationError(
         "there is no vault here yet, and nothing says whether a new one is to be encrypted",
         suggestions=[
-            "say keys=None for a vault that is not encrypted, or give keys",
+            'say that it is not (encryption = "none" in a job, None for keys), or give keys',
             "it cannot be changed later",
             "check the path if the vault exists already",
         ],
@@ -65,7 +72,7 @@ def is_encrypted() -> KeyUnavailable:
     return KeyUnavailable(
         "the vault is encrypted, and is opened as one that is not",
         suggestions=[
-            "give its keys: Vault(path, keys=...), in a job encryption = { key_file = ... }",
-            "leave keys out to open it for verification alone",
+            GIVE_KEYS,
+            "without a word about keys it is opened for verification alone",
         ],
     )

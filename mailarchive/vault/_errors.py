@@ -16,6 +16,7 @@ from mailarchive.errors import (
     SinkNotWritable,
     SinkUnavailable,
 )
+from mailarchive.vault._choice import GIVE_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,7 +115,7 @@ def no_keys() -> KeyUnavailable:
     return KeyUnavailable(
         "the vault is encrypted, and was opened without its keys",
         suggestions=[
-            "give its keys: Vault(path, keys=...), encryption in [vault] of a job, --key-file",
+            GIVE_KEYS,
             "without keys it can be verified at the levels quick, stored and log",
         ],
     )
@@ -178,7 +179,7 @@ def read_only() -> SinkNotWritable:
     """Return the error for a write to a vault that was opened for reading."""
     return SinkNotWritable(
         "the vault was opened for reading only",
-        suggestions=["open it without read_only"],
+        suggestions=["open it for writing too"],
     )
 
 
@@ -202,9 +203,7 @@ def translated(error: sqlite3.Error, doing: str, what: str = "the index") -> Sin
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
             return SinkNotWritable(
                 words,
-                suggestions=[
-                    "give this user the right to write in the vault, or open it with read_only"
-                ],
+                suggestions=["give this user the right to write in the vault, or only read it"],
             )
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return SinkUnavailable(

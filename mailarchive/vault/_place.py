@@ -160,7 +160,7 @@ class Place:
             if not self.read_only and not _writable(packs):
                 raise SinkNotWritable(
                     "this user may not write in the vault",
-                    suggestions=["give this user the right to, or open the vault with read_only"],
+                    suggestions=["give this user the right to, or only read the vault"],
                 )
             self._stack = stack.pop_all()
         return self

@@ -98,6 +98,6 @@ class FileKeys:
         if len(secret) != _crypt.KEY:
             raise KeyUnavailable(
                 f"the key file does not hold {_crypt.KEY} bytes",
-                suggestions=["restore it from a copy; FileKeys.create makes a new one"],
+                suggestions=["restore it from a copy; a new one opens no vault that is there"],
             )
         return secret

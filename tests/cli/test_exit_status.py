@@ -302,6 +302,32 @@ def _archived_in(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["run", "archive.toml", "--quiet"]) == 0
 
 
+@pytest.mark.parametrize("path", [".", "/"])
+def test_a_path_without_a_name_is_said_as_it_was_written(
+    path: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder in the place of the job."""
+    del here
+
+    assert main(["run", path]) == 2
+    assert one_line(capsys).startswith(f"mailarchive: {path} cannot be read: IsADirectoryError")
+
+
+def test_an_encrypted_vault_that_the_job_calls_plain_is_told_what_to_write(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the words of a job."""
+    assert main(["new-key", "acme.key"]) == 0
+    job = f"[source]\n{FILES}{REST}"
+    (here / "archive.toml").write_text(job.replace('"none"', '{ key_file = "acme.key" }'))
+    assert main(["run", "archive.toml", "--quiet"]) == 0
+    (here / "archive.toml").write_text(job)
+    capsys.readouterr()
+
+    assert main(["run", "archive.toml", "--quiet"]) == 2
+    assert "encryption = { key_file = ... } in [vault] of a job" in one_line(capsys)
+
+
 def test_a_job_that_was_tried_and_failed_is_status_one(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -367,6 +393,9 @@ def test_a_command_that_cannot_be_started_is_written_wrong(
 
 WRONG_COMMANDS = [
     ["run", "nowhere.toml"],
+    ["run", "."],
+    ["run", ".."],
+    ["run", "/"],
     ["run", "mail"],
     ["retries", "nowhere.toml"],
     ["reattribute", "nowhere.toml"],

@@ -140,4 +140,6 @@ def test_a_list_of_users_is_a_list_of_mailboxes() -> None:
     made = plan(mailboxes_of(Users()), MailboxChoice())
 
     assert [each.key for each in made.taken] == ["info@contoso.example"]
-    assert [each.mailbox.key for each in made.excluded] == ["u3"]
+    ((key, why),) = [(each.mailbox.key, each.why) for each in made.excluded]
+    assert key == "u3"
+    assert why == "the list of users gives no address, so no mailbox"

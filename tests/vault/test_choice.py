@@ -35,7 +35,7 @@ def test_nothing_is_written_while_it_is_undecided(tmp_path: Path) -> None:
     ):
         pass
 
-    assert "keys=None" in caught.value.suggestions[0]
+    assert "None for keys" in caught.value.suggestions[0]
     assert "give keys" in caught.value.suggestions[0]
     assert "cannot be changed later" in caught.value.suggestions[1]
     assert str(tmp_path) not in f"{caught.value} {caught.value.suggestions}"

@@ -260,7 +260,8 @@ def test_a_vault_verifies_without_keys(filled: Path) -> None:
         for attempt in closed:
             with pytest.raises(KeyUnavailable) as caught:
                 attempt()
-            assert "keys=" in caught.value.suggestions[0]
+            assert "--key-file" in caught.value.suggestions[0]
+            assert "keys of the vault" in caught.value.suggestions[0]
 
 
 def test_the_short_verifier_needs_no_keys(filled: Path, keys: FileKeys, tmp_path: Path) -> None:
