@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
-from mailarchive.errors import ConfigurationError
+from mailarchive._bounds import Bounds
 
 if TYPE_CHECKING:
     from mailarchive._cli._toml import Table
@@ -21,15 +21,13 @@ def limits(table: Table, kind: type[L]) -> L:
     for each in attrs.fields(kind):  # type: ignore[arg-type]  # its callers name attrs classes
         whole = isinstance(each.default, int)
         given = inner.get(each.name, int) if whole else inner.number(each.name)
-        if given is not None:
-            values[each.name] = given
+        if given is None:
+            continue
+        if isinstance(each.validator, Bounds) and given not in each.validator:
+            raise inner.wrong(
+                f"{each.name} must be {each.validator}",
+                f"leave {each.name} out: it is {each.default:_} then",
+            )
+        values[each.name] = given
     inner.done()
-    try:
-        return kind(**values)
-    except ConfigurationError:
-        raise
-    except (TypeError, ValueError) as error:
-        name = next((each for each in values if f"'{each}'" in str(error)), "one")
-        raise inner.wrong(
-            f"{name} is out of its bounds", "see the reference of the limits for what is possible"
-        ) from None
+    return kind(**values)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from attrs import field, frozen
-from attrs.validators import and_, ge, le
+
+from mailarchive._bounds import Bounds
 
 _MEBI = 1 << 20
 
@@ -12,39 +13,39 @@ _MEBI = 1 << 20
 class GraphLimits:
     """What Graph may take of time, memory and patience before we give it up."""
 
-    page: int = field(default=500, validator=and_(ge(1), le(1_000)))
+    page: int = field(default=500, validator=Bounds(1, 1_000))
     """Messages in a page: what one checkpoint covers.  Graph lists 1,000 at most."""
 
-    in_flight: int = field(default=4, validator=and_(ge(1), le(4)))
+    in_flight: int = field(default=4, validator=Bounds(1, 4))
     """Messages asked for at a time.  Graph allows four requests per application and mailbox
     ("MailboxConcurrency"), and answers 429 to a fifth."""
 
-    message_octets: int = field(default=256 * _MEBI, validator=ge(1_024))
+    message_octets: int = field(default=256 * _MEBI, validator=Bounds(1_024))
     """The largest message that is read; a larger one is permanently unavailable.
     Exchange Online's own limit is 150 MB."""
 
-    json_octets: int = field(default=64 * _MEBI, validator=ge(1_024))
+    json_octets: int = field(default=64 * _MEBI, validator=Bounds(1_024))
     """The largest answer that is no message."""
 
-    folders: int = field(default=100_000, validator=ge(1))
+    folders: int = field(default=100_000, validator=Bounds(1))
     """Folders in one mailbox."""
 
-    link_octets: int = field(default=16_384, validator=ge(256))
+    link_octets: int = field(default=16_384, validator=Bounds(256))
     """The longest delta link, which is kept in the checkpoint."""
 
-    connect_timeout: float = field(default=15.0, validator=ge(0.01))
+    connect_timeout: float = field(default=15.0, validator=Bounds(0.01))
     """Seconds to wait for a connection and for TLS, each."""
 
-    read_timeout: float = field(default=120.0, validator=ge(0.01))
+    read_timeout: float = field(default=120.0, validator=Bounds(0.01))
     """Seconds of silence after which a request is given up."""
 
-    tries: int = field(default=5, validator=ge(1))
+    tries: int = field(default=5, validator=Bounds(1))
     """Attempts at one request, the first one included."""
 
-    first_backoff: float = field(default=0.5, validator=ge(0))
+    first_backoff: float = field(default=0.5, validator=Bounds(0))
     """Seconds before the second attempt where Graph names no pause; each further one waits
     four times as long."""
 
-    longest_wait: float = field(default=600.0, validator=ge(0))
+    longest_wait: float = field(default=600.0, validator=Bounds(0))
     """Seconds of pause that are waited out where Graph asks for one; a longer one is raised
     as `Throttled`."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from attrs import field, frozen
-from attrs.validators import ge
+
+from mailarchive._bounds import Bounds
 
 _MEBI = 1 << 20
 
@@ -12,7 +13,7 @@ _MEBI = 1 << 20
 class FileLimits:
     """What a file may take of memory; more it cannot, however large it is."""
 
-    message_octets: int = field(default=256 * _MEBI, validator=ge(1_024))
+    message_octets: int = field(default=256 * _MEBI, validator=Bounds(1_024))
     """The largest message that is read; a larger one is unavailable, and not read at all.
     Exchange Online's own limit is 150 MB."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from attrs import field, frozen
-from attrs.validators import and_, ge, le
+
+from mailarchive._bounds import Bounds
 
 _MEBI = 1 << 20
 
@@ -15,50 +16,50 @@ class ImapLimits:
     The defaults suit a server on the internet; a server cannot exceed them by lying.
     """
 
-    page: int = field(default=500, validator=and_(ge(1), le(10_000)))
+    page: int = field(default=500, validator=Bounds(1, 10_000))
     """Messages in a page: what one checkpoint covers and one FETCH asks for."""
 
-    in_flight: int = field(default=2, validator=and_(ge(1), le(2)))
+    in_flight: int = field(default=2, validator=Bounds(1, 2))
     """Commands that a server has at a time: with 2 the next page is asked for while one is
     read.  One that cannot is given 1; Exchange always is."""
 
-    command_octets: int = field(default=8_000, validator=and_(ge(100), le(60_000)))
+    command_octets: int = field(default=8_000, validator=Bounds(100, 60_000))
     """Octets in a set of UIDs.  RFC 7162 advises 8,192 for a whole line; Exchange Online
     refuses 40,000 and Dovecot 65,536."""
 
-    message_octets: int = field(default=256 * _MEBI, validator=ge(1_024))
+    message_octets: int = field(default=256 * _MEBI, validator=Bounds(1_024))
     """The largest message that is read; a larger one is permanently unavailable.
     Exchange Online's own limit is 150 MB."""
 
-    partial_octets: int = field(default=32 * _MEBI, validator=ge(1_024))
+    partial_octets: int = field(default=32 * _MEBI, validator=Bounds(1_024))
     """A message listed as larger than this is read in pieces, so that a connection that
     breaks costs a piece and not the message."""
 
-    piece_octets: int = field(default=8 * _MEBI, validator=ge(64))
+    piece_octets: int = field(default=8 * _MEBI, validator=Bounds(64))
     """The size of such a piece."""
 
-    folders: int = field(default=100_000, validator=ge(1))
+    folders: int = field(default=100_000, validator=Bounds(1))
     """Folders in one listing."""
 
-    messages: int = field(default=16_000_000, validator=ge(1))
+    messages: int = field(default=16_000_000, validator=Bounds(1))
     """New messages in one listing of one folder, at eight bytes of memory each."""
 
-    connect_timeout: float = field(default=15.0, validator=ge(0.01))
+    connect_timeout: float = field(default=15.0, validator=Bounds(0.01))
     """Seconds to wait for a connection, for TLS and for the greeting, each."""
 
-    read_timeout: float = field(default=120.0, validator=ge(0.01))
+    read_timeout: float = field(default=120.0, validator=Bounds(0.01))
     """Seconds of silence after which the server is given up."""
 
-    slowest_octets: int = field(default=1_024, validator=ge(1))
+    slowest_octets: int = field(default=1_024, validator=Bounds(1))
     """Octets a second, averaged over one command, below which a server that drips instead
     of being silent is given up as well."""
 
-    reconnects: int = field(default=3, validator=ge(0))
+    reconnects: int = field(default=3, validator=Bounds(0))
     """Connections made anew without one message of progress in between."""
 
-    first_backoff: float = field(default=0.5, validator=ge(0))
+    first_backoff: float = field(default=0.5, validator=Bounds(0))
     """Seconds before the first of them; each further one waits four times as long."""
 
-    longest_wait: float = field(default=600.0, validator=ge(0))
+    longest_wait: float = field(default=600.0, validator=Bounds(0))
     """Seconds of pause that are waited out where a server asks for one; a longer one is
     raised as `Throttled`."""

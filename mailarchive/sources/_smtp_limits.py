@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from attrs import field, frozen
-from attrs.validators import ge
 
+from mailarchive._bounds import Bounds
 from mailarchive.errors import ConfigurationError
 
 _MEBI = 1 << 20
@@ -14,51 +14,52 @@ _MEBI = 1 << 20
 class SmtpLimits:
     """What clients may take of memory, connections and patience; more they cannot."""
 
-    message_octets: int = field(default=256 * _MEBI, validator=ge(1_024))
+    message_octets: int = field(default=256 * _MEBI, validator=Bounds(1_024))
     """The largest message that is taken; a larger one is refused for good (552).  Exchange
     Online's own limit is 150 MB, and a report is as large as what it reports."""
 
-    memory_octets: int = field(default=512 * _MEBI, validator=ge(1_024))
+    memory_octets: int = field(default=512 * _MEBI, validator=Bounds(1_024))
     """Octets of messages that are held at once, over all connections, until each is
-    answered; what finds no room is asked to come again (452)."""
+    answered; what finds no room is asked to come again (452).  Not less than
+    `message_octets`."""
 
-    waiting: int = field(default=1_000, validator=ge(1))
+    waiting: int = field(default=1_000, validator=Bounds(1))
     """Messages that are held at once, however small, until each is answered or stored: one
     whose client has hung up goes on waiting.  A further one is asked to come again (452)."""
 
-    connections: int = field(default=100, validator=ge(1))
+    connections: int = field(default=100, validator=Bounds(1))
     """Connections at once; a further one is turned away (421)."""
 
-    connections_of_a_client: int = field(default=20, validator=ge(1))
+    connections_of_a_client: int = field(default=20, validator=Bounds(1))
     """Connections at once from one network address."""
 
-    messages: int = field(default=1_000, validator=ge(1))
+    messages: int = field(default=1_000, validator=Bounds(1))
     """Messages over one connection."""
 
-    recipients: int = field(default=100, validator=ge(1))
+    recipients: int = field(default=100, validator=Bounds(1))
     """Recipients of one message (RFC 5321, 4.5.3.1.8)."""
 
-    strangers: int = field(default=5, validator=ge(1))
+    strangers: int = field(default=5, validator=Bounds(1))
     """Unknown recipients, failed logins or unknown commands of one connection, after which
     it is closed."""
 
-    mistake_seconds: float = field(default=1.0, validator=ge(0))
+    mistake_seconds: float = field(default=1.0, validator=Bounds(0))
     """Seconds that a client waits after an unknown recipient or a failed login."""
 
-    command_seconds: float = field(default=60.0, validator=ge(0.01))
+    command_seconds: float = field(default=60.0, validator=Bounds(0.01))
     """Seconds in which the next command must be complete."""
 
-    piece_seconds: float = field(default=120.0, validator=ge(0.01))
+    piece_seconds: float = field(default=120.0, validator=Bounds(0.01))
     """Seconds in which the next 64 KiB of a message, or its end, must be there."""
 
-    answer_seconds: float = field(default=540.0, validator=ge(0.01))
+    answer_seconds: float = field(default=540.0, validator=Bounds(0.01))
     """Seconds after which a message that is not stored yet is asked to come again; a client
     waits ten minutes (RFC 5321, 4.5.3.2.6)."""
 
-    handshake_seconds: float = field(default=15.0, validator=ge(0.01))
+    handshake_seconds: float = field(default=15.0, validator=Bounds(0.01))
     """Seconds in which TLS must stand."""
 
-    leaving_seconds: float = field(default=30.0, validator=ge(0))
+    leaving_seconds: float = field(default=30.0, validator=Bounds(0))
     """Seconds that messages under way have when the receiver is stopped."""
 
     def __attrs_post_init__(self) -> None:

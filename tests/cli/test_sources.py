@@ -168,7 +168,7 @@ def test_every_limit_has_its_name(tmp_path: Path) -> None:
         ('auth = { tenent = "t" }', "tenant is missing", ""),
         (PASSWORD + 'auth = { tenant = "t" }', "two logins", ""),
         (PASSWORD + "[limits]\npages = 3", "unknown key pages", "did you mean page?"),
-        (PASSWORD + "[limits]\npage = 0", "page is out of its bounds", ""),
+        (PASSWORD + "[limits]\npage = 0", "page must be from 1 to 10_000", "it is 500"),
         (PASSWORD + "[limits]\npage = 1.5", "page must be a whole number", ""),
         (PASSWORD + '[limits]\nread_timeout = "1"', "read_timeout must be a number", ""),
         ('certificate = "nowhere.pem"', "certificate or key", "PEM"),

@@ -118,7 +118,7 @@ def test_a_kerberos_job_needs_no_secret(desk: Desk, tmp_path: Path) -> None:
         ({"login": 'user = "X\\\\a"\npassword = { file = "secret" }'}, "mailbox is missing"),
         ({"more": 'stores = ["attic"]'}, "stores has a word"),
         ({"more": 'disposal = "Shred"'}, "disposal must be one of"),
-        ({"more": "[source.limits]\nitems = 0"}, "items is out of its bounds"),
+        ({"more": "[source.limits]\nitems = 0"}, "items must be from 1 to 1_000"),
         ({"more": 'host = "x"'}, "unknown key host"),
     ],
 )

@@ -1,0 +1,35 @@
+"""What a limit may be, in a form that can be said and not only tested."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+from typing_extensions import override
+
+if TYPE_CHECKING:
+    from attrs import Attribute
+
+
+@frozen
+class Bounds:
+    """From `least` to `most`, both included: a validator of an attrs field."""
+
+    least: float
+    most: float = field(default=inf)
+
+    def __contains__(self, value: float) -> bool:
+        """Return whether the value is within the bounds."""
+        return self.least <= value <= self.most
+
+    def __call__(self, _instance: object, attribute: Attribute[Any], value: float) -> None:
+        """Raise `ValueError` where the field's value is out of its bounds."""
+        if value not in self:
+            raise ValueError(f"{attribute.name} must be {self}")
+
+    @override
+    def __str__(self) -> str:
+        """Return the bounds as words; numbers as TOML and Python read them."""
+        least = f"{self.least:_}"
+        return f"at least {least}" if self.most == inf else f"from {least} to {self.most:_}"
