@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import re
 import secrets
 from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import field, frozen
 
 from mailarchive._model import Address
+from mailarchive._model._address import normal_domain
 from mailarchive.auth import checked_name
 from mailarchive.errors import ConfigurationError
 
@@ -23,8 +25,21 @@ UNGUESSABLE = 20
 """Characters before the `@` below which an address counts as one that could be guessed."""
 
 
+_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_DOMAIN = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*\Z", re.IGNORECASE | re.ASCII)
+"""A name as DNS and SMTP have it (RFC 5321, 4.1.2), in its ASCII form."""
+
+
 def new_address(domain: str) -> str:
-    """Return an address that nobody guesses: 130 bits of chance before the `@`."""
+    """Return an address that nobody guesses: 130 bits of chance before the `@`.
+
+    Raises `ConfigurationError` for what is no domain.
+    """
+    if not _DOMAIN.match(domain if domain.isascii() else normal_domain(domain)):
+        raise ConfigurationError(
+            "an address needs a domain behind the @, and this is none",
+            suggestions=["give the domain alone, such as archive.example.com"],
+        )
     letters = "abcdefghijklmnopqrstuvwxyz234567"
     return f"journal-{''.join(secrets.choice(letters) for _ in range(26))}@{domain}"
 

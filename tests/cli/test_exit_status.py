@@ -421,6 +421,9 @@ WRONG_COMMANDS = [
     ["--key-file", "nowhere.key", "show", "acme.vault", "--user", "u1"],
     ["decode", "nowhere.eml"],
     ["new-key", "secret"],
+    ["new-address", "not a domain"],
+    ["new-address", ""],
+    ["new-address", "foo@bar"],
 ]
 
 

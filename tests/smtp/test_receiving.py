@@ -406,6 +406,32 @@ def test_who_never_ends_does_not_keep_the_receiver(tmp_path: Path) -> None:
     assert running.error is None
 
 
+@pytest.mark.parametrize(
+    "domain", ["archive.example", "a.b-c.example", "localhost", "münchen.example", "x" * 63]
+)
+def test_an_address_is_made_at_a_domain(domain: str) -> None:
+    """As it was written, and a receiver takes it."""
+    made = new_address(domain)
+
+    assert made.endswith(f"@{domain}")
+    assert plain(addresses=[made])._gate.knows(made)
+
+
+@pytest.mark.parametrize(
+    "domain",
+    [
+        *("", " ", "not a domain", "foo@bar", ".", "a..b", "a.", "-a", "a-", "a,b", "a\n"),
+        *("x" * 64, ".".join(["x" * 60] * 5), "[192.0.2.1]", "a_b.example", "mün chen.example"),
+    ],
+)
+def test_no_address_is_made_at_what_is_no_domain(domain: str) -> None:
+    """It would be put into a journal rule, and no report would ever arrive."""
+    with pytest.raises(ConfigurationError) as told:
+        new_address(domain)
+
+    assert "archive.example.com" in told.value.suggestions[0]
+
+
 def test_a_receiver_opens_once() -> None:
     """A stopped one is not started again by accident."""
     intake = plain()
