@@ -145,14 +145,29 @@ def test_a_copy_of_a_vault_in_use_is_whole(
 def test_a_copy_by_tools_is_whole(
     folder: Path, keys: Path | None, writers: list[Writer], tmp_path: Path
 ) -> None:
-    """Under the lock, and without the index."""
+    """Under the lock, and without the index; also where it is brought up to date."""
     (commands,) = re.findall(r"```text\n(flock .*?)```", PAGE.read_text(), re.DOTALL)
     for _ in range(3):
         for writer in writers:
             writer.wait_for(writer.count() + 30)
         there = [each for writer in writers for each in writer.acknowledged()]
-        subprocess.run(["sh", "-ec", "rm -rf copy.vault\n" + commands], check=True, cwd=tmp_path)
+        subprocess.run(["sh", "-ec", commands], check=True, cwd=tmp_path)
         _check(tmp_path / "copy.vault", keys, there)
+
+
+@pytest.mark.parametrize("words", [["nowhere", "copy"], ["here"], []])
+def test_a_wrong_path_copies_nothing_and_is_said(
+    words: list[str], program: Path, tmp_path: Path
+) -> None:
+    """In a line, and with a status that whoever calls the program sees."""
+    before = sorted(tmp_path.rglob("*"))
+    done = subprocess.run(
+        [sys.executable, str(program), *words], cwd=tmp_path, capture_output=True, check=False
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.count(b"\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_no_checkpoint_is_ahead_of_the_copy(folder: Path, program: Path, tmp_path: Path) -> None:
