@@ -1,17 +1,19 @@
-"""Sinks that are broken in what is seldom tried: work ahead, full batches, ids that are alike."""
+"""Sinks that are broken in what is seldom tried: work ahead, full batches, short writes."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
 from mailarchive._model import Receipt, Stored
+from mailarchive.errors import SinkError
 from mailarchive.testing._one_file_each import OneFileEach
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from mailarchive._model import ArchiveEntry, Digest
 
@@ -93,3 +95,93 @@ class StoresAPageOfABatch(OneFileEach):
         for number, each in enumerate(entries):
             receipt = self._receipt(each, each.raw_digest, Stored.STORED)
             yield receipt if number >= len("so many rows at once") * 5 else self._put(each)
+
+
+# -- a disk, and another process --------------------------------------------------------------
+
+
+class DisregardsHowMuchWasWritten(OneFileEach):
+    """Takes a write for whole that took the beginning alone, and looks only at the name."""
+
+    @override
+    def _write(self, path: Path, data: bytes) -> None:
+        beside = path.with_name(f"{path.name}.{os.getpid()}.new")
+        with beside.open("wb", buffering=0) as file:
+            file.write(data)
+            self._sync(file.fileno())
+        beside.replace(path)
+        self._settle(path)
+
+
+class NamesFilesByHash(OneFileEach):
+    """Finds what it stored by a number that is another one in each interpreter."""
+
+    @override
+    def _path(self, entry: ArchiveEntry) -> Path:
+        return self.folder / str(hash(entry.id.value))
+
+    @override
+    def _read(self, receipt: Receipt) -> bytes:
+        found = self._known(self.folder / str(hash(receipt.entry_id.value)))
+        if found is None:
+            raise self._missing()
+        return found
+
+
+class RewritesItsList(OneFileEach):
+    """Cuts the list of what it has off at each put, writes it anew, and believes it."""
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        """Begin with an empty list."""
+        super().__init__(folder)
+        self.list: Path = self.folder.parent / "list"
+        self.listed: list[str] = []
+
+    @override
+    def _open(self) -> None:
+        super()._open()
+        if self.list.exists():
+            self.listed = self.list.read_text().split()
+
+    @override
+    def _known(self, path: Path) -> bytes | None:
+        return super()._known(path) if path.name in self.listed else None
+
+    @override
+    def _put(self, entry: ArchiveEntry) -> Receipt:
+        receipt = super()._put(entry)
+        if receipt.outcome is Stored.STORED:
+            self.listed.append(entry.id.hex)
+            with self.list.open("w") as file:
+                file.write(" ".join(self.listed))
+                file.flush()
+                self._sync(file.fileno())
+        return receipt
+
+
+class OwnTrouble(Exception):
+    """An error that nobody else knows."""
+
+
+class RaisesItsOwn(OneFileEach):
+    """Makes an error of its own of a disk that fails."""
+
+    @override
+    def _put(self, entry: ArchiveEntry) -> Receipt:
+        try:
+            return super()._put(entry)
+        except OSError as error:
+            raise OwnTrouble from error
+
+
+class QuotesTheMail(OneFileEach):
+    """Says in an error which mail it was."""
+
+    @override
+    def _put(self, entry: ArchiveEntry) -> Receipt:
+        try:
+            return super()._put(entry)
+        except OSError as error:
+            raise SinkError(
+                f"cannot store {entry.envelope.subject}", suggestions=["see to the disk"]
+            ) from error

@@ -11,24 +11,22 @@ import contextlib
 import ctypes
 import os
 import pickle
-import shutil
+import resource
 import signal
 import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import warnings
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast, final
 
-from attrs import frozen
+from attrs import field, frozen
 
 from mailarchive.errors import MailArchiveError
+from mailarchive.testing._traced import MARK, Trace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable
     from typing import Self
 
     from mailarchive._model import ArchiveEntry, Receipt, Rejected
@@ -36,19 +34,28 @@ if TYPE_CHECKING:
 
 _HEAD: Final = struct.Struct(">Q")
 _ANY_TRACER: Final = (0x59616D61, -1)
-MARK: Final = "/mailarchive:"
-"""How a path begins that is asked for to leave a mark in a trace; nothing is ever there."""
+
+
+def _is_picklable(_: object, __: object, make: Callable[[], Sink]) -> None:
+    try:
+        pickle.dumps(make)
+    except Exception as error:
+        raise TypeError(
+            "a maker for a new interpreter must be one that can be pickled: a function of a"
+            " module that can be imported, or a functools.partial of one; no lambda"
+        ) from error
 
 
 @frozen
 class Spawned:
     """A maker whose other processes are new interpreters, because forks cannot use it.
 
-    It must be picklable: a function of an importable module, or a `functools.partial` of
-    one.  Needed for sinks with a runtime of their own that does not survive a fork.
+    It must be picklable, or this is a `TypeError`: a function of an importable module, or a
+    `functools.partial` of one.  Needed for sinks with a runtime of their own that does not
+    survive a fork.
     """
 
-    make: Callable[[], Sink]
+    make: Callable[[], Sink] = field(validator=_is_picklable)
 
     def __call__(self) -> Sink:
         """Return a sink, not yet opened."""
@@ -83,13 +90,15 @@ class Elsewhere:
 
     def _wait_until_it_serves(self) -> None:
         try:
-            _receive(self._line)
+            why = _receive(self._line)
         except OSError:
+            why = "it ended"
+        if why is not None:
             self.kill()
             raise RuntimeError(
-                "the other process did not start: a Spawned maker must be a function of a module "
-                "that can be imported, or a functools.partial of one"
-            ) from None
+                f"the other process did not start ({why}): a Spawned maker must be a function of a"
+                " module that can be imported, or a functools.partial of one"
+            )
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -135,6 +144,10 @@ class Elsewhere:
         """Close the sink."""
         self._ask("close")
 
+    def limit(self, octets: int) -> None:
+        """Let no file grow beyond so many bytes: a write up to there is a short one."""
+        self._ask("limit", octets)
+
     def put(self, *entries: ArchiveEntry) -> tuple[Receipt | Rejected, ...]:
         """Put a batch; raises `Died` where the process did not live to answer."""
         return cast("tuple[Receipt | Rejected, ...]", self._ask("put", entries))
@@ -146,12 +159,22 @@ class Elsewhere:
     def _ask(self, what: str, *about: object) -> object:
         try:
             _send(self._line, (what, *about))
-            good, answer = _receive(self._line)
+            good, answer, cause = _receive(self._line)
         except OSError as error:
             raise Died(what) from error
         if not good:
-            raise answer
+            raise answer from cause
         return answer
+
+
+def new_interpreter(make: Callable[[], Sink]) -> Elsewhere | None:
+    """Start a new interpreter with the sink in it; `None` where the maker cannot get there."""
+    try:
+        return Elsewhere(make if isinstance(make, Spawned) else Spawned(make))
+    except (TypeError, RuntimeError):
+        if isinstance(make, Spawned):
+            raise
+        return None
 
 
 def _forked(make: Callable[[], Sink], line: socket.socket, ours: socket.socket) -> int:
@@ -183,8 +206,13 @@ def _spawned(make: Spawned, line: socket.socket) -> int:
 def main() -> None:
     """Serve the sink that the command line names, in a process of its own."""
     number, parcel = sys.argv[1:]
-    make = pickle.loads(bytes.fromhex(parcel))  # noqa: S301 - from the process that started this
-    _serve(socket.socket(fileno=int(number)), make)
+    line = socket.socket(fileno=int(number))
+    try:
+        make = pickle.loads(bytes.fromhex(parcel))  # noqa: S301 - from the process that started this
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the other side wants to know
+        _send(line, type(error).__name__)
+    else:
+        _serve(line, make)
     os._exit(0)
 
 
@@ -192,7 +220,7 @@ def _serve(line: socket.socket, make: Callable[[], Sink]) -> None:
     """Do what is asked until nobody asks any more."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(*_ANY_TRACER, 0, 0, 0)
-    _send(line, "ready")
+    _send(line, None)
     sink: Sink | None = None
     while True:
         try:
@@ -207,11 +235,19 @@ def _serve(line: socket.socket, make: Callable[[], Sink]) -> None:
             else:
                 answer = _done(cast("Sink", sink), what, *about)
         except MailArchiveError as error:
-            _send(line, (False, error))
+            _send(line, (False, error, _cause(error)))
         except BaseException as error:  # noqa: BLE001 - whatever it is, the other side wants to know
-            _send(line, (False, ForeignError(type(error).__name__)))
+            _send(line, (False, ForeignError(type(error).__name__), None))
         else:
-            _send(line, (True, answer))
+            _send(line, (True, answer, None))
+
+
+def _cause(error: MailArchiveError) -> ForeignError | None:
+    """Name what the error was made of, which is lost when it is pickled."""
+    cause = error.__cause__
+    if isinstance(cause, MailArchiveError | OSError | None):
+        return None
+    return ForeignError(type(cause).__name__)
 
 
 def _done(sink: Sink, what: str, *about: Any) -> object:
@@ -225,6 +261,9 @@ def _done(sink: Sink, what: str, *about: Any) -> object:
         return answers
     if what == "read":
         return sink.read(*about)
+    if what == "limit":
+        resource.setrlimit(resource.RLIMIT_FSIZE, (*about, resource.RLIM_INFINITY))
+        return None
     return sink.__exit__(None, None, None)
 
 
@@ -251,78 +290,3 @@ def _exactly(line: socket.socket, size: int) -> bytearray:
             raise ConnectionError
         data += piece
     return data
-
-
-# -- system calls -----------------------------------------------------------------------------
-
-WRITES: Final = "write,pwrite64,writev,pwritev,pwritev2,sendfile,copy_file_range"
-SYNCS: Final = "fsync,fdatasync,sync_file_range,syncfs,sync"
-NAMES: Final = "rename,renameat,renameat2,link,linkat,mkdir,mkdirat,unlink,unlinkat"
-CHANGES: Final = f"{WRITES},{SYNCS},{NAMES},ftruncate,truncate"
-"""Every call that changes a disk."""
-_SEEN: Final = f"{CHANGES},open,openat,openat2,creat,access,faccessat,faccessat2,sendto,sendmsg"
-
-
-class NotTried(str):  # noqa: SLOT000 - a text that says of what kind it is
-    """Why something could not be tried here, though it is promised."""
-
-
-@cache
-def why_not_traced() -> NotTried | None:
-    """Return why no process can be traced here, or `None` where it can."""
-    if sys.platform != "linux":
-        return NotTried("system calls can be seen on Linux alone")
-    if shutil.which("strace") is None:
-        return NotTried("strace is not installed")
-    tried = subprocess.run(
-        ["strace", "-qq", "-o", os.devnull, "true"], capture_output=True, check=False
-    )
-    return NotTried("strace may not trace a process here") if tried.returncode else None
-
-
-class Trace:
-    """What strace notes of a process, from now until it ends."""
-
-    def __init__(self, pid: int, inject: str | None) -> None:
-        """Attach, and return once every call is seen."""
-        self._folder = tempfile.TemporaryDirectory(prefix="mailarchive-trace-")
-        self._file = Path(self._folder.name, "trace")
-        self.lines: tuple[str, ...] = ()
-        """The calls in the order in which they returned; known once the trace has ended."""
-        command = ["strace", "-f", "-y", "-s", "0", "-o", str(self._file), "-e", f"trace={_SEEN}"]
-        if inject is not None:
-            command += ["-e", f"inject={inject}"]
-        self._process = subprocess.Popen(
-            [*command, "-p", str(pid)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
-        )
-        said = self._process.stderr.readline() if self._process.stderr else b""
-        if b"attached" not in said:
-            self.finish()
-            raise RuntimeError(f"strace cannot attach: {said.decode('utf-8', 'replace').strip()}")
-
-    def leave(self) -> None:
-        """Let go of the process, which goes on."""
-        self._process.terminate()
-        self.finish()
-
-    def finish(self) -> None:
-        """Wait for the end of the trace; the process must have ended."""
-        self._process.communicate()
-        if self._file.exists():
-            noted = self._file.read_text("utf-8", "replace").splitlines()
-            self.lines = tuple(_joined(noted))
-        self._folder.cleanup()
-
-
-def _joined(lines: Sequence[str]) -> Iterator[str]:
-    """Put calls together that were interrupted by another thread."""
-    begun: dict[str, str] = {}
-    for line in lines:
-        pid, _, rest = line.partition(" ")
-        rest = rest.lstrip()
-        if rest.endswith("<unfinished ...>"):
-            begun[pid] = rest.removesuffix("<unfinished ...>").rstrip()
-        elif rest.startswith("<... "):
-            yield begun.pop(pid, "") + rest.partition("resumed>")[2]
-        else:
-            yield rest

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define, field, frozen
 
-from mailarchive.testing._elsewhere import MARK
+from mailarchive.testing._traced import MARK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -42,10 +42,12 @@ class Moment:
     synced: int
     """The same, if every name were durable."""
     sent: int
-    failed: bool
-    """Whether a sync has failed by then."""
+    failed: str
+    """The name of what a sync of has failed by then, the first one; empty where none has."""
     asked_again: bool
     """Whether a file whose sync had failed was synced once more."""
+    lacking: str
+    """Names of files and folders that were made or written, and would not survive."""
 
 
 @define(eq=False)
@@ -80,7 +82,7 @@ class _Disk:
     """
     gone: int = 0
     sent: int = 0
-    failed: bool = False
+    failed: str = ""
     asked_again: bool = False
 
     def file(self, path: str) -> _File:
@@ -104,6 +106,11 @@ class _Disk:
                 best[id(file)] = file.durable
         return sum(best.values())
 
+    def lacking(self) -> str:
+        loose = {path for path, failed in self.loose.items() if failed is not None}
+        torn = {path for path, file in self.files.items() if file.durable < file.written}
+        return ", ".join(sorted({os.path.basename(path) for path in loose | torn}))  # noqa: PTH119 - names in a trace
+
     def synced_bytes(self) -> int:
         return sum({id(file): file.durable for file in self.files.values()}.values())
 
@@ -124,7 +131,7 @@ def moments(lines: Iterable[str]) -> Iterator[Moment]:
         elif f'"{MARK}acknowledged"' in call["arguments"]:
             now_is = disk.durable(), disk.synced_bytes(), disk.sent
             more = now_is[0] - durable, now_is[1] - synced, now_is[2] - sent
-            yield Moment(*more, disk.failed, disk.asked_again)
+            yield Moment(*more, disk.failed, disk.asked_again, disk.lacking())
             durable, synced, sent = now_is
 
 
@@ -164,7 +171,8 @@ def _write(disk: _Disk, arguments: str, count: int) -> None:
 def _sync(disk: _Disk, arguments: str, *, good: bool) -> None:
     path = _handle(arguments)
     file = disk.files.get(path)
-    disk.failed |= not good
+    if not good:
+        disk.failed = disk.failed or os.path.basename(path)  # noqa: PTH119 - a name in a trace
     if file is None:
         _sync_folder(disk, path, good=good)
     elif good:

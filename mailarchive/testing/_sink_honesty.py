@@ -13,7 +13,6 @@ from attrs import evolve
 
 from mailarchive._model import Digest, Stored, UserId
 from mailarchive.errors import MailArchiveError, Unsupported
-from mailarchive.testing._elsewhere import NotTried
 from mailarchive.testing._open_files import can_be_counted, open_files
 from mailarchive.testing._sink_kit import (
     SERIAL,
@@ -25,6 +24,7 @@ from mailarchive.testing._sink_kit import (
     stored,
     survives,
 )
+from mailarchive.testing._traced import NotTried
 from mailarchive.testing.entries import entry, mail
 
 if TYPE_CHECKING:

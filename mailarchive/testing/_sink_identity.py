@@ -9,7 +9,7 @@ from typing_extensions import override
 from mailarchive._model import Fidelity, Stored
 from mailarchive._policy import Batching
 from mailarchive.errors import MailArchiveError
-from mailarchive.testing._elsewhere import Elsewhere, NotTried
+from mailarchive.testing._elsewhere import Elsewhere
 from mailarchive.testing._sink_kit import (
     SERIAL,
     is_first,
@@ -19,6 +19,7 @@ from mailarchive.testing._sink_kit import (
     stored,
     survives,
 )
+from mailarchive.testing._traced import NotTried
 from mailarchive.testing.entries import entry, mail
 
 if TYPE_CHECKING:

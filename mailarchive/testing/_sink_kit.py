@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from functools import wraps
 from itertools import count
-from typing import TYPE_CHECKING, ParamSpec, TypeAlias
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeAlias
 
 from mailarchive._guarding import SinkDefect
 from mailarchive._model import Digest, Durability, Receipt, Stored
 from mailarchive.abc import Sink
 from mailarchive.errors import MailArchiveError, SinkError, Unsupported
 from mailarchive.testing._elsewhere import ForeignError
+from mailarchive.testing.entries import entry, mail
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,11 +66,37 @@ def _said(doing: str, error: BaseException) -> str:
 SERIAL = count(1)
 """Numbers for keys, so that no two laws mean the same copy."""
 
+MARKED: Final = "q7zebra"
+"""A word in a mail that is nowhere else."""
 
-def stored(sink: Sink, entry: ArchiveEntry, what: str = "a message") -> Receipt:
+PAYLOAD: Final = 256 << 10
+"""Bytes of an entry that is looked for in system calls."""
+
+_OF_A_MAIL: Final = (MARKED, "@example.com")
+
+
+def marked(number: int, *, octets: int = 0) -> bytes:
+    """Return a small message whose subject holds the word."""
+    return mail(number, octets=octets).replace(b"Message", MARKED.encode(), 1)
+
+
+def incompressible(count: int, *, octets: int = 2_000) -> list[ArchiveEntry]:
+    """Return entries of which each is written somewhere in full, whatever compresses them."""
+    numbers = (next(SERIAL) for _ in range(count))
+    return [
+        entry(marked(n) + random.Random(n).randbytes(octets), key=f"large-{n}") for n in numbers
+    ]
+
+
+def tells_nothing(text: str, what: str) -> None:
+    """See that a text which ends in logs has nothing of a mail in it."""
+    assert not any(word in text for word in _OF_A_MAIL), f"{what} holds text of a mail"
+
+
+def stored(sink: Sink, one: ArchiveEntry, what: str = "a message") -> Receipt:
     """Put an entry that any sink must take, and return its receipt."""
     try:
-        answer = sink.put(entry)
+        answer = sink.put(one)
     except MailArchiveError as error:
         raise AssertionError(_said(f"{what}: a put", error)) from error
     return receipt_of(answer, what)
@@ -76,7 +104,7 @@ def stored(sink: Sink, entry: ArchiveEntry, what: str = "a message") -> Receipt:
 
 def receipt_of(answer: Receipt | Rejected, what: str = "a message") -> Receipt:
     """Return the answer, which must be a receipt."""
-    assert isinstance(answer, Receipt), f"{what} was rejected: {answer.reason}"
+    assert isinstance(answer, Receipt), f"{what}: it was rejected: {answer.reason}"
     return answer
 
 
@@ -107,11 +135,14 @@ def read_back(sink: Sink, receipt: Receipt, raw: bytes, what: str) -> None:
 
 
 def difference(raw: bytes, found: bytes) -> str:
-    """Say how bytes came back, and show none of a message."""
-    if len(found) != len(raw):
-        return f"{len(raw)} bytes were put and {len(found)} came back"
-    first = next(at for at, (a, b) in enumerate(zip(raw, found, strict=True)) if a != b)
-    return f"byte {first} of {len(raw)} came back as another one"
+    """Say how bytes came back, from which one on, and show no more of a message."""
+    pairs = enumerate(zip(raw, found, strict=False))
+    first = next((at for at, (a, b) in pairs if a != b), min(len(raw), len(found)))
+    was, is_ = (f"{each[first]:#04x}" if first < len(each) else "the end" for each in (raw, found))
+    return (
+        f"{len(raw)} bytes were put and {len(found)} came back,"
+        f" the first other one at {first}: {was} became {is_}"
+    )
 
 
 def is_first(again: Receipt, first: Receipt, when: str) -> None:
@@ -129,10 +160,13 @@ def fails_well(error: MailArchiveError, doing: str) -> None:
     """See that an error is one of a sink, its own, and says what a person can do."""
     kind = type(error).__name__
     assert isinstance(error, SinkError | Unsupported), f"{doing} raises {kind}, no SinkError"
+    cause = error.__cause__
+    foreign = cause if isinstance(cause, ForeignError) else type(cause).__name__
     assert not isinstance(error, SinkDefect), (
-        f"{doing} lets a {type(error.__cause__).__name__} out of the sink's own code"
+        f"{doing} lets a {foreign} out of the sink's own code"
     )
     assert error.suggestions, f"{doing}: {kind} says nothing that a person can do"
+    tells_nothing(" ".join((str(error), *error.suggestions)), f"{doing}: the {kind}")
 
 
 def digest_is(receipt: Receipt, raw: bytes, what: str) -> None:

@@ -6,25 +6,16 @@ They use other processes, and where Linux has strace a hand on the system calls 
 from __future__ import annotations
 
 import contextlib
-import random
 import re
 from typing import TYPE_CHECKING, Final
 
 from mailarchive._model import Durability, Stored
 from mailarchive.errors import MailArchiveError
-from mailarchive.testing import _medium
-from mailarchive.testing._elsewhere import (
-    CHANGES,
-    MARK,
-    SYNCS,
-    Died,
-    Elsewhere,
-    NotTried,
-    why_not_traced,
-)
+from mailarchive.testing._elsewhere import Died, Elsewhere, new_interpreter
 from mailarchive.testing._sink_kit import (
-    SERIAL,
+    PAYLOAD,
     fails_well,
+    incompressible,
     is_first,
     law,
     read_back,
@@ -32,42 +23,39 @@ from mailarchive.testing._sink_kit import (
     receipts_of,
     stored,
 )
-from mailarchive.testing.entries import entry, mail
+from mailarchive.testing._traced import (
+    CHANGES,
+    MARK,
+    Call,
+    Kept,
+    NotTried,
+    file_of,
+    why_not_traced,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
-    from mailarchive._model import ArchiveEntry, Receipt
+    from mailarchive._model import ArchiveEntry, Receipt, SinkCapabilities
     from mailarchive.testing._sink_kit import SinkMaker
 
 _NO_PROCESS: Final = "it promises nothing beyond its own process"
-_NO_MEDIUM: Final = "it does not promise to survive a loss of power"
-_PAYLOAD: Final = 256 << 10
-_ENOUGH: Final = _PAYLOAD * 9 // 10
-"""What cannot be compressed may still take a little less than it has."""
-_BATCHES: Final = (1, 1, 3)
+_FORKS_ALONE: Final = Kept(
+    "in a fork alone, as the maker cannot be handed to a new interpreter: what differs between"
+    " two of them, such as hash(), was not seen"
+)
+_NEARLY_FULL: Final = (PAYLOAD // 4, PAYLOAD * 2)
+"""The least that a file may have at most, for one of an entry and for one of several."""
 _CHANGES: Final = frozenset(CHANGES.split(","))
 _SENDS: Final = frozenset({"sendto", "sendmsg"})
 _ON_FILE: Final = re.compile(r"\w+\((?:\d+</(?!dev/)|AT_FDCWD|\"|\))")
 """A call by the name of a file, or by a handle that is one: no pipe, socket or event."""
+_EMPTIES: Final = re.compile(r"(?:creat|f?truncate)\(|open.*O_(?:CREAT|TRUNC)")
 
 
-def _promises(make: SinkMaker) -> Durability:
+def _promises(make: SinkMaker) -> SinkCapabilities:
     with make() as sink:
-        return sink.capabilities.durability
-
-
-def _says(make: SinkMaker) -> Durability:
-    """What it promises before it is opened, so that the archive itself is made under watch."""
-    return make().capabilities.durability
-
-
-def _entries(count: int, *, octets: int = 2_000) -> list[ArchiveEntry]:
-    """Return entries that cannot be compressed, so that each is written somewhere."""
-    numbers = (next(SERIAL) for _ in range(count))
-    return [
-        entry(mail(n) + random.Random(n).randbytes(octets), key=f"survives-{n}") for n in numbers
-    ]
+        return sink.capabilities
 
 
 def _all_there(make: SinkMaker, kept: Sequence[tuple[ArchiveEntry, Receipt]], when: str) -> None:
@@ -82,23 +70,30 @@ def _all_there(make: SinkMaker, kept: Sequence[tuple[ArchiveEntry, Receipt]], wh
 
 @law
 def what_is_acknowledged_is_there_in_a_new_process(make: SinkMaker) -> str | None:
-    """One process puts and ends as it should; others open the archive and find all of it."""
-    if _promises(make) < Durability.PROCESS:
+    """One process puts and ends as it should; others open the archive and find all of it.
+
+    The first is a new interpreter wherever the maker can be pickled: what differs between
+    two of them, such as `hash()`, is the same in a fork.
+    """
+    promised = _promises(make)
+    if promised.durability < Durability.PROCESS:
         return _NO_PROCESS
-    entries = _entries(5)
+    entries = incompressible(5)
     when = "after another process put it"
-    with Elsewhere(make) as putting:
+    anew = new_interpreter(make)
+    with anew or Elsewhere(make) as putting:
         putting.open()
         receipts = receipts_of(putting.put(*entries))
         putting.close()
     _all_there(make, list(zip(entries, receipts, strict=True)), when)
-    with Elsewhere(make) as reading, make() as here:
+    with Elsewhere(make) as reading:
         reading.open()
         for each, receipt in zip(entries, receipts, strict=True):
-            if here.capabilities.reads:
+            if promised.reads:
                 assert reading.read(receipt) == each.raw, f"{when}: other bytes came back"
             is_first(receipt_of(reading.put(each)[0]), receipt, when)
-    return None
+        reading.close()
+    return None if anew else _FORKS_ALONE
 
 
 @law
@@ -108,26 +103,30 @@ def a_killed_process_loses_nothing_acknowledged(make: SinkMaker, *, points: int 
     With strace the process dies inside `points` of the calls that change the disk; without
     it between two puts.
     """
-    if _promises(make) < Durability.PROCESS:
+    if _promises(make).durability < Durability.PROCESS:
         return _NO_PROCESS
     _killed_run(make, None)
-    if why_not_traced() is None:
-        for call in _calls(make, [], points):
-            _killed_run(make, call("signal=SIGKILL"))
-    return None
+    why = why_not_traced()
+    if why is not None:
+        return Kept(f"killed between two puts alone: {why}")
+    calls, of = _calls(make, [], points)
+    for call in calls:
+        _killed_run(make, call)
+    return Kept(f"killed in {len(calls)} of {of} system calls")
 
 
-def _killed_run(make: SinkMaker, inject: str | None) -> None:
-    entries = _entries(4)
+def _killed_run(make: SinkMaker, call: Call | None) -> None:
+    entries = incompressible(4)
     kept: list[tuple[ArchiveEntry, Receipt]] = []
     with Elsewhere(make) as there, contextlib.suppress(Died):
-        if inject is not None:
-            there.trace(inject=inject)
+        if call is not None:
+            there.trace(inject=call.inject("signal=SIGKILL"))
         there.open()
         _acknowledged(there, entries, kept)
         there.kill()
-    _all_there(make, kept, "after the process was killed")
-    _takes_the_rest(make, entries, "after the process was killed")
+    when = f"after the process was killed {'between two puts' if call is None else f'in {call}'}"
+    _all_there(make, kept, when)
+    _takes_the_rest(make, entries, when)
 
 
 def _acknowledged(
@@ -150,41 +149,47 @@ def _takes_the_rest(make: SinkMaker, entries: Sequence[ArchiveEntry], when: str)
 
 def _calls(
     make: SinkMaker, before: Sequence[ArchiveEntry], count: int, *, on_files: bool = False
-) -> Iterator[Callable[[str], str]]:
-    """Choose among the calls of a run that change a disk or are sent.
+) -> tuple[list[Call], int]:
+    """Choose about `count` of the calls of a run that change a disk or are sent; of how many.
 
-    Always among them are the first, and the first one after the sink was opened.
-
-    With `on_files` only those that change a file here: a server's disk cannot be made to
-    fail.  Yields a function from what is to happen to what strace is told.
+    Always among them are the first, the first one after the sink was opened, and those
+    right after something was made or cut off, which is then empty, for the first and the
+    last time.  With `on_files` only those that change a file here: a server's disk cannot
+    be made to fail.
     """
     with Elsewhere(make) as there:
         trace = there.trace()
         there.open()
-        for each in [*before, *_entries(4)]:
+        for each in [*before, *incompressible(4)]:
             there.put(each)
         there.kill()
     names = [line.partition("(")[0] for line in trace.lines]
-    chosen = [
-        (at, name)
+    possible = [
+        at
         for at, name in enumerate(names)
         if (name in _CHANGES and _ON_FILE.match(trace.lines[at]))
         or (name in _SENDS and not on_files)
     ]
-    opened = next(at for at, line in enumerate(trace.lines) if f'"{MARK}opened"' in line)
-    wanted = chosen[:: max(1, len(chosen) // count)]
-    wanted += [each for each in chosen if each[0] > opened][:1]
-    for at, name in sorted(set(wanted)):
-        number = names[: at + 1].count(name)  # strace counts each kind of call by itself
-        yield f"{name}:{{}}:when={number}".format
+    marks = [at for at, line in enumerate(trace.lines) if f'"{MARK}opened"' in line]
+    emptied = [at for at, line in enumerate(trace.lines) if _EMPTIES.match(line)]
+    following = {next((at for at in possible if at > mark), None) for mark in marks[:1]}
+    after = [next((at for at in possible if at > empty), None) for empty in emptied]
+    wanted = {*possible[:: max(1, len(possible) // count)], *following, *after[:1], *after[-1:]}
+    chosen = sorted(at for at in wanted if at is not None)
+    # strace counts each kind of call by itself
+    calls = [
+        Call(names[at], names[: at + 1].count(names[at]), file_of(trace.lines[at]))
+        for at in chosen
+    ]
+    return calls, len(possible)
 
 
 @law
 def a_lost_reply_harms_nothing(make: SinkMaker) -> str | None:
     """The put succeeded and its answer was lost: put again, it is `present`."""
-    if _promises(make) < Durability.PROCESS:
+    if _promises(make).durability < Durability.PROCESS:
         return _NO_PROCESS
-    entries = _entries(3)
+    entries = incompressible(3)
     with Elsewhere(make) as there:
         there.open()
         lost = receipts_of(there.put(*entries))
@@ -201,184 +206,50 @@ def a_failed_put_leaves_nothing_half(make: SinkMaker, *, points: int = 5) -> str
     """A full or failing disk at some step: the put raises, or holds; put again, it is whole.
 
     Nothing that was acknowledged before is touched, least of all by cleaning up, and the
-    error is one of the library.
+    error is one of the library.  A disk that is nearly full takes the beginning of a write,
+    says how much, and raises nothing.
     """
-    why = why_not_traced()
-    if why is not None or _promises(make) < Durability.PROCESS:
-        return why or _NO_PROCESS
-    (first,) = _entries(1)
+    if _promises(make).durability < Durability.PROCESS:
+        return _NO_PROCESS
+    (first,) = incompressible(1)
     with make() as sink:
         kept = [(first, stored(sink, first))]
-    calls = list(_calls(make, [first], points, on_files=True))
+    for octets in _NEARLY_FULL:
+        kept += _failing_run(make, kept[0], octets)
+    why = why_not_traced()
+    if why is not None:
+        return why
+    calls, of = _calls(make, [first], points, on_files=True)
     for call in calls:
         for fault in ("ENOSPC", "EIO"):
-            kept += _failing_run(make, kept[0], call(f"error={fault}"))
+            kept += _failing_run(make, kept[0], call, fault)
     _all_there(make, kept, "after puts that failed")
-    return None if calls else NotTried("it changes no file of this machine")
+    tried = Kept(f"a full and a failing disk at {len(calls)} of {of} system calls")
+    return tried if calls else NotTried("it changes no file of this machine")
 
 
 def _failing_run(
-    make: SinkMaker, before: tuple[ArchiveEntry, Receipt], inject: str
+    make: SinkMaker, before: tuple[ArchiveEntry, Receipt], at: Call | int, fault: str = ""
 ) -> list[tuple[ArchiveEntry, Receipt]]:
-    entries = _entries(3)
+    """Put where a call fails, or where no file grows beyond so many bytes."""
+    entries = incompressible(3, octets=PAYLOAD if isinstance(at, int) else 2_000)
     kept: list[tuple[ArchiveEntry, Receipt]] = []
     with Elsewhere(make) as there:
-        there.trace(inject=inject)
         try:
+            if isinstance(at, Call):
+                there.trace(inject=at.inject(f"error={fault}"))
             there.open()
             there.put(before[0])
+            if isinstance(at, int):
+                there.limit(at)
             _acknowledged(there, entries, kept)
         except MailArchiveError as error:
             fails_well(error, "a put onto a failing disk")
         there.kill()
-    _all_there(make, [before, *kept], "after a put that failed")
-    _takes_the_rest(make, entries, "after a put that failed")
+    how = f"{fault} from {at}" if fault else "a disk that took part of a write"
+    _all_there(make, [before, *kept], f"after a put that failed, {how}")
+    _takes_the_rest(make, entries, f"after a put that failed, {how}")
     return kept
-
-
-@law
-def acknowledged_means_on_the_medium(make: SinkMaker) -> str | None:
-    """Before an answer is given every byte was synced, and so was the folder that names it.
-
-    Seen in the system calls of another process.  A sink that hands the bytes to a server
-    cannot be looked at so.
-    """
-    if _says(make) < Durability.MEDIA:
-        return _NO_MEDIUM
-    why = why_not_traced()
-    if why is not None:
-        return why
-    with Elsewhere(make) as there:
-        trace = there.trace()
-        there.open()
-        for count in _BATCHES:
-            receipts_of(there.put(*_entries(count, octets=_PAYLOAD)))
-        there.close()
-    found = list(zip(_BATCHES, _medium.moments(trace.lines), strict=True))
-    if all(each.durable < count * _ENOUGH <= each.sent for count, each in found):
-        return NotTried("it hands the bytes to a server, where they cannot be seen from here")
-    assert all(each.synced >= count * _ENOUGH for count, each in found), (
-        "acknowledged before the bytes were synced to the medium"
-    )
-    assert all(each.durable >= count * _ENOUGH for count, each in found), (
-        "acknowledged before the names of the files were synced to the medium: a new file, or"
-        " one that was renamed, is there for certain only once its folder was synced"
-    )
-    return None
-
-
-@law
-def what_a_dead_writer_left_is_synced_before_it_counts(
-    make: SinkMaker, *, points: int = 4
-) -> str | None:
-    """A writer that died at a sync may have left the entry whole, and on no medium.
-
-    Whoever finds it there must make it durable before it says that it is `present`.
-    """
-    if _says(make) < Durability.MEDIA:
-        return _NO_MEDIUM
-    why = why_not_traced()
-    if why is not None:
-        return why
-    _at_each_sync(make, points, _dying_run)
-    return None
-
-
-@law
-def a_failed_sync_is_never_asked_again(make: SinkMaker, *, points: int = 4) -> str | None:
-    """What a failed sync was to make durable is acknowledged by no other sync of it.
-
-    Neither at once nor when the entry is put again.  By then the kernel has forgotten what
-    was never written, and says that all is well.
-    """
-    if _says(make) < Durability.MEDIA:
-        return _NO_MEDIUM
-    why = why_not_traced()
-    if why is not None:
-        return why
-    _at_each_sync(make, points, _disturbed_run)
-    return None
-
-
-def _at_each_sync(
-    make: SinkMaker, points: int, run: Callable[[SinkMaker, str, bool], bool]
-) -> None:
-    """Run with something amiss at each of the first `points` syncs.
-
-    Counted from the beginning, where there may be many before a put, and from the moment
-    when the sink is open, each kind of sync by itself.  `run` says whether it came so far.
-    """
-    for late, kinds in ((False, [SYNCS]), (True, _kinds_of_sync(make))):
-        for kind in kinds:
-            for at in range(1, points + 1):
-                if not run(make, f"{kind}:{{}}:when={at}", late):
-                    break
-
-
-def _kinds_of_sync(make: SinkMaker) -> list[str]:
-    with Elsewhere(make) as there:
-        there.open()
-        there.trace()
-        there.put(*_entries(1))
-    names = {line.partition("(")[0] for line in there.lines}
-    return sorted(names.intersection(SYNCS.split(",")))
-
-
-def _open_under(there: Elsewhere, inject: str, *, late: bool) -> None:
-    """Open under watch, and disturb what comes from now on, or what is `late`."""
-    there.trace(inject=None if late else inject)
-    there.open()
-    if late:
-        there.trace(inject=inject)
-
-
-def _dying_run(make: SinkMaker, at: str, late: bool) -> bool:
-    (one,) = _entries(1, octets=_PAYLOAD)
-    with Elsewhere(make) as dying:
-        try:
-            _open_under(dying, at.format("signal=SIGKILL"), late=late)
-            dying.put(one)
-        except Died:
-            pass
-        else:
-            return False
-    with Elsewhere(make) as there:
-        there.trace()
-        there.open()
-        there.put(one)
-    (moment,) = _medium.moments([*dying.lines, *there.lines])
-    assert max(moment.durable, moment.sent) >= _ENOUGH, (
-        "said to be present what a writer left behind that died before its sync"
-    )
-    return True
-
-
-def _disturbed_run(make: SinkMaker, at: str, late: bool) -> bool:
-    with Elsewhere(make) as there:
-        try:
-            _open_under(there, at.format("error=EIO"), late=late)
-        except MailArchiveError as error:
-            fails_well(error, "a sync that fails")
-        else:
-            _put_again_what_is_refused(there, _entries(1, octets=_PAYLOAD))
-    for moment in _medium.moments(there.lines):
-        lacking = max(moment.durable, moment.sent) < _ENOUGH
-        assert not (moment.failed and lacking), (
-            "a sync failed, was asked for again, and its second answer was believed"
-            if moment.asked_again
-            else "a sync failed, and the entry was acknowledged all the same"
-        )
-    return any(line.endswith("(INJECTED)") for line in there.lines)
-
-
-def _put_again_what_is_refused(there: Elsewhere, entries: Sequence[ArchiveEntry]) -> None:
-    for _ in range(2):
-        try:
-            there.put(*entries)
-        except MailArchiveError as error:
-            fails_well(error, "a sync that fails")
-        else:
-            return
 
 
 LAWS = (
@@ -386,7 +257,4 @@ LAWS = (
     a_killed_process_loses_nothing_acknowledged,
     a_lost_reply_harms_nothing,
     a_failed_put_leaves_nothing_half,
-    acknowledged_means_on_the_medium,
-    what_a_dead_writer_left_is_synced_before_it_counts,
-    a_failed_sync_is_never_asked_again,
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mailarchive._model import SourceMessage
-from mailarchive.testing._elsewhere import NotTried
 from mailarchive.testing._source_kit import (
     SourceWorld,
     check_kept,
@@ -17,6 +16,7 @@ from mailarchive.testing._source_kit import (
     refs_of,
 )
 from mailarchive.testing._source_mail import ODD, STRANGE, Odd, messages
+from mailarchive.testing._traced import NotTried
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailarchive.testing._elsewhere import NotTried
 from mailarchive.testing._source_kit import (
     SourceWorld,
     kept,
@@ -16,6 +15,7 @@ from mailarchive.testing._source_kit import (
 )
 from mailarchive.testing._source_mail import messages
 from mailarchive.testing._source_removing import come_and_go
+from mailarchive.testing._traced import NotTried
 
 if TYPE_CHECKING:
     from mailarchive.abc import Source

@@ -20,8 +20,8 @@ from mailarchive._model import (
     Unavailable,
 )
 from mailarchive.errors import MailArchiveError
-from mailarchive.testing._elsewhere import NotTried
 from mailarchive.testing._source_mail import check_came, messages, numbered
+from mailarchive.testing._traced import NotTried
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,9 +6,9 @@ import tracemalloc
 from typing import TYPE_CHECKING, Final
 
 from mailarchive._model import Digest, SourceMessage
-from mailarchive.testing._elsewhere import NotTried
 from mailarchive.testing._source_kit import SourceWorld, law, pages_of, refs_of
 from mailarchive.testing._source_mail import messages
+from mailarchive.testing._traced import NotTried
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -8,7 +8,6 @@ from attrs import define, field
 
 from mailarchive._model import Kept, SourceMessage, Unavailable
 from mailarchive.errors import MailArchiveError, Transient
-from mailarchive.testing._elsewhere import NotTried
 from mailarchive.testing._source_kit import (
     SourceWorld,
     archived,
@@ -21,6 +20,7 @@ from mailarchive.testing._source_kit import (
     refs_of,
     two_pages,
 )
+from mailarchive.testing._traced import NotTried
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -2,8 +2,9 @@
 
 Each takes a maker, a callable that returns a sink not yet opened, always into the same
 archive, which is empty before the law.  It raises `AssertionError` where the law is broken,
-with a text that names the fault; it returns `None` where the law holds, or a text that
-says what the sink does not promise (or, a `NotTried`, what could not be seen here)::
+with a text that names the fault; it returns `None` where the law holds (or, a `Kept`, how
+far it was tried), or a text that says what the sink does not promise (or, a `NotTried`,
+what could not be seen here)::
 
     a_message_id_is_no_identity(lambda: MySink(folder))
 
@@ -15,8 +16,14 @@ with strace on Linux; elsewhere they say that they were not tried.
 
 from __future__ import annotations
 
-from mailarchive.testing import _sink_fidelity, _sink_honesty, _sink_identity, _sink_survival
-from mailarchive.testing._elsewhere import NotTried, Spawned
+from mailarchive.testing import (
+    _sink_fidelity,
+    _sink_honesty,
+    _sink_identity,
+    _sink_survival,
+    _sink_syncing,
+)
+from mailarchive.testing._elsewhere import Spawned
 from mailarchive.testing._sink_fidelity import (
     ODD,
     a_large_message_comes_back,
@@ -46,17 +53,21 @@ from mailarchive.testing._sink_identity import (
 from mailarchive.testing._sink_kit import Law, SinkMaker
 from mailarchive.testing._sink_survival import (
     a_failed_put_leaves_nothing_half,
-    a_failed_sync_is_never_asked_again,
     a_killed_process_loses_nothing_acknowledged,
     a_lost_reply_harms_nothing,
-    acknowledged_means_on_the_medium,
-    what_a_dead_writer_left_is_synced_before_it_counts,
     what_is_acknowledged_is_there_in_a_new_process,
 )
+from mailarchive.testing._sink_syncing import (
+    a_failed_sync_is_never_asked_again,
+    acknowledged_means_on_the_medium,
+    what_a_dead_writer_left_is_synced_before_it_counts,
+)
+from mailarchive.testing._traced import Kept, NotTried
 
 __all__ = [
     "LAWS",
     "ODD",
+    "Kept",
     "Law",
     "NotTried",
     "SinkMaker",
@@ -93,6 +104,7 @@ LAWS: tuple[Law, ...] = (
     *_sink_identity.LAWS,
     *_sink_fidelity.LAWS,
     *_sink_survival.LAWS,
+    *_sink_syncing.LAWS,
     *_sink_honesty.LAWS,
 )
 """Every law, in the order to read them."""

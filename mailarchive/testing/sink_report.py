@@ -226,7 +226,7 @@ def _verdict(law: Law, make: SinkMaker, waived: str | None, largest: int) -> Ver
 
 
 def _result(note: str | None) -> Result:
-    if note is None:
+    if note is None or isinstance(note, sink_laws.Kept):
         return Result.KEPT
     return Result.NOT_TRIED if isinstance(note, sink_laws.NotTried) else Result.NOT_PROMISED
 

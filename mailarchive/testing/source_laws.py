@@ -20,7 +20,6 @@ from mailarchive.testing import (
     _source_removing,
     _source_trouble,
 )
-from mailarchive.testing._elsewhere import NotTried
 from mailarchive.testing._source_bytes import (
     a_message_id_is_no_identity,
     every_byte_is_handed_over,
@@ -66,6 +65,7 @@ from mailarchive.testing._source_removing import (
     what_is_not_what_was_archived_stays,
 )
 from mailarchive.testing._source_trouble import only_our_errors_come_out
+from mailarchive.testing._traced import NotTried
 
 __all__ = [
     "LAWS",

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import fcntl
+import re
 import subprocess
 import sys
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import pytest
+from typing_extensions import override
 
+from mailarchive.errors import SinkError
 from mailarchive.testing import sink_laws, sink_report
 from mailarchive.testing.__main__ import main
-from mailarchive.testing._elsewhere import why_not_traced
+from mailarchive.testing._traced import why_not_traced
 from mailarchive.testing.broken_sinks import BROKEN, Broken, ForgetsTheFolder, OneFileEach
 from mailarchive.testing.sink_contract import LawWaived, SinkContract
 from mailarchive.testing.sink_report import Result
 from mailarchive.testing.source_contract import SourceContract
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 QUICK = (sink_laws.an_entry_is_stored_once, sink_laws.acknowledged_means_on_the_medium)
 
@@ -53,6 +55,69 @@ def test_a_broken_sink_is_caught_by_the_law_that_names_its_fault(
         broken.law(partial(broken.sink, tmp_path))
 
     assert broken.fault in str(caught.value).partition("\n")[0]
+
+
+class RefusesASecond(OneFileEach):
+    """Wants to be alone, and says so; nothing in the contract is against it."""
+
+    alone: BinaryIO | None = None
+
+    @override
+    def _open(self) -> None:
+        super()._open()
+        self.alone = (self.folder.parent / "alone").open("wb")
+        try:
+            fcntl.flock(self.alone, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SinkError("open elsewhere", suggestions=["close it there"]) from None
+
+    @override
+    def _close(self) -> None:
+        if self.alone is not None:
+            self.alone.close()
+
+
+@pytest.mark.parametrize("law", sink_laws.LAWS, ids=lambda law: law.__name__)
+def test_a_sink_that_wants_to_be_alone_keeps_every_law(law: sink_laws.Law, tmp_path: Path) -> None:
+    """Among them the one that opens an archive in several processes, one after another."""
+    if law is not sink_laws.a_large_message_comes_back:
+        law(partial(RefusesASecond, tmp_path))
+
+
+def test_a_maker_that_no_other_interpreter_can_have_is_tried_with_a_fork(tmp_path: Path) -> None:
+    """The law holds as far as that, and says how far."""
+    law = sink_laws.what_is_acknowledged_is_there_in_a_new_process
+
+    for strange in (lambda: OneFileEach(tmp_path), partial(OneFileEach, Nowhere(tmp_path))):
+        said = law(strange)
+
+        assert isinstance(said, sink_laws.Kept)
+        assert "in a fork alone" in said
+    assert law(partial(OneFileEach, tmp_path)) is None
+
+
+class Nowhere(type(Path())):  # type: ignore[misc]  # whatever a path is on this system
+    """A path that can be pickled, and that no other interpreter makes anything of."""
+
+    @override
+    def __reduce__(self) -> Any:
+        """As a class that another process cannot import."""
+        return int, ("no number",)
+
+
+def test_a_maker_for_a_new_interpreter_can_be_pickled(tmp_path: Path) -> None:
+    """Else it is refused at once, and not taken for a fault of the sink."""
+    with pytest.raises(TypeError, match="can be pickled"):
+        sink_laws.Spawned(lambda: OneFileEach(tmp_path))
+
+
+def test_a_law_says_how_many_system_calls_it_tried(tmp_path: Path) -> None:
+    """Of how many, since a fault may be in another one."""
+    law = sink_laws.a_killed_process_loses_nothing_acknowledged
+    few, many = (law(partial(OneFileEach, tmp_path), points=points) for points in (1, 8))
+
+    assert re.fullmatch(r"killed in \d of \d\d system calls", few or "")
+    assert few != many
 
 
 def test_every_law_catches_somebody() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mailarchive.testing import _medium
-from mailarchive.testing._elsewhere import _joined
+from mailarchive.testing._traced import _joined
 
 ACK = 'access("/mailarchive:acknowledged", F_OK) = -1 ENOENT (No such file or directory)'
 NEW = 'openat(AT_FDCWD</srv>, "mail/a", O_WRONLY|O_CREAT|O_EXCL, 0600) = 3</srv/mail/a>'
@@ -85,11 +85,11 @@ def test_what_is_sent_is_counted_apart() -> None:
 
 def test_a_sync_that_is_asked_again_is_noticed() -> None:
     """Of a file and of a folder; and every later answer knows of the failure."""
-    for failed, again in ((FAILED, SYNC), (FOLDER_FAILED, FOLDER)):
+    for failed, again, name in ((FAILED, SYNC, "a"), (FOLDER_FAILED, FOLDER, "mail")):
         first, second = _medium.moments([NEW, WRITE, failed, ACK, again, ACK])
 
-        assert (first.failed, first.asked_again) == (True, False)
-        assert (second.failed, second.asked_again) == (True, True)
+        assert (first.failed, first.asked_again) == (name, False)
+        assert (second.failed, second.asked_again) == (name, True)
 
 
 def test_calls_that_another_thread_interrupted_are_put_together() -> None:
