@@ -66,7 +66,11 @@ class Receipt:
         durability: Durability = Durability.BUFFERED,
         verified: bool = False,
     ) -> Self:
-        """Return the receipt for an entry whose raw bytes were stored as they are."""
+        """Return the receipt for an entry whose raw bytes are what is stored.
+
+        Of one that is `PRESENT` and rendered, what is stored may be an earlier rendering: its
+        receipt has the digest of that, and is not made here.
+        """
         return cls(sink, entry.id, entry.raw_digest, location, outcome, durability, verified)
 
 

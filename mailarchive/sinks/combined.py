@@ -341,8 +341,10 @@ def sink(
 
         @sink("spool", durability=Durability.MEDIA)
         def spool(entry):
-            where = store_once(entry.id.hex, entry.raw)
-            return Receipt.for_entry(entry, sink="spool", location=where, ...)
+            where, kept, outcome = store_once(entry.id.hex, entry.raw)
+            digest = Digest.of(kept)  # a rendering that was there before is what is kept
+            return Receipt("spool", entry.id, digest, where, outcome, Durability.MEDIA)
+
 
         @spool.reader
         def _(receipt):

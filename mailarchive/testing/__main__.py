@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sink_report.load(wanted.factory),
             waivers=dict(wanted.waive),
             largest=wanted.largest << 20,
+            points=wanted.points,
             spawned=wanted.spawn,
         )
     except MailArchiveError as error:
@@ -56,6 +57,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument(
         "--largest", metavar="MIB", type=int, default=200, help="size of the large message (200)"
+    )
+    command.add_argument(
+        "--points",
+        metavar="NUMBER",
+        type=int,
+        help="at about how many system calls a law kills and fails; each has its own number",
     )
     command.add_argument(
         "--spawn",

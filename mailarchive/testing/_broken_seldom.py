@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from mailarchive._model import Receipt, Stored
+from mailarchive._model import (
+    Digest,
+    Receipt,
+    Rejected,
+    Stored,
+)
 from mailarchive.errors import SinkError
 from mailarchive.testing._one_file_each import OneFileEach
 
@@ -15,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from mailarchive._model import ArchiveEntry, Digest
+    from mailarchive._model import ArchiveEntry
 
 # -- a run ------------------------------------------------------------------------------------
 
@@ -172,6 +177,18 @@ class RaisesItsOwn(OneFileEach):
             return super()._put(entry)
         except OSError as error:
             raise OwnTrouble from error
+
+
+class RejectsWhenTheDiskFails(OneFileEach):
+    """Blames the message for the disk, so that it goes to the quarantine for good."""
+
+    @override
+    def _put_many(self, entries: Sequence[ArchiveEntry]) -> Iterator[Receipt | Rejected]:
+        for each in entries:
+            try:
+                yield self._put(each)
+            except OSError:
+                yield Rejected(each.id, "the disk failed")
 
 
 class QuotesTheMail(OneFileEach):

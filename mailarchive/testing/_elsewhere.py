@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, cast, final
 
 from attrs import field, frozen
 
+from mailarchive._model import Receipt
 from mailarchive.errors import MailArchiveError
 from mailarchive.testing._traced import MARK, Trace
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self
 
-    from mailarchive._model import ArchiveEntry, Receipt, Rejected
+    from mailarchive._model import ArchiveEntry, Rejected
     from mailarchive.abc import Sink
 
 _HEAD: Final = struct.Struct(">Q")
@@ -72,6 +73,11 @@ class ForeignError(Exception):
     """Something that is no error of this library left a public method; the name says what."""
 
 
+@final
+class NotStarted(RuntimeError):
+    """The other process could not be started: the maker's fault, or the machine's."""
+
+
 class Elsewhere:
     """The other process, and the sink in it; a context manager that ends it."""
 
@@ -95,7 +101,7 @@ class Elsewhere:
             why = "it ended"
         if why is not None:
             self.kill()
-            raise RuntimeError(
+            raise NotStarted(
                 f"the other process did not start ({why}): a Spawned maker must be a function of a"
                 " module that can be imported, or a functools.partial of one"
             )
@@ -171,7 +177,7 @@ def new_interpreter(make: Callable[[], Sink]) -> Elsewhere | None:
     """Start a new interpreter with the sink in it; `None` where the maker cannot get there."""
     try:
         return Elsewhere(make if isinstance(make, Spawned) else Spawned(make))
-    except (TypeError, RuntimeError):
+    except (TypeError, NotStarted):
         if isinstance(make, Spawned):
             raise
         return None
@@ -257,7 +263,8 @@ def _done(sink: Sink, what: str, *about: Any) -> object:
         except BaseException:
             mark("refused")
             raise
-        mark("acknowledged")
+        # What is rejected has no receipt: the mark is for those that have.
+        mark("acknowledged" if all(isinstance(a, Receipt) for a in answers) else "refused")
         return answers
     if what == "read":
         return sink.read(*about)

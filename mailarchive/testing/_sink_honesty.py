@@ -7,7 +7,8 @@ import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
-from typing import TYPE_CHECKING, Final
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from attrs import evolve
 
@@ -17,7 +18,9 @@ from mailarchive.testing._open_files import can_be_counted, open_files
 from mailarchive.testing._sink_kit import (
     SERIAL,
     fails_well,
+    is_first,
     law,
+    marked,
     read_back,
     reads,
     receipts_of,
@@ -28,14 +31,21 @@ from mailarchive.testing._traced import NotTried
 from mailarchive.testing.entries import entry, mail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from mailarchive._model import ArchiveEntry, Receipt
     from mailarchive.abc import Sink
     from mailarchive.testing._sink_kit import SinkMaker
 
+_USERS: Final = (
+    *("alice", "bob", "ali", "", "alice ", "ALICE", "%", "*", "../alice", "zo\xe9"),
+    "zoe\u0301",
+)
+"""Users whom a careless comparison takes for one another, or for all."""
 _NO_READING: Final = "it cannot be read back, and says so"
 _MEBI: Final = 1 << 20
+Look: TypeAlias = "Callable[[Sink, UserId], Iterable[bytes] | None]"
 
 
 def _key() -> str:
@@ -45,7 +55,7 @@ def _key() -> str:
 @law
 def reading_is_as_the_capabilities_say(make: SinkMaker) -> str | None:
     """A sink that says it reads does so; another raises `Unsupported`, and nothing else."""
-    one = entry(mail(1), key=_key())
+    one = entry(marked(1), key=_key())
     with make() as sink:
         receipt = stored(sink, one)
         try:
@@ -70,7 +80,7 @@ def what_is_read_is_what_the_receipt_says(make: SinkMaker) -> str | None:
     A receipt that points elsewhere is what a swapped or replaced message looks like to
     whoever kept the receipt; a digest kept beside the bytes would agree with them.
     """
-    pair = [entry(mail(number), key=_key()) for number in (1, 2)]
+    pair = [entry(marked(number), key=_key()) for number in (1, 2)]
     with make() as sink:
         first, second = receipts_of(sink.put_many(pair))
         if not reads(sink):
@@ -91,7 +101,7 @@ def what_is_read_is_what_the_receipt_says(make: SinkMaker) -> str | None:
 @law
 def a_receipt_of_nothing_is_an_error(make: SinkMaker) -> str | None:
     """Reading what was never stored raises an error of the sink's own that says what to do."""
-    one, never = entry(mail(1), key=_key()), entry(mail(2), key=_key())
+    one, never = entry(marked(1), key=_key()), entry(marked(2), key=_key())
     with make() as sink:
         receipt = stored(sink, one)
         if not reads(sink):
@@ -116,7 +126,10 @@ def _like(receipt: Receipt, other: Digest) -> str:
 
 @law
 def several_threads_may_put_at_once(make: SinkMaker, *, threads: int = 4) -> str | None:
-    """Where `concurrent_puts` says so: the same and other entries at once, each stored once."""
+    """Where `concurrent_puts` says so: the same and other entries at once, each stored once.
+
+    And read by all of them at once, each to the byte.
+    """
     shared = [entry(mail(number), key=_key()) for number in range(6)]
     own = [[entry(mail(number), key=_key()) for number in range(4)] for _ in range(threads)]
     start = threading.Barrier(threads)
@@ -133,10 +146,20 @@ def several_threads_may_put_at_once(make: SinkMaker, *, threads: int = 4) -> str
         for each in [*shared, *(one for some in own for one in some)]:
             mine = [receipt for receipt in found if receipt.entry_id == each.id]
             new = [receipt for receipt in mine if receipt.outcome is Stored.STORED]
+            assert new, "several threads put a new entry, and none was told that it stored it"
             assert len(new) == 1, f"{len(new)} threads stored one entry, each for the first time"
             places = {receipt.location for receipt in mine}
             assert len(places) == 1, "threads that put one entry were told different places"
             read_back(sink, mine[0], each.raw, "put by several threads")
+        known = {receipt.entry_id: receipt for receipt in found}
+
+        def look(number: int) -> None:
+            start.wait()
+            for each in [*shared[number:], *own[number], *shared[:number]] * 5:
+                read_back(sink, known[each.id], each.raw, "read by several threads")
+
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(look, range(threads)))
     return None
 
 
@@ -144,13 +167,14 @@ def several_threads_may_put_at_once(make: SinkMaker, *, threads: int = 4) -> str
 def two_sinks_may_be_open_at_once(make: SinkMaker, *, patience: float = 30) -> str | None:
     """Each keeps what it acknowledged, whatever the other one does; or the second one refuses.
 
-    Two runs of two jobs, or somebody who exports while a run goes on, open an archive twice.
+    What one has stored is `present` to the other, with the first receipt.  Two runs of two
+    jobs, or somebody who exports while a run goes on, open an archive twice.
     """
     mine, others = ([entry(mail(next(SERIAL)), key=_key()) for _ in range(4)] for _ in range(2))
     # Each is used by one thread; the second thread is joined once the first sink is closed.
     with ThreadPoolExecutor(1) as beside, make() as one:
         first = receipts_of(one.put_many(mine[:2]))
-        putting = beside.submit(_put_beside, make, others[:2])
+        putting = beside.submit(_put_beside, make, [*others[:2], mine[0]])
         try:
             second = putting.result(patience)
         except FutureTimeout:
@@ -159,6 +183,8 @@ def two_sinks_may_be_open_at_once(make: SinkMaker, *, patience: float = 30) -> s
             ) from None
         if second is None:
             return "it refuses to be opened twice"
+        is_first(second.pop(), first[0], "put while another sink was open that has it")
+        is_first(stored(one, others[0]), second[0], "put while another sink was open that has it")
         first += receipts_of(one.put_many(mine[2:]))
         again = beside.submit(_put_beside, make, others[2:]).result(patience)
         assert again is not None, "a second sink is taken once, and refused the next time"
@@ -181,44 +207,44 @@ def _put_beside(make: SinkMaker, entries: Sequence[ArchiveEntry]) -> list[Receip
 
 
 @law
-def nobody_sees_the_mail_of_others(
-    make: SinkMaker,
-    *,
-    seen_by: Callable[[Sink, UserId], Iterable[bytes] | None] | None = None,
-) -> str | None:
+def nobody_sees_the_mail_of_others(make: SinkMaker, *, seen_by: Look | None = None) -> str | None:
     """Where a sink shows users their mail, each sees exactly what is theirs.
 
     `seen_by` says what a user is shown; without it the sink's method `of(user)`, as
-    `MemorySink` has it.  Every message is put for one user, so that nobody shares any.
+    `MemorySink` has it.  Two messages belong to two users: one as an entry of both, one as
+    two copies with equal bytes.
     """
     look = seen_by or _by_method
-    users = (
-        "alice",
-        "bob",
-        "ali",
-        "",
-        "alice ",
-        "ALICE",
-        "%",
-        "*",
-        "../alice",
-        "zo\xe9",
-        "zoe\u0301",
-    )
-    mails = {user: [mail(next(SERIAL)) for _ in range(2)] for user in users}
+    theirs = {user: {mail(next(SERIAL)) for _ in range(2)} for user in _USERS}
+    both, twice = mail(next(SERIAL)), mail(next(SERIAL))
+    puts: list[tuple[bytes, tuple[str, ...]]]
+    puts = [(raw, (user,)) for user, raws in theirs.items() for raw in raws]
+    puts += [(both, ("alice", "bob")), (twice, ("alice",)), (twice, ("bob",))]
+    for user in ("alice", "bob"):
+        theirs[user] |= {both, twice}
     with make() as sink:
-        for user, raws in mails.items():
-            receipts_of([sink.put(entry(raw, key=_key(), users=(user,))) for raw in raws])
-        for user, raws in mails.items():
-            shown = look(sink, UserId(user))
-            if shown is None:
-                return "it shows nobody anything"
-            shown = set(shown)
-            others = {raw for name, their in mails.items() if name != user for raw in their}
-            assert not shown & others, "a user is shown the mail of another one"
-            assert set(raws) <= shown, "a user is not shown mail that is theirs"
-        assert not list(look(sink, UserId("nobody")) or ()), "somebody unknown is shown mail"
+        receipts_of([sink.put(entry(raw, key=_key(), users=users)) for raw, users in puts])
+        if look(sink, UserId("alice")) is None:
+            return "it shows nobody anything"
+        _each_sees_theirs(sink, look, theirs, "")
+        if not survives(sink):
+            return None
+    with make() as sink:
+        _each_sees_theirs(sink, look, theirs, ", after opening anew")
     return None
+
+
+def _each_sees_theirs(
+    sink: Sink, look: Look, theirs: Mapping[str, AbstractSet[bytes]], when: str
+) -> None:
+    every = frozenset[bytes]().union(*theirs.values())
+    for user, raws in theirs.items():
+        shown = set(look(sink, UserId(user)) or ())
+        assert not shown & (every - raws), f"a user is shown the mail of another one{when}"
+        assert raws <= shown, f"a user is not shown mail that is theirs{when}" + (
+            ", and somebody else's too" if user in {"alice", "bob"} else ""
+        )
+    assert not list(look(sink, UserId("nobody")) or ()), f"somebody unknown is shown mail{when}"
 
 
 def _by_method(sink: Sink, user: UserId) -> Iterable[bytes] | None:
@@ -246,7 +272,19 @@ def an_open_and_a_close_leave_nothing_open(make: SinkMaker, *, rounds: int = 5) 
             one = entry(mail(1), key=_key())
             read_back(sink, stored(sink, one), one.raw, "put many times")
         assert open_files() < before[0] + rounds * 4, "each put leaves a file open"
+        if reads(sink):
+            _failed_reads_leave_nothing(sink, rounds * 4)
     return None
+
+
+def _failed_reads_leave_nothing(sink: Sink, times: int) -> None:
+    receipt, never = stored(sink, entry(mail(1), key=_key())), entry(mail(2), key=_key())
+    lost = evolve(receipt, entry_id=never.id, stored_digest=never.raw_digest)
+    before = open_files()
+    for _ in range(times):
+        with suppress(MailArchiveError):
+            sink.read(lost)
+    assert open_files() < before + times, "each read that fails leaves a file open"
 
 
 def _round(make: SinkMaker) -> None:

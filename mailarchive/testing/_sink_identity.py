@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
 
+from attrs import evolve
 from typing_extensions import override
 
-from mailarchive._model import Fidelity, Stored
+from mailarchive._model import Address, Fidelity, Folder, Owner, Ownership, Stored, UserId
 from mailarchive._policy import Batching
 from mailarchive.errors import MailArchiveError
 from mailarchive.testing._elsewhere import Elsewhere
@@ -23,11 +25,15 @@ from mailarchive.testing._traced import NotTried
 from mailarchive.testing.entries import entry, mail
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from mailarchive._model import ArchiveEntry, Digest, Receipt
     from mailarchive.abc import Sink
     from mailarchive.testing._sink_kit import SinkMaker
+
+
+_ALIKE: Final = ((25142, 82687), (22539, 47951))
+"""Mails, each under its number as key, whose ids have four bytes, or their CRC, alike."""
 
 
 def _key() -> str:
@@ -36,7 +42,11 @@ def _key() -> str:
 
 @law
 def an_entry_is_stored_once(make: SinkMaker) -> str | None:
-    """Put again, it is `present` with its first receipt: at once, in a batch, opened anew."""
+    """Put again, it is `present` with its first receipt: at once, in a batch, opened anew.
+
+    Its id says that it is the same, whoever owns it by now and whatever else is told of it;
+    and one whose id is nearly the same is another one.
+    """
     one, other = entry(mail(1), key=_key()), entry(mail(2), key=_key())
     with make() as sink:
         first = stored(sink, one)
@@ -48,6 +58,12 @@ def an_entry_is_stored_once(make: SinkMaker) -> str | None:
         twice = receipts_of(sink.put_many((other, other)))
         is_first(twice[0], fresh, "put twice in a batch")
         assert sink.put_many(()) == (), "an empty batch has an answer"
+        for what, told in _told_otherwise(one):
+            is_first(stored(sink, told), first, f"put again with {what}")
+        for each in (entry(mail(n), key=str(n)) for pair in _ALIKE for n in pair):
+            receipt = stored(sink, each)
+            assert receipt.outcome is Stored.STORED, "an entry was taken for one with a like id"
+            read_back(sink, receipt, each.raw, "another entry has a like id")
         read_back(sink, first, one.raw, "after it was put again")
         if not survives(sink):
             return "nothing is promised of a sink that is opened anew"
@@ -55,6 +71,17 @@ def an_entry_is_stored_once(make: SinkMaker) -> str | None:
         is_first(stored(sink, one), first, "put again after opening anew")
         read_back(sink, first, one.raw, "after opening anew")
     return None
+
+
+def _told_otherwise(one: ArchiveEntry) -> Iterator[tuple[str, ArchiveEntry]]:
+    """Yield the entry with what its id is not made of, as another run may tell it."""
+    carol = Owner(UserId("carol"), frozenset({Address("carol@example.com")}))
+    yield "other owners", evolve(one, ownership=Ownership((*one.ownership.owners, carol)))
+    yield "other flags", evolve(one, flags=frozenset({"seen"}))
+    then = datetime(2026, 1, 2, tzinfo=UTC)
+    yield "another time of receipt", evolve(one, received_at=then)
+    moved = Folder(one.folder.key, ("Moved", "Away"))
+    yield "another path of its folder", evolve(one, folder=moved)
 
 
 @law

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import ExitStack, contextmanager
 from functools import wraps
 from itertools import count
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeAlias
@@ -12,11 +13,11 @@ from mailarchive._guarding import SinkDefect
 from mailarchive._model import Digest, Durability, Receipt, Stored
 from mailarchive.abc import Sink
 from mailarchive.errors import MailArchiveError, SinkError, Unsupported
-from mailarchive.testing._elsewhere import ForeignError
+from mailarchive.testing._elsewhere import ForeignError, NotStarted
 from mailarchive.testing.entries import entry, mail
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from mailarchive._model import ArchiveEntry, Rejected
 
@@ -47,7 +48,7 @@ def law(function: Callable[P, str | None]) -> Callable[P, str | None]:
             )
         try:
             return function(*args, **kwargs)
-        except (AssertionError, KeyboardInterrupt, SystemExit):
+        except (AssertionError, KeyboardInterrupt, SystemExit, NotStarted):
             raise
         except ForeignError as error:
             raise AssertionError(f"a public method lets a {error} out") from error
@@ -93,6 +94,17 @@ def tells_nothing(text: str, what: str) -> None:
     assert not any(word in text for word in _OF_A_MAIL), f"{what} holds text of a mail"
 
 
+@contextmanager
+def opened(make: SinkMaker, when: str) -> Iterator[Sink]:
+    """Open a sink, and say when it could not be opened."""
+    with ExitStack() as stack:
+        try:
+            sink = stack.enter_context(make())
+        except MailArchiveError as error:
+            raise AssertionError(_said(f"{when}: opening it", error)) from error
+        yield sink
+
+
 def stored(sink: Sink, one: ArchiveEntry, what: str = "a message") -> Receipt:
     """Put an entry that any sink must take, and return its receipt."""
     try:
@@ -108,9 +120,9 @@ def receipt_of(answer: Receipt | Rejected, what: str = "a message") -> Receipt:
     return answer
 
 
-def receipts_of(answers: Sequence[Receipt | Rejected]) -> list[Receipt]:
+def receipts_of(answers: Sequence[Receipt | Rejected], what: str = "a message") -> list[Receipt]:
     """Return the answers, all of which must be receipts."""
-    return [receipt_of(answer) for answer in answers]
+    return [receipt_of(answer, what) for answer in answers]
 
 
 def reads(sink: Sink) -> bool:

@@ -18,6 +18,7 @@ from mailarchive.testing._sink_kit import (
     incompressible,
     is_first,
     law,
+    opened,
     read_back,
     receipt_of,
     receipts_of,
@@ -60,7 +61,7 @@ def _promises(make: SinkMaker) -> SinkCapabilities:
 
 def _all_there(make: SinkMaker, kept: Sequence[tuple[ArchiveEntry, Receipt]], when: str) -> None:
     """Open the archive anew and see that every acknowledged entry is in it, once."""
-    with make() as sink:
+    with opened(make, when) as sink:
         for each, receipt in kept:
             again = stored(sink, each, when)
             assert again.outcome is Stored.PRESENT, f"{when}: an acknowledged entry is not there"
@@ -136,13 +137,13 @@ def _acknowledged(
 ) -> None:
     """Put one after another, and note each answer as it comes."""
     for each in entries:
-        answer = receipt_of(there.put(each)[0])
+        answer = receipt_of(there.put(each)[0], "an entry that a sound disk would take")
         kept.append((each, answer))
 
 
 def _takes_the_rest(make: SinkMaker, entries: Sequence[ArchiveEntry], when: str) -> None:
     """Put everything again, as a run does that does not know what was stored."""
-    with make() as sink:
+    with opened(make, when) as sink:
         for each in entries:
             read_back(sink, stored(sink, each, when), each.raw, when)
 

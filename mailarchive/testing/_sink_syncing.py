@@ -143,7 +143,7 @@ def _dying_run(make: SinkMaker, at: Call, late: bool) -> bool:
     with Elsewhere(make) as there:
         there.trace()
         there.open()
-        there.put(one)
+        receipts_of(there.put(one))
     (moment,) = _medium.moments([*dying.lines, *there.lines])
     assert max(moment.durable, moment.sent) >= _ENOUGH, (
         f"said to be present what a writer left behind that died before its sync: {at}"
@@ -180,10 +180,11 @@ def _since(late: bool) -> str:
 def _put_again_what_is_refused(there: Elsewhere, entries: Sequence[ArchiveEntry]) -> None:
     for _ in range(2):
         try:
-            there.put(*entries)
+            answers = there.put(*entries)
         except MailArchiveError as error:
             fails_well(error, "a sync that fails")
         else:
+            receipts_of(answers, "an entry, because a sync failed")
             return
 
 

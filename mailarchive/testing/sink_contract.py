@@ -63,20 +63,12 @@ class SinkContract:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Refuse a subclass that overrides a law, or waives one that there is not."""
         super().__init_subclass__(**kwargs)
-        changed = overridden(SinkContract, cls, _HOOKS)
-        if changed:
-            raise TypeError(
-                f"{cls.__name__} overrides a law: {', '.join(changed)}; "
-                "a law that a sink cannot keep is named in `waivers`, with the reason"
-            )
-        if min(cls.points, cls.largest) < 1:
-            raise TypeError(f"{cls.__name__} tries nothing: `points` or `largest` is less than 1")
-        unknown = set(cls.waivers) - {law.__name__ for law in laws.LAWS}
-        if unknown or not all(cls.waivers.values()):
-            raise TypeError(
-                f"{cls.__name__} waives what is no law, or for no reason: "
-                f"{', '.join(sorted(unknown or cls.waivers))}"
-            )
+        _refuse_what_is_no_contract(cls)
+
+    @pytest.fixture(autouse=True)
+    def _laws_are_whole(self) -> None:
+        """Look once more before each test: a class can be changed after it was made."""
+        _refuse_what_is_no_contract(type(self))
 
     def seen_by(self, sink: Sink, user: UserId) -> Iterable[bytes] | None:
         """Return the messages that a user is shown; overridden where a sink shows any.
@@ -207,6 +199,23 @@ class SinkContract:
     def test_memory_is_bounded(self, open_sink: SinkMaker) -> None:
         """See the law of that name."""
         self._hold(laws.memory_is_bounded, open_sink)
+
+
+def _refuse_what_is_no_contract(cls: type[SinkContract]) -> None:
+    changed = overridden(SinkContract, cls, _HOOKS)
+    if changed:
+        raise TypeError(
+            f"{cls.__name__} overrides a law: {', '.join(changed)}; "
+            "a law that a sink cannot keep is named in `waivers`, with the reason"
+        )
+    if min(cls.points, cls.largest) < 1:
+        raise TypeError(f"{cls.__name__} tries nothing: `points` or `largest` is less than 1")
+    unknown = set(cls.waivers) - {law.__name__ for law in laws.LAWS}
+    if unknown or not all(reason.strip() for reason in cls.waivers.values()):
+        raise TypeError(
+            f"{cls.__name__} waives what is no law, or for no reason: "
+            f"{', '.join(sorted(unknown or cls.waivers))}"
+        )
 
 
 def _tell(what: str) -> None:

@@ -6,11 +6,13 @@ folder and returns a sink, not yet opened; the same folder means the same archiv
 
 from __future__ import annotations
 
+import inspect
 import json
 import platform
 import shutil
 import sys
 import tempfile
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -21,6 +23,7 @@ from attrs import field, frozen
 from mailarchive.abc import Sink
 from mailarchive.errors import ConfigurationError, MailArchiveError
 from mailarchive.testing import sink_laws
+from mailarchive.testing._elsewhere import NotStarted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -57,11 +60,16 @@ class Verdict:
 class Report:
     """Every law of a sink; `holds` where none is broken.
 
-    `largest` is how many bytes the large message had.
+    `made_by` is the class of the sink, `version` that of the package which it is in, and
+    `largest` how many bytes the large message had.
     """
 
     sink: str
+    made_by: str
+    version: str
+    tried_at: datetime
     capabilities: SinkCapabilities
+    processes: str
     largest: int
     verdicts: tuple[Verdict, ...] = field(repr=lambda them: f"<{len(them)}>")
 
@@ -75,8 +83,12 @@ class Report:
         tree = {
             "format": FORMAT,
             "sink": self.sink,
+            "made by": self.made_by,
+            "version": self.version,
+            "date": self.tried_at.date().isoformat(),
             "holds": self.holds,
             "capabilities": _capabilities(self.capabilities),
+            "other processes": self.processes,
             "largest message": self.largest,
             "ran on": _where(),
             "laws": [
@@ -100,7 +112,10 @@ class Report:
             "**It keeps the contract.**" if self.holds else "**It breaks the contract.**",
             ", ".join(f"{number} {result}" for result, number in counts.items() if number) + ".",
             "",
+            f"- made by: `{self.made_by}`, {self.version}",
+            f"- date: {self.tried_at.date().isoformat()}",
             *(f"- {name}: {value}" for name, value in _capabilities(self.capabilities).items()),
+            f"- other processes: {self.processes}",
             f"- largest message: {self.largest:,} bytes",
             *(f"- {name}: {value}" for name, value in _where().items()),
             "",
@@ -120,6 +135,16 @@ def _capabilities(capabilities: SinkCapabilities) -> dict[str, object]:
         "durability": capabilities.durability.name.lower(),
         "concurrent puts": capabilities.concurrent_puts,
     }
+
+
+def _version_of(module: str) -> str:
+    """Return the package that a module is in, and its version, where it is installed."""
+    from importlib.metadata import packages_distributions, version
+
+    packages = packages_distributions().get(module.partition(".")[0], [])
+    return ", ".join(f"{each} {version(each)}" for each in sorted(set(packages))) or (
+        "of no installed package"
+    )
 
 
 def _where() -> dict[str, str]:
@@ -145,15 +170,19 @@ def report(
     *,
     waivers: Mapping[str, str] | None = None,
     largest: int = 200 << 20,
+    points: int | None = None,
     spawned: bool = False,
     only: Iterable[Law] = sink_laws.LAWS,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Report:
     """Try every law on a fresh archive of its own and return what became of each.
 
     `factory` takes a folder that is empty before the law; the same folder means the same
-    archive.  With `spawned` the laws' other processes are new interpreters.  Raises
-    `ConfigurationError` for a waiver of what is no law or a message of no size, and what
-    opening a sink raises.
+    archive.  With `spawned` the laws' other processes are new interpreters.  `points` is at
+    about how many system calls a law tries what it tries at some; each has its own number.
+
+    Raises `ConfigurationError` for a waiver of what is no law, for a message or points of
+    no size, for a factory that no other process can have, and what opening a sink raises.
     """
     waived = dict(waivers or {})
     unknown = set(waived) - {law.__name__ for law in sink_laws.LAWS}
@@ -167,13 +196,30 @@ def report(
             "the large message must have a size",
             suggestions=["give a number of MiB of 1 or more, or leave it out for 200"],
         )
+    if points is not None and points < 1:
+        raise ConfigurationError(
+            "a law that tries no system call tries nothing",
+            suggestions=["give 1 point or more, or leave it out"],
+        )
+    settings = {"octets": largest} if points is None else {"octets": largest, "points": points}
     with _archive(factory, spawned=spawned) as make, _made(make) as sink:
-        name, capabilities = sink.name, sink.capabilities
+        name, capabilities, kind = sink.name, sink.capabilities, type(sink)
     verdicts = []
     for law in only:
         with _archive(factory, spawned=spawned) as make:
-            verdicts.append(_verdict(law, make, waived.get(law.__name__), largest))
-    return Report(name, capabilities, largest, tuple(verdicts))
+            verdicts.append(_verdict(law, make, waived.get(law.__name__), settings))
+    return Report(
+        sink=name,
+        made_by=f"{kind.__module__}.{kind.__qualname__}",
+        version=_version_of(kind.__module__),
+        tried_at=now(),
+        capabilities=capabilities,
+        processes="new interpreters"
+        if spawned
+        else "forks, and one new interpreter unless a law says otherwise",
+        largest=largest,
+        verdicts=tuple(verdicts),
+    )
 
 
 def _made(make: SinkMaker) -> Sink:
@@ -198,7 +244,11 @@ class _archive:  # noqa: N801 - used as the function that it is
     def __init__(self, factory: Callable[[Path], Sink], *, spawned: bool) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="mailarchive-law-"))
         make = partial(factory, self.folder)
-        self.make: SinkMaker = sink_laws.Spawned(make) if spawned else make
+        try:
+            self.make: SinkMaker = sink_laws.Spawned(make) if spawned else make
+        except TypeError as error:
+            self.__exit__()
+            raise _not_elsewhere() from error
 
     def __enter__(self) -> SinkMaker:
         return self.make
@@ -207,13 +257,23 @@ class _archive:  # noqa: N801 - used as the function that it is
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _verdict(law: Law, make: SinkMaker, waived: str | None, largest: int) -> Verdict:
+def _not_elsewhere() -> ConfigurationError:
+    return ConfigurationError(
+        "the factory cannot be handed to a new interpreter",
+        suggestions=["make it a function of a module that can be imported; no lambda will do"],
+    )
+
+
+def _verdict(
+    law: Law, make: SinkMaker, waived: str | None, settings: Mapping[str, int]
+) -> Verdict:
     says = (law.__doc__ or "").partition("\n")[0]
-    settings: dict[str, Any] = {}
-    if law is sink_laws.a_large_message_comes_back:
-        settings = {"octets": largest}
+    known = inspect.signature(law).parameters
+    mine: dict[str, Any] = {name: each for name, each in settings.items() if name in known}
     try:
-        note = law(make, **settings)
+        note = law(make, **mine)
+    except NotStarted as error:
+        raise _not_elsewhere() from error
     except AssertionError as broken:
         result = Result.BROKEN if waived is None else Result.WAIVED
         why = str(broken).partition("\n")[0]

@@ -6,18 +6,22 @@ import fcntl
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
 from typing_extensions import override
 
-from mailarchive.errors import SinkError
+from mailarchive import Durability, Sink
+from mailarchive.errors import ConfigurationError, SinkError
 from mailarchive.testing import sink_laws, sink_report
 from mailarchive.testing.__main__ import main
 from mailarchive.testing._traced import why_not_traced
 from mailarchive.testing.broken_sinks import BROKEN, Broken, ForgetsTheFolder, OneFileEach
+from mailarchive.testing.memory import MemorySink
 from mailarchive.testing.sink_contract import LawWaived, SinkContract
 from mailarchive.testing.sink_report import Result
 from mailarchive.testing.source_contract import SourceContract
@@ -185,11 +189,56 @@ def test_the_hooks_may_be_overridden() -> None:
     assert issubclass(type("Mine", (SinkContract,), mine), SinkContract)
 
 
-@pytest.mark.parametrize("waivers", [{"no_such_law": "why not"}, {"memory_is_bounded": ""}])
+@pytest.mark.parametrize(
+    "waivers",
+    [{"no_such_law": "why not"}, {"memory_is_bounded": ""}, {"memory_is_bounded": " "}],
+)
 def test_a_waiver_names_a_law_and_a_reason(waivers: dict[str, str]) -> None:
     """Anything else is a mistake."""
     with pytest.raises(TypeError, match="waives what is no law, or for no reason"):
         type("Mine", (SinkContract,), {"waivers": waivers})
+
+
+CHANGED_LATER = """
+from functools import partial
+
+import pytest
+
+from mailarchive.testing.broken_sinks import ForgetsTheFolder
+from mailarchive.testing.sink_contract import SinkContract
+
+
+class TestMine(SinkContract):
+    @pytest.fixture
+    def open_sink(self, tmp_path):
+        pytest.skip("it is said before a sink is made")
+
+
+{change}
+"""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "TestMine.test_acknowledged_means_on_the_medium = lambda self, open_sink: None",
+        "TestMine._hold = lambda *_, **__: None",
+        "TestMine.waivers = {'acknowledged_means_on_the_medium': ' '}",
+        "TestMine.points = 0",
+    ],
+)
+def test_a_contract_that_is_changed_after_it_was_made_is_refused(
+    change: str, tmp_path: Path
+) -> None:
+    """By every test of it, the changed one among them."""
+    file = tmp_path / "test_mine.py"
+    file.write_text(CHANGED_LATER.format(change=change))
+
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(file)]
+    ended = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
+
+    assert f"{len(sink_laws.LAWS)} errors" in ended.stdout
+    assert "passed" not in ended.stdout
 
 
 def test_a_waived_law_is_expected_to_fail(tmp_path: Path) -> None:
@@ -239,6 +288,59 @@ def test_a_report_says_what_became_of_each_law() -> None:
     assert waived.holds
     assert "| waived | a network disk (acknowledged before" in waived.markdown()
     assert '"result": "broken"' in bad.json()
+
+
+def test_a_report_says_which_sink_and_when() -> None:
+    """Its class, the package that has it, the day, and what its other processes were."""
+    now = datetime(2026, 1, 2, tzinfo=UTC)
+    report = sink_report.report(OneFileEach, only=(), now=lambda: now)
+
+    for text in (report.markdown(), report.json()):
+        assert "mailarchive.testing._one_file_each.OneFileEach" in text
+        assert "2026-01-02" in text
+        assert "forks" in text
+    assert sink_report._version_of("pytest.nowhere") == f"pytest {version('pytest')}"
+    assert sink_report._version_of("nowhere") == "of no installed package"
+
+
+def test_a_report_says_how_far_a_law_was_tried() -> None:
+    """At how many system calls, which `points` chooses, and what was claimed and not tried."""
+    law = sink_laws.a_killed_process_loses_nothing_acknowledged
+    one, many = (sink_report.report(OneFileEach, only=(law,), points=n) for n in (1, 8))
+
+    assert re.search(r"kept \| killed in \d+ of \d+ system calls", one.markdown())
+    assert one.verdicts != many.verdicts
+    with pytest.raises(ConfigurationError, match="tries nothing"):
+        sink_report.report(OneFileEach, only=(), points=0)
+
+
+def test_what_a_receipt_claims_and_no_law_tries_is_said() -> None:
+    """That other machines have it, and that it was read back."""
+    memory = MemorySink(durability=Durability.REPLICATED)
+    report = sink_report.report(lambda _: memory, only=(sink_laws.a_receipt_says_what_was_stored,))
+
+    assert "claimed, not tried: that other machines have it too" in report.markdown()
+
+
+def test_a_factory_that_no_other_interpreter_can_have_is_no_fault_of_the_sink(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The report cannot be made with `--spawn`, and is made without."""
+    assert main(["report", f"{__name__}:LAMBDA", "--spawn"]) == 2
+    assert "cannot be handed to a new interpreter" in capsys.readouterr().err
+    with pytest.raises(ConfigurationError, match="new interpreter"):
+        sink_report.report(
+            partial(_in_nowhere, Nowhere()),
+            spawned=True,
+            only=(sink_laws.a_lost_reply_harms_nothing,),
+        )
+
+
+def _in_nowhere(_: Path, folder: Path) -> Sink:
+    return OneFileEach(folder)
+
+
+LAMBDA = lambda folder: OneFileEach(folder)  # noqa: E731, PLW0108 - what somebody may write
 
 
 def test_a_waiver_that_is_not_needed_breaks_the_report() -> None:

@@ -86,10 +86,18 @@ def receipts(answers: Iterable[Receipt | Rejected]) -> list[Receipt]:
 def test_our_own_source_reads_back_what_the_sink_wrote(
     sink_at: Callable[[Path], Sink], source_at: Callable[[Path], Source], tmp_path: Path
 ) -> None:
-    """To the byte, for every odd message that ends as a message does."""
+    """To the byte, for every odd message that ends as a message does.
+
+    But for packed ones, which a Maildir has where a server compresses what it keeps.
+    """
     ends = b"" if source_at is not KINDS[2][1] else b"\n"
     raws = [
-        raw for raw in ODD.values() if raw.endswith(ends) and len(raw) > 1 and b"\r\r" not in raw
+        raw
+        for what, raw in ODD.items()
+        if raw.endswith(ends)
+        and len(raw) > 1
+        and b"\r\r" not in raw
+        and what not in {"a message that is gzip", "a message that is zstd"}
     ]
     with sink_at(tmp_path) as sink:
         sink.put_many([entry(raw, key=str(n)) for n, raw in enumerate(raws)])
