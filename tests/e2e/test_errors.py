@@ -107,7 +107,7 @@ def test_a_closed_port(server: Dovecot, mailbox: str, tmp_path: Path) -> None:
 
 
 def test_a_place_that_may_not_be_written(server: Dovecot, mailbox: str, tmp_path: Path) -> None:
-    """The line says who needs which right, and nothing was read from the server."""
+    """The line says which setting and which right; it is found before the server is asked."""
     file = job.write(tmp_path, server, mailbox)
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o555)
@@ -115,9 +115,9 @@ def test_a_place_that_may_not_be_written(server: Dovecot, mailbox: str, tmp_path
     powerless = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"]
     done = command(file, *(powerless if os.geteuid() == 0 else []))
 
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith("mailarchive: ")
-    assert "writ" in done.stderr
+    assert "[vault] path: this user may not write to locked" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
