@@ -67,7 +67,7 @@ from mailarchive._model._source import (
     Unavailable,
     Vanished,
 )
-from mailarchive._model._unicode import normalized
+from mailarchive._model._unicode import normalized, one_spelling
 
 __all__ = [
     "Address",
@@ -118,4 +118,5 @@ __all__ = [
     "entry_id",
     "normal_domain",
     "normalized",
+    "one_spelling",
 ]

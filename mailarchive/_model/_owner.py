@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NewType
+from typing import TYPE_CHECKING, Any, NewType
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
+
+from mailarchive._model._unicode import one_spelling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,21 +27,36 @@ class User:
     addresses: tuple[Address, ...] = field(default=(), repr=lambda them: f"<{len(them)}>")
 
 
+def _is_text(_: object, __: object, value: Any) -> None:
+    if not isinstance(value, str):
+        msg = "the id of a user is a text"
+        raise TypeError(msg)
+
+
 @frozen
 class Owner:
     """A user who may see a message, and the addresses in it that made them one."""
 
-    user: UserId
+    user: UserId = field(validator=_is_text)
     addresses: frozenset[Address] = field(default=frozenset(), repr=lambda them: f"<{len(them)}>")
 
 
 def _by_user(owners: Iterable[Owner]) -> tuple[Owner, ...]:
-    return tuple(sorted(owners, key=lambda owner: owner.user))
+    users: dict[UserId, Owner] = {}
+    for owner in sorted(owners, key=lambda owner: owner.user):
+        user = UserId(one_spelling(owner.user))
+        known = users.get(user)
+        more = frozenset() if known is None else known.addresses
+        users[user] = evolve(owner, addresses=owner.addresses | more) if more else owner
+    return tuple(users.values())
 
 
 @frozen
 class Ownership:
-    """Whose a message is, and the addresses that nobody knew."""
+    """Whose a message is, and the addresses that nobody knew.
+
+    It has each user once: one who is given twice has the addresses of both.
+    """
 
     owners: tuple[Owner, ...] = field(default=(), converter=_by_user)
     unresolved: frozenset[Address] = field(default=frozenset(), repr=lambda them: f"<{len(them)}>")

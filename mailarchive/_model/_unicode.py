@@ -1,4 +1,4 @@
-"""Unicode's normal forms, in time that grows with the text and no faster."""
+"""One form of each text: Unicode's, in time that grows with the text and no faster, and JSON's."""
 
 from __future__ import annotations
 
@@ -22,6 +22,13 @@ def normalized(form: Literal["NFC", "NFKC"], text: str) -> str:
     if text.isascii():
         return text
     return unicodedata.normalize(form, _STRETCH.sub(_with_joiners, text))
+
+
+def one_spelling(text: str) -> str:
+    """Return the text as JSON gives it back: two halves of a character become the whole one."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 
 def _with_joiners(stretch: re.Match[str]) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
-from mailarchive._model import Digest, UserId
+from mailarchive._model import Digest, UserId, one_spelling
 from mailarchive.vault import _knowledge, _schema
 from mailarchive.vault._forgetting import Forgetting
 from mailarchive.vault._grants import Grant, Granted
@@ -34,13 +34,6 @@ if TYPE_CHECKING:
 
 _ID = re.compile("[0-9a-f]{64}")
 _dump = json.JSONEncoder(separators=(",", ":")).encode
-
-
-def one_spelling(text: str) -> str:
-    """Return the text as JSON gives it back: two halves of a character become the whole one."""
-    if text.isascii():
-        return text
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 
 def user_bytes(user: str) -> bytes:
@@ -128,7 +121,11 @@ class Applying:
         self._messages: dict[bytes, _Message] = {}
 
     def batch(self, manifest: Manifest, *, verified: bool, lost: Collection[Digest]) -> None:
-        """Write the rows of a batch; raises one of `BAD_JSON` before the first one."""
+        """Write the rows of a batch; raises one of `BAD_JSON` before the first one.
+
+        Facts that cannot be read, or say again what is so, change nothing: whoever can
+        write in the folder may have put them there.
+        """
         objects, contents = manifest.objects, manifest.contents
         head = manifest.head
         batch = self._db.execute(
@@ -156,9 +153,7 @@ class Applying:
         records = self._new(
             (line, content) for line, content in contents if not isinstance(content, Fact)
         )
-        granted = self._granted(
-            Grant.load(it) for _, it in facts if it.kind == GRANTED and "encrypted" not in it.body
-        )
+        granted = self._granted(_grants(fact for _, fact in facts))
         self._learn([*(record for _, record in records), *granted])
         self._write(self._rows(records, granted, batch or 0, _knowledge.moment(head.at)))
         self._write_granted(granted)
@@ -178,7 +173,8 @@ class Applying:
 
     def _granted(self, grants: Iterable[Grant]) -> list[Granted]:
         """What was granted of entries that are there, to users who had not got them yet."""
-        found = []
+        found: list[Granted] = []
+        just_now: dict[int, set[bytes]] = {}
         for grant in grants:
             rows = self._db.execute(
                 "SELECT n, raw, owners, summary FROM entry WHERE id = ? AND NOT erased",
@@ -188,8 +184,9 @@ class Applying:
                 there = self._db.execute(
                     "SELECT u.id FROM owner o JOIN user u ON u.n = o.user WHERE o.entry = ?", (n,)
                 )
-                known = {name for (name,) in there}
+                known = just_now.setdefault(n, {name for (name,) in there})
                 new = [owner for owner in grant.owners if user_bytes(owner.user) not in known]
+                known.update(user_bytes(owner.user) for owner in new)
                 found.append(
                     Granted.of(
                         grant, new, n, Digest(raw), owners=owners, summary=json.loads(summary)
@@ -372,10 +369,18 @@ def _entry(record: Record) -> tuple[Any, ...]:
     )
 
 
+def _grants(facts: Iterable[Fact]) -> Iterator[Grant]:
+    """What is granted; a fact that cannot be read grants nothing, and `verify` names it."""
+    for fact in facts:
+        if fact.kind == GRANTED and "encrypted" not in fact.body:
+            with suppress(*BAD_JSON):
+                yield Grant.load(fact)
+
+
 def _about(fact: Fact) -> bytes | None:
     """The id of the entry that a fact is about, if it is about one."""
     entry = fact.body.get("entry")
-    return bytes.fromhex(entry) if isinstance(entry, str) and _ID.match(entry) else None
+    return bytes.fromhex(entry) if isinstance(entry, str) and _ID.fullmatch(entry) else None
 
 
 def _own(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from attrs import field, frozen
 from mailarchive.errors import Unsupported
 from mailarchive.vault import _leaf
 from mailarchive.vault._apply import user_of
-from mailarchive.vault._errors import erased, index_disagrees
+from mailarchive.vault._errors import erased
 from mailarchive.vault._manifest import BAD_JSON, READING, Fact
 from mailarchive.vault._reading import location
 
@@ -103,6 +104,12 @@ class AuditReading:
     reason: str = field(repr=False)
     at: datetime
 
+    @classmethod
+    def load(cls, fact: Fact) -> AuditReading:
+        """Return the reading that a fact holds; raises one of `BAD_JSON`."""
+        body = fact.body
+        return cls(str(body["actor"]), str(body["reason"]), datetime.fromisoformat(body["at"]))
+
 
 def reading_fact(actor: str, reason: str, at: datetime) -> Fact:
     """Return the fact that is written before an auditor sees anything.
@@ -157,7 +164,11 @@ class Auditor:
     def readings(self) -> tuple[AuditReading, ...]:
         """Return every time that an auditor opened this archive, oldest first."""
         lines = self._reading.index.lines("t.kind = ? ORDER BY t.n", (READING,), table="fact")
-        return tuple(_load_reading(self._reading.fact(line)) for line in lines)
+        found: list[AuditReading] = []
+        for line in lines:
+            with suppress(*BAD_JSON):  # one that cannot be read is named by `verify`
+                found.append(AuditReading.load(self._reading.fact(line)))
+        return tuple(found)
 
     def _entries(self, condition: str, after: int) -> Iterator[AuditedEntry]:
         while True:
@@ -191,14 +202,3 @@ class Auditor:
             line=line,
             reading=self._reading,
         )
-
-
-def _load_reading(fact: Fact) -> AuditReading:
-    try:
-        return AuditReading(
-            str(fact.body["actor"]),
-            str(fact.body["reason"]),
-            datetime.fromisoformat(fact.body["at"]),
-        )
-    except BAD_JSON as error:
-        raise index_disagrees("a reading that cannot be read") from error

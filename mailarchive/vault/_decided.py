@@ -287,7 +287,7 @@ class Decided:
                 self.gone |= self._stored.get(raw, set())
 
     def _reclaimed(self, tree: Json) -> None:
-        for place in self._places.intersection(_places(tree)) - self.gone:
+        for place in self._places.intersection(places_of(tree)) - self.gone:
             raws = [raw for raw, places in self._stored.items() if place in places]
             for name in (each for raw in raws for each in self._needed.get(raw, ())):
                 words = f"the entry {name.hex[:16]} was overwritten, and nobody erased it"
@@ -317,7 +317,7 @@ class Mentioned:
                 if tree["kind"] == ERASED:
                     self.entries.add(_loading.digest(tree["entry"]))
                 elif tree["kind"] == RECLAIMED:
-                    self.places.update(_places(tree))
+                    self.places.update(places_of(tree))
             except BAD_JSON:
                 continue
 
@@ -335,6 +335,6 @@ class Mentioned:
         return decided
 
 
-def _places(tree: Json) -> Iterator[Spot]:
-    """The places that a `RECLAIMED` fact names; raises one of `BAD_JSON`."""
+def places_of(tree: Json) -> Iterator[Spot]:
+    """Return the places that a `RECLAIMED` fact names; raises one of `BAD_JSON`."""
     return ((str(each["pack"]), _loading.count(each["offset"])) for each in tree["objects"])

@@ -175,6 +175,17 @@ def not_whole(words: str) -> SinkCorrupt:
     )
 
 
+def no_more_numbers() -> SinkCorrupt:
+    """Return the error for a write behind a batch with the largest number there is."""
+    return SinkCorrupt(
+        "the newest batch has a number that none can follow: nothing was written",
+        suggestions=[
+            "verify the vault: before a batch that gave itself such a number there is a gap",
+            "move the pack of that batch, and index.db, away, then open the vault again",
+        ],
+    )
+
+
 def read_only() -> SinkNotWritable:
     """Return the error for a write to a vault that was opened for reading."""
     return SinkNotWritable(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from mailarchive import _asking
-from mailarchive._model import Ownership
+from mailarchive._model import Ownership, one_spelling
 from mailarchive.attribution import own
 from mailarchive.vault import _knowledge, _loading, _record
 from mailarchive.vault._manifest import GRANTED, Fact
@@ -129,7 +129,7 @@ def _grant(
     reading: Reading, line: Line, owners: tuple[Owner, ...], now: datetime
 ) -> Iterator[Grant]:
     there = reading.ownership(line).users
-    new = tuple(owner for owner in owners if owner.user not in there)
+    new = tuple(owner for owner in owners if one_spelling(owner.user) not in there)
     if new:
         record = reading.record(line)
         if not reading.index.is_erased(line):  # asked afterwards: then it was read whole

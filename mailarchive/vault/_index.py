@@ -18,12 +18,12 @@ from mailarchive._model import Digest
 from mailarchive.errors import SinkCorrupt, SinkError
 from mailarchive.vault import _schema
 from mailarchive.vault._apply import Applying
-from mailarchive.vault._errors import sqlite_errors, translated
-from mailarchive.vault._manifest import PLAIN, StoredObject
+from mailarchive.vault._errors import Damage, sqlite_errors, translated
+from mailarchive.vault._manifest import BAD_JSON, PLAIN, StoredObject
 from mailarchive.vault._volumes import FIRST
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Generator, Iterable, Iterator
     from pathlib import Path
     from typing import Any
 
@@ -243,7 +243,7 @@ class Index:
         self.rows("BEGIN")
         self.rows("SELECT count(*) FROM sqlite_master")
 
-    def stream(self, query: str) -> Iterator[tuple[Any, ...]]:
+    def stream(self, query: str) -> Generator[tuple[Any, ...]]:
         """Yield what a query finds, in little memory; for an index of one's own."""
         with sqlite_errors("reading it"):
             yield from self._db.execute(query)
@@ -297,6 +297,14 @@ class Index:
                 asked[of], where, pack, bool(verified), self._raw(name), volume
             )
         return found
+
+    def numbers(self, manifests: Iterable[Digest]) -> dict[Digest, int]:
+        """Return the numbers of those of the manifests that are in the index."""
+        asked = [digest.value for digest in manifests]
+        query = "SELECT digest, sequence FROM batch WHERE digest IN ({})"
+        with self._lock, sqlite_errors("reading it"):
+            rows = _schema.among(self._db, query, asked)
+        return {Digest(digest): number for digest, number in rows}
 
     def knows(self, manifest: Digest) -> bool:
         """Whether a manifest is in the index."""
@@ -355,7 +363,8 @@ class Index:
         """Take in a batch; one that is there already changes nothing.
 
         `verified` says that its bytes were read from the medium; objects in `lost` are
-        damaged, and so are not there.
+        damaged, and so are not there.  Raises `Damage` where its rows contradict one another
+        or those that are there: no batch of ours does, and the transaction is to be undone.
         """
         if self.knows(manifest.digest):
             return
@@ -365,11 +374,29 @@ class Index:
             "UPDATE pack SET upto = max(upto, ?), volume = ? WHERE name = ?",
             (manifest.end, head.volume, head.pack),
         )
-        Applying(self._db, self._vault).batch(manifest, verified=verified, lost=lost)
+        try:
+            Applying(self._db, self._vault).batch(manifest, verified=verified, lost=lost)
+        except _CONTRADICTS as error:
+            words = "a batch that contradicts itself, or what is there"
+            raise Damage.at(head.pack, manifest.offset, "manifest", words) from error
         for pack, length in manifest.poisoned().items():
             self.seal(pack, upto=length)
 
+    def adopt(self, manifest: Manifest, *, verified: bool, lost: Collection[Digest] = ()) -> bool:
+        """Take in a batch that anybody may have written; `False` where nothing of it can be."""
+        self._db.execute("SAVEPOINT batch")
+        try:
+            self.apply(manifest, verified=verified, lost=lost)
+        except Damage:
+            self._db.execute("ROLLBACK TO batch")
+            return False
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("RELEASE batch")
+        return True
 
+
+_CONTRADICTS = (*BAD_JSON, OverflowError, sqlite3.IntegrityError, sqlite3.InterfaceError)
 _STORED = (
     "SELECT {0}, o.stored, o.stored_size, o.raw, o.size, o.offset, p.name, p.volume, b.verified"
     " FROM {1} JOIN batch b ON b.n = o.batch JOIN pack p ON p.n = b.pack WHERE {0} IN ({{}})"

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 
 from mailarchive import _crypt
-from mailarchive._model import Digest, UserId
+from mailarchive._model import Digest, UserId, one_spelling
 from mailarchive.errors import KeyUnavailable
 from mailarchive.vault import _schema
-from mailarchive.vault._apply import one_spelling, user_bytes
+from mailarchive.vault._apply import user_bytes
 from mailarchive.vault._errors import keys_damaged, keys_missing, translated, wrong_keys
 
 if TYPE_CHECKING:

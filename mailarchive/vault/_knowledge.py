@@ -100,7 +100,7 @@ def searchable(parts: Iterable[str | None]) -> bytes:
 
 def moment(time: datetime) -> int:
     """Return the microseconds since 1970, UTC; a time without a zone is taken as UTC."""
-    aware = time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+    aware = time if time.utcoffset() is not None else time.replace(tzinfo=UTC)
     return (aware - _EPOCH) // timedelta(microseconds=1)
 
 

@@ -22,10 +22,8 @@ if TYPE_CHECKING:
 
     from mailarchive.vault._manifest import Manifest
 
-RAW = "raw"
-"""The commitment to the digest of the record."""
-CONTENT = "content"
-"""The commitment to the digest of the message that people read."""
+RAW, CONTENT = _loading.COMMITTED
+"""The commitments to the digest of the record, and of the message that people read."""
 LINE = "record"
 """The commitment to the line of the manifest: everything that is known about the entry."""
 
@@ -69,7 +67,7 @@ def leaf(manifest: Manifest, number: int) -> bytes:
     tree: dict[str, Any] = {each.label: each.commitment() for each in opened}
     line = manifest.lines[number]
     if _ENCRYPTED in line:
-        tree = {**_told(json.loads(line)), **tree}
+        tree = {**_loading.commitments(json.loads(line)), **tree}
     kind = "entry" if len(tree) > 1 else "fact"
     return _dump({"kind": kind, "batch": manifest.head.sequence, "line": number, **tree})
 
@@ -92,12 +90,6 @@ def hidden(tree: Any, salt: bytes) -> list[Opened]:
     """
     found = _digests(tree)
     return [Opened(label, _salt(salt, label, 0), found[label]) for label in sorted(found)]
-
-
-def _told(tree: Any) -> dict[str, str]:
-    """The commitments that an encrypted line gives."""
-    told = tree.get("commitments", {})
-    return {label: _loading.digest(told[label]).hex for label in (RAW, CONTENT) if label in told}
 
 
 def _digests(tree: Any) -> dict[str, bytes]:

@@ -36,7 +36,10 @@ from mailarchive.vault._record import Record, StoredOriginal, Summary
 if TYPE_CHECKING:
     from mailarchive.vault._record import Json
 
-_MOST = (1 << 62) - 1
+MOST = (1 << 62) - 1
+"""The largest number that a reader takes, of bytes or of things."""
+COMMITTED = ("raw", "content")
+"""What an encrypted line commits to, for the log, that is not the line itself."""
 _FOLDER_ROLES = frozenset(FolderRole)
 
 _Word = TypeVar("_Word", bound=StrEnum)
@@ -141,6 +144,12 @@ def _load_size(tree: Json) -> int | None:
     return count(tree["content_size"]) if "content_size" in tree else None
 
 
+def commitments(tree: Json) -> dict[str, str]:
+    """Return the commitments that an encrypted line gives to the log; raises as `load`."""
+    told = tree.get("commitments", {})
+    return {label: digest(told[label]).hex for label in COMMITTED if label in told}
+
+
 def digest(text: str) -> Digest:
     """Return the digest that 64 hexadecimal digits name; raises `ValueError`, `TypeError`."""
     return Digest(bytes.fromhex(text))
@@ -148,7 +157,7 @@ def digest(text: str) -> Digest:
 
 def count(number: object) -> int:
     """Return a number of bytes or things; raises `ValueError` for anything else."""
-    if not isinstance(number, int) or not 0 <= number <= _MOST:
+    if not isinstance(number, int) or not 0 <= number <= MOST:
         msg = "no number of bytes"
         raise ValueError(msg)
     return number

@@ -308,6 +308,8 @@ def poison(fact: Fact) -> tuple[str, int]:
 def _content(line: bytes) -> Record | Fact:
     tree = _json(line)
     kind = str(tree.pop("kind"))
+    if "encrypted" in tree:
+        _loading.commitments(tree)
     if kind == "entry":
         return _loading.blank(tree) if "encrypted" in tree else _loading.load(tree)
     fact = Fact(kind, tree)
@@ -342,13 +344,16 @@ def _load_head(tree: Json) -> Head:
     if tree["kind"] != "batch" or tree["format"] != FORMAT:
         msg = "no manifest of this format"
         raise ValueError(msg)
-    previous = tree["previous"]
+    previous, sequence = tree["previous"], _loading.count(tree["sequence"])
+    if not sequence:
+        msg = "batches are numbered from 1 on"
+        raise ValueError(msg)
     return Head(
         vault=str(tree["vault"]),
         volume=_volume(tree["volume"]),
         pack=str(tree["pack"]),
         offset=_loading.count(tree["offset"]),
-        sequence=_loading.count(tree["sequence"]),
+        sequence=sequence,
         previous=None if previous is None else _loading.digest(previous),
         at=datetime.fromisoformat(tree["at"]),
         objects=_loading.count(tree["objects"]),

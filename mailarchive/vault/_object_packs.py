@@ -19,6 +19,7 @@ from mailarchive.vault import _tar
 from mailarchive.vault._errors import Damage
 from mailarchive.vault._manifest import BAD_JSON, LARGEST, Manifest
 from mailarchive.vault._object_store import missing
+from mailarchive.vault._recovery import left_out
 from mailarchive.vault._volumes import FIRST
 from mailarchive.vault._writer import assemble
 
@@ -197,12 +198,11 @@ def _trouble(
         return error
     for name in sorted(lost):
         return missing(key(name))
-    there = {number for number in numbers if number is not None}
-    gaps = set(range(1, max(there, default=0))) - there
+    first, gaps = left_out({number for number in numbers if number is not None})
     if not gaps:
         return None
     return SinkCorrupt(
-        f"pack number {min(gaps)} is not in the store, and later ones are",
+        f"pack number {first} is not in the store, and later ones are",
         suggestions=["restore it from a copy or an older version of the bucket"],
     )
 

@@ -172,7 +172,8 @@ class OpenedIndex(Index):
         lost = {it.stored for it in manifest.objects if it.stored.value not in known}
         verified = bool(there and there[0][1])
         with self.transaction():
-            self.apply(manifest.with_contents(contents), verified=verified, lost=lost)
+            taken = self.adopt(manifest.with_contents(contents), verified=verified, lost=lost)
+        self._damaged = self._damaged or not taken
 
     def _opened(self, manifest: Manifest) -> Iterator[tuple[int, Record | Fact]]:
         """Entries and facts, opened as far as there are keys; raises one of `BAD_JSON`.

@@ -12,7 +12,7 @@ from attrs import field, frozen
 
 from mailarchive._model import Digest, Rejected, Span
 from mailarchive._portions import portions
-from mailarchive.vault import _record, _zstd
+from mailarchive.vault import _record, _values, _zstd
 from mailarchive.vault._record import StoredOriginal
 from mailarchive.vault._writer import Packed
 
@@ -95,7 +95,7 @@ class Packing:
         data = {
             entry.raw_digest: entry.raw
             for entry in entries
-            if entry.digested is not None and _fault(entry) is None
+            if entry.digested is not None and entry.has_its_digest()
         }
         with self._lock:
             known = set(self._are_stored(data)).union(*self._ahead)
@@ -173,6 +173,8 @@ def _size(part: tuple[Digest, bytes]) -> int:
 
 def _fault(entry: ArchiveEntry) -> str | None:
     """Why a vault cannot keep this entry as it is, or `None`."""
+    if not _values.is_sound(entry):
+        return "a value in it is of another type than it must be"
     own = [each for each in entry.originals if not isinstance(each, Span)]
     if max(map(len, (entry.raw, *own))) > _zstd.LARGEST:
         return "larger than a vault can store"

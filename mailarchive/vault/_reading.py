@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ from mailarchive.vault._record import PRIVATE_HEADERS
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from mailarchive._model import UserId
+    from mailarchive._model import Owner, UserId
     from mailarchive.vault._index import Found, Index, Line
     from mailarchive.vault._manifest import Manifest
     from mailarchive.vault._note import LogCheckpoint
@@ -115,10 +116,11 @@ class Reading:
         lines = self.index.lines(
             "t.entry = ? AND t.kind = ? ORDER BY t.n", (line.n, GRANTED), table="fact"
         )
+        later: list[Owner] = []
         try:
-            later = [owner for each in lines for owner in Grant.load(self.fact(each)).owners]
-        except BAD_JSON as error:
-            raise index_disagrees("a grant that cannot be read") from error
+            for fact in map(self.fact, lines):
+                with suppress(*BAD_JSON):  # then it grants nothing, and `verify` names it
+                    later += Grant.load(fact).owners
         except KeyUnavailable:
             if self.index.is_erased(line):
                 return first  # the key to it was destroyed with the message's

@@ -23,7 +23,7 @@ from mailarchive.vault._tar import TRAILER
 from mailarchive.vault._volumes import FIRST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from typing import TypeGuard
 
     from mailarchive._model import Digest
@@ -117,14 +117,18 @@ def _looked_at(pack: Pack, manifest: Manifest, *, hashing: bool) -> Where:
     return evolve(Where.of(manifest), hashed=hashing and _disk.CAN_EVICT, lost=frozenset(lost))
 
 
-def that_count(tails: Iterable[Tail], *, newest_too: bool) -> list[Tail]:
-    """Return the tails without what was poisoned, and without torn batches.
+def that_count(
+    tails: Iterable[Tail], *, newest_too: bool, numbers: Mapping[Digest, int] | None = None
+) -> list[Tail]:
+    """Return the tails without what was poisoned, misnumbered batches and torn ones.
 
     A batch of which something is lost was torn, and never acknowledged, unless the next
     one names it.  Of the newest of all nobody can say: it counts where `newest_too`.
+    `numbers` are those of batches that are known already.
     """
     tails = list(tails)
     found = [where for tail in tails for where in tail.found]
+    wrong = misnumbered(tails, numbers or {})
     poisoned: dict[str, int] = {}
     for where in found:
         poisoned.update(where.poisoned)
@@ -132,12 +136,30 @@ def that_count(tails: Iterable[Tail], *, newest_too: bool) -> list[Tail]:
     rivals = Counter(where.sequence for where in found)
 
     def counts(where: Where) -> bool:
-        if where.end > poisoned.get(where.pack, where.end):
+        if where.end > poisoned.get(where.pack, where.end) or where.digest in wrong:
             return False
         torn = where.lost and where.digest not in named
         return not torn or (newest_too and rivals[where.sequence] == 1)
 
     return [evolve(tail, found=tuple(filter(counts, tail.found))) for tail in tails]
+
+
+def misnumbered(tails: Iterable[Tail], numbers: Mapping[Digest, int]) -> dict[Digest, Where]:
+    """Return the batches whose number is not the one after that of the batch they name.
+
+    No writer makes one, or goes on behind it: whoever appended it could take all numbers
+    away from those who write.  What follows such a batch counts no more than it does.
+    """
+    found = sorted((it for tail in tails for it in tail.found), key=lambda it: it.sequence)
+    known = {**numbers, **{where.digest: where.sequence for where in found}}
+    wrong: dict[Digest, Where] = {}
+    for where in found:
+        if where.previous is not None and (
+            where.previous in wrong
+            or known.get(where.previous, where.sequence - 1) + 1 != where.sequence
+        ):
+            wrong[where.digest] = where
+    return wrong
 
 
 def in_order(tails: Iterable[Tail]) -> list[Where]:
@@ -214,7 +236,8 @@ def _is_all(packs: Packs, found: Iterable[tuple[int, Digest, Digest | None]]) ->
 def apply(index: Index, packs: Packs, tails: Iterable[Tail]) -> None:
     """Take the batches into the index, inside a transaction; raises `Damage`.
 
-    A pack that no writer may go on with is sealed.
+    One that cannot be read, or taken in, is left out by itself.  A pack that no writer may go
+    on with is sealed.
     """
     tails = list(tails)
     doubtful: set[str] = set()
@@ -223,9 +246,9 @@ def apply(index: Index, packs: Packs, tails: Iterable[Tail]) -> None:
         if manifest.is_readable():
             objects = manifest.objects if where.lost else ()
             gone = {it.stored for it in objects if (where.pack, it.offset) in erased}
-            index.apply(manifest, verified=where.hashed, lost=where.lost - gone)
-        else:
-            doubtful.add(where.pack)
+            if index.adopt(manifest, verified=where.hashed, lost=where.lost - gone):
+                continue
+        doubtful.add(where.pack)
     for tail in tails:
         index.register(tail.pack, packs.volumes().of(tail.pack) or FIRST)
         if tail.pack in doubtful or not tail.ends_cleanly:
@@ -252,12 +275,18 @@ def _let_go(packs: Packs, tails: Iterable[Tail]) -> frozenset[Spot]:
     return frozenset(chain.from_iterable(each for each in decided.let_go if each <= lost))
 
 
+def left_out(numbers: Collection[int]) -> tuple[int, int]:
+    """Return the first number, from 1 on, that is left out before the last, and how many are."""
+    first = next((n for n, there in enumerate(sorted(numbers), 1) if n != there), 0)
+    return first, max(numbers, default=0) - len(numbers)
+
+
 def _missing(tails: Iterable[Tail], signed: int) -> str | None:
     """What the batches, and how many lines were signed, say is missing: `None` for nothing."""
     found = in_order(tails)
-    numbers = {where.sequence for where in found}
-    if gaps := set(range(1, max(numbers, default=0))) - numbers:
-        return f"batch {min(gaps)}" + (f" and {len(gaps) - 1} more" if len(gaps) > 1 else "")
+    first, missing = left_out({where.sequence for where in found})
+    if missing:
+        return f"batch {first}" + (f" and {missing - 1} more" if missing > 1 else "")
     lines = sum(where.lines for where in found)
     if lines < signed:
         return f"{signed:,} lines were signed, and only {lines:,} are there"
@@ -278,10 +307,11 @@ class Recovery:
         self._index = index
         self._disk = disk
 
-    def adopt(self, *, look_around: bool) -> None:
+    def adopt(self, *, look_around: bool) -> bool:
         """Take in complete batches that the index lacks; the lock must be held.
 
-        With `look_around` packs of which the index has never heard are found too.
+        With `look_around` packs of which the index has never heard are found too.  `False`,
+        and nothing of them, where something is missing between what is known and them.
         Raises `SinkError`, `OSError`.
         """
         rows = {row.name: row for row in self._index.packs(unsealed=not look_around)}
@@ -294,8 +324,25 @@ class Recovery:
         if behind:
             self._place.settle()
             tails = [self._survey(row.name, row.upto, hashing=True) for row in behind]
+            counted = that_count(tails, newest_too=False, numbers=self._numbers(tails))
+            if not self._continues(counted):
+                return False
             with self._index.transaction():
-                apply(self._index, self._packs, that_count(tails, newest_too=False))
+                apply(self._index, self._packs, counted)
+        return True
+
+    def _numbers(self, tails: Iterable[Tail]) -> dict[Digest, int]:
+        """The numbers of what the batches name, as far as the index knows it."""
+        return self._index.numbers(
+            where.previous for tail in tails for where in tail.found if where.previous is not None
+        )
+
+    def _continues(self, tails: Iterable[Tail]) -> bool:
+        """Whether batches go on where those of the index end, without a gap."""
+        newest, _ = self._index.last()
+        numbers = sorted({where.sequence for where in in_order(tails)})
+        later = [newest, *(number for number in numbers if number > newest)]
+        return all(after == before + 1 for before, after in pairwise(later))
 
     def rebuild(self, *, signed: int, without_missing: bool = False) -> str | None:
         """Make the index anew from the packs alone; the lock must be held.

@@ -180,20 +180,30 @@ class Session:
         """Hold the right to append to a vault of which nothing is known to be missing."""
         self.refuse_read_only()
         with self._writing():
+            if self._missing is None:
+                self._adopt(look_around=False)
             if self._missing is not None:
                 raise not_whole(self._missing)
-            self._recovery.adopt(look_around=False)
             yield
+
+    def _adopt(self, *, look_around: bool) -> None:
+        """Take in what the index lacks; where that does not follow, the packs alone decide."""
+        if not self._recovery.adopt(look_around=look_around):
+            self._rebuild()
+            self._forget_opened()
+
+    def _rebuild(self, *, without_missing: bool = False) -> None:
+        """Make the index anew, and note what is missing; the right to write must be held."""
+        signed = signed_lines(self.place.volume(), self._disk)
+        self._missing = self._recovery.rebuild(signed=signed, without_missing=without_missing)
 
     def _catch_up(self) -> None:
         broke_off = has_intent(self.place)
         with self._writing():
             if self._stored.usable() and not broke_off:
-                self._recovery.adopt(look_around=True)
+                self._adopt(look_around=True)
             else:
-                self._missing = self._recovery.rebuild(
-                    signed=signed_lines(self.place.volume(), self._disk)
-                )
+                self._rebuild()
         if broke_off:
             self._record_repair()
 
@@ -326,10 +336,7 @@ class Session:
         with self._writing():
             if not without_missing:
                 self._refuse_to_forget()
-            self._missing = self._recovery.rebuild(
-                signed=signed_lines(self.place.volume(), self._disk),
-                without_missing=without_missing,
-            )
+            self._rebuild(without_missing=without_missing)
         self._forget_opened()
         self.fulltext.forget()  # it lacks what could not be read when it was taken in
         log = LogFolder.open(self.place.volume(), self._disk)
@@ -371,9 +378,7 @@ class Session:
             restoring.intend(_repair.facts(plan, actor, reason, self._clock()))
             for each in plan.packs:
                 restoring.restore(each)
-            self._missing = self._recovery.rebuild(
-                signed=signed_lines(self.place.volume(), self._disk)
-            )
+            self._rebuild()
         self._forget_opened()
         self._record_repair()
 

@@ -18,10 +18,19 @@ from mailarchive.vault import _tar
 from mailarchive.vault._decided import Mentioned
 from mailarchive.vault._disk import Disk
 from mailarchive.vault._errors import Damage
+from mailarchive.vault._facts import can_be_read
 from mailarchive.vault._findings import Finding, Level, Looking, VerifyReport
 from mailarchive.vault._index import Index
 from mailarchive.vault._manifest import BAD_JSON, Fact
-from mailarchive.vault._recovery import Tail, Where, in_order, loaded, survey, that_count
+from mailarchive.vault._recovery import (
+    Tail,
+    Where,
+    in_order,
+    loaded,
+    misnumbered,
+    survey,
+    that_count,
+)
 from mailarchive.vault._verify_bytes import Comparing
 from mailarchive.vault._verify_index import IndexCheck, missing_objects
 from mailarchive.vault._verify_lines import LineCheck
@@ -86,6 +95,11 @@ class Verification:
             for name, size in sizes.items():
                 self._pack(name, size, None if rows is None else rows[name])
         found = in_order(that_count(self._tails, newest_too=True))
+        for where in misnumbered(self._tails, {}).values():
+            words = (
+                f"batch {where.sequence} has another number than the one that it names leads to"
+            )
+            self._find("order", where.pack, where.offset, words)
         self._order(found)
         self._unhide(found)
         for forged in self._written.copies(found):
@@ -308,7 +322,8 @@ class Verification:
                     if self._entries(manifest):
                         if self._log is not None:
                             self._log.take(manifest)
-                        derived.apply(manifest, verified=False)
+                        if not derived.adopt(manifest, verified=False):
+                            self._blame(_unreadable(manifest.head.pack, manifest))
             for finding in missing_objects(derived):
                 self._find(*finding)
             self._erased(derived)
@@ -346,6 +361,10 @@ class Verification:
         if not manifest.is_readable():
             self._blame(_unreadable(pack, manifest))
             return False
+        for fact in (each for _, each in manifest.contents if isinstance(each, Fact)):
+            if not can_be_read(fact):
+                words = f"a fact, {fact.kind}, that cannot be read: it changes nothing"
+                self._find("fact", pack, manifest.offset, words)
         entries = [each for _, each in manifest.contents if not isinstance(each, Fact)]
         for record in entries:
             spans = (each for each in record.originals if isinstance(each, Span))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
@@ -46,8 +47,8 @@ class IndexCheck:
         if not self._is_sound() or self._lacks_batches(found):
             return  # the rest would only repeat what is missing
         for table, query in _schema.CONTENTS.items():
-            pairs = zip_longest(self._index.stream(query), derived.stream(query))
-            differing = sum(ours != theirs for ours, theirs in pairs)
+            with closing(self._index.stream(query)) as ours, closing(derived.stream(query)) as new:
+                differing = sum(mine != made for mine, made in zip_longest(ours, new))
             if differing:
                 self._differs(differing, table)
 

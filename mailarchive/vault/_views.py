@@ -8,10 +8,10 @@ from attrs import field, frozen
 from typing_extensions import Unpack
 
 from mailarchive import headers
-from mailarchive._model import Address, Owner, Recipient, UserId
+from mailarchive._model import Address, Owner, Recipient, UserId, one_spelling
 from mailarchive.errors import SinkError, Unsupported, Withheld
 from mailarchive.vault import _knowledge, _leaf
-from mailarchive.vault._apply import key_of, one_spelling, shown_key, user_bytes
+from mailarchive.vault._apply import key_of, shown_key, user_bytes
 from mailarchive.vault._copies import USER, Known
 from mailarchive.vault._errors import index_disagrees
 from mailarchive.vault._record import PRIVATE_HEADERS

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 from attrs import evolve, field, frozen
 
 from mailarchive.errors import SinkError, SinkFull
-from mailarchive.vault import _disk, _manifest, _tar
+from mailarchive.vault import _disk, _loading, _manifest, _tar
+from mailarchive.vault._errors import Damage, no_more_numbers
 from mailarchive.vault._index import Found
 from mailarchive.vault._manifest import Head, Manifest, StoredObject
 from mailarchive.vault._volumes import following
@@ -120,10 +121,14 @@ class Writer:
 
         A pack in which a write, a sync or the reading back failed is poisoned: it counts up
         to its last good batch and is never written again, and the batch goes into a new
-        pack, once.  Raises `SinkFull`, `SinkError`, `OSError`.
+        pack, once; one that the index refuses is not tried again.  Raises `SinkFull`,
+        `SinkError`, `OSError`.
         """
         try:
             self._newest = self._write(draft, fresh=False)
+        except Damage:
+            self._poison()
+            raise
         except OSError as error:
             poisoned = self._poison()
             if error.errno in _NO_ROOM or not poisoned:
@@ -328,6 +333,8 @@ def assemble(
         members += _tar.member(objects[-1].name, packed.frame)
         end += _tar.member_size(size)
     sequence, previous = last
+    if sequence >= _loading.MOST:
+        raise no_more_numbers()
     volume, pack = place
     head = Head(
         vault=vault,

@@ -36,8 +36,11 @@ def manifests(folder: Path) -> list[list[dict[str, Any]]]:
     return sorted(found, key=lambda lines: int(lines[0]["sequence"]))
 
 
-def append(folder: Path, *lines: dict[str, Any] | str) -> Path:
-    """Put a batch with these lines into a new pack, behind all others; return the pack."""
+def append(folder: Path, *lines: dict[str, Any] | str, **changes: Any) -> Path:
+    """Put a batch with these lines into a new pack, behind all others; return the pack.
+
+    `changes` are made in its head.
+    """
     packs = sorted(folder.glob("volumes/*/packs/*.tar"))
     batches = [
         (json.loads(data.split(b"\n")[0]), data)
@@ -47,10 +50,10 @@ def append(folder: Path, *lines: dict[str, Any] | str) -> Path:
     ]
     head, last = max(batches, key=lambda each: int(each[0]["sequence"]))
     number = head["sequence"] + 1
-    pack = f"{PACK[:-2]}{number:02d}"
+    pack = f"{PACK[:-2]}{number % 100:02d}"
     mine = {"sequence": number, "previous": Digest.of(last).hex, "offset": 0, "objects": 0}
     texts = [each if isinstance(each, str) else _line(each) for each in lines]
-    data = "\n".join([_line({**head, **mine, "pack": pack}), *texts, ""]).encode()
+    data = "\n".join([_line({**head, **mine, "pack": pack, **changes}), *texts, ""]).encode()
     made = packs[0].with_name(f"{pack}.tar")
     name = f"m/{Digest.of(data).hex}.jsonl"
     padding = bytes(_tar.padding(len(data)))
