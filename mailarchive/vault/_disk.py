@@ -59,6 +59,19 @@ def read(handle: int, size: int, offset: int) -> bytes:
     return b"".join(pieces)
 
 
+def data_from(handle: int, offset: int) -> int | None:
+    """Return where the next byte may stand that is no hole; `None` where only a hole follows.
+
+    A file of any size takes no room, and no time, where nothing was ever written in it.
+    """
+    try:
+        return os.lseek(handle, offset, os.SEEK_DATA)
+    except AttributeError:
+        return offset  # a system that knows nothing of holes
+    except OSError as error:
+        return None if error.errno == errno.ENXIO else offset
+
+
 def evict(handle: int, offset: int = 0, size: int = 0) -> None:
     """Make the next read come from the medium; `size` 0 reaches to the end."""
     if CAN_EVICT:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve, field, frozen
 
 from mailarchive._model import Digest
-from mailarchive.vault import _loading, _record, _tar
+from mailarchive.vault import _loading, _record, _tar, _zstd
 from mailarchive.vault._volumes import is_volume
 
 if TYPE_CHECKING:
@@ -376,12 +376,20 @@ def _object(line: bytes) -> StoredObject:
     offset, raw, size, stored, stored_size, suite = found.groups()
     return StoredObject(
         stored=Digest(unhexlify(stored)),
-        stored_size=int(stored_size),
+        stored_size=_at_most(_zstd.LARGEST_STORED, int(stored_size)),
         raw=Digest(unhexlify(raw)),
-        size=int(size),
+        size=_at_most(_zstd.LARGEST, int(size)),
         offset=int(offset),
         suite=PLAIN if suite == b"zstd" else ENCRYPTED,
     )
+
+
+def _at_most(most: int, size: int) -> int:
+    """The size of an object, which nobody may have to read or unpack more of."""
+    if size > most:
+        msg = "an object that is larger than any that a vault stores"
+        raise ValueError(msg)
+    return size
 
 
 def _load_object(tree: Json) -> StoredObject:
@@ -390,9 +398,9 @@ def _load_object(tree: Json) -> StoredObject:
         raise ValueError(msg)
     return StoredObject(
         stored=_loading.digest(tree["stored"]),
-        stored_size=_loading.count(tree["stored_size"]),
+        stored_size=_at_most(_zstd.LARGEST_STORED, _loading.count(tree["stored_size"])),
         raw=_loading.digest(tree["raw"]),
-        size=_loading.count(tree["size"]),
+        size=_at_most(_zstd.LARGEST, _loading.count(tree["size"])),
         offset=_loading.count(tree["offset"]),
         suite=tree["suite"],
     )

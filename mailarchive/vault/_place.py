@@ -204,13 +204,15 @@ class Place:
                 self._refuse_foreign(root)
                 if self._encryption is None:
                     raise undecided()
+                with ExitStack() as stack:
+                    self._make_parts(stack, root)
                 data = self._write_header(root, new_header(now, self._encryption))
         return parse_header(data, (PLAIN, ENCRYPTED))
 
     def _refuse_foreign(self, root: int) -> None:
         """Make a vault only of a folder in which nothing but our own can be hurt."""
         names = set(os.listdir(root))
-        if "volumes" in names:
+        if not _is_begun(root):
             raise SinkCorrupt(
                 "vault.json is missing from a folder that holds a vault",
                 suggestions=[
@@ -219,7 +221,7 @@ class Place:
             )
         if not self._create:
             raise _no_vault("the folder is no vault")
-        if any(not is_ours(name) for name in names):
+        if any(not is_ours(name) for name in names - {_PARTS[0]}):
             raise _no_vault("the folder holds something that is no vault")
 
     def _write_header(self, root: int, data: bytes) -> bytes:
@@ -233,19 +235,24 @@ class Place:
         self._disk.sync_folder(root)
         return data
 
+    def _make_parts(self, stack: ExitStack, root: int) -> None:
+        """Make the folders of a new vault, durably and before `vault.json`.
+
+        So one that is missing where that stands was there once: its disk is not mounted, say.
+        """
+        within = root
+        for name in _PARTS:
+            self._disk.make_folder(name, within)
+            self._disk.sync_folder(within)
+            within = _kept(stack, open_kept(name, within))
+
     def _enter_parts(self, stack: ExitStack, root: int) -> list[int]:
         handles = [root]
         for name in _PARTS:
-            within = handles[-1]
             try:
-                handle = open_kept(name, within)
+                handles.append(_kept(stack, open_kept(name, handles[-1])))
             except FileNotFoundError:
-                if self.read_only:
-                    raise _incomplete(name) from None
-                self._disk.make_folder(name, within)
-                self._disk.sync_folder(within)
-                handle = open_kept(name, within)
-            handles.append(_kept(stack, handle))
+                raise _incomplete(name) from None
         return handles[1:]
 
     def _refuse_links(self, volume: int) -> None:
@@ -300,6 +307,20 @@ class Place:
                 if os.fstat(handle).st_dev != device:
                     return
                 self._disk.sync_folder(handle)
+
+
+def _is_begun(root: int) -> bool:
+    """Whether there is nothing of a vault but the empty folders that are made first of all."""
+    within = root
+    with ExitStack() as stack:
+        for name, inner in zip(_PARTS, (*_PARTS[1:], None), strict=True):
+            try:
+                within = _kept(stack, open_kept(name, within))
+            except FileNotFoundError:
+                return True  # a crash came before it was made
+            if not {inner}.issuperset(os.listdir(within)):  # noqa: PTH208 - by handle
+                return False
+    return True
 
 
 def _writable(folder: int) -> bool:
@@ -404,5 +425,8 @@ def _no_vault(words: str) -> SinkError:
 def _incomplete(name: str) -> SinkCorrupt:
     return SinkCorrupt(
         f"the folder {name} is missing from the vault",
-        suggestions=["restore it from a copy, or open the vault once for writing if it is new"],
+        suggestions=[
+            "mount the disk that it is on, or restore it from a copy, and open the vault again",
+            "only where nothing was ever archived here: remove vault.json and begin anew",
+        ],
     )

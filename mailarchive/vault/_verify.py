@@ -250,7 +250,7 @@ class Verification:
         if self._level is Level.CONTENT:
             # An erased one's key is gone, its bytes will be; lost keys are counted apart.
             with suppress(Erased, KeyUnavailable):
-                pack.unpacked(stored, self._opener)
+                pack.check_unpacked(stored, self._opener)
 
     def _behind(self, pack: Pack, row: PackRow | None) -> bool:
         """Whether a torn tail stands behind what counts of a pack that is closed."""

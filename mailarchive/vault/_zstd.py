@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import sys
 import threading
+from typing import TYPE_CHECKING
 
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
     from backports import zstd
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
 USUAL = 3
 """The level at which mail is packed unless another one is chosen."""
 
 LARGEST = 2 << 30
 """Bytes of the largest message that a vault takes, and that a reader will unpack."""
+
+LARGEST_STORED = LARGEST + (LARGEST >> 7)
+"""Bytes of the largest member: what cannot be made smaller grows by less than a 250th."""
 
 _WINDOW_LOG = 27
 """No frame of ours needs a larger window; one that does would be a bomb (RFC 8878, 3.1.1.1.2)."""
@@ -61,15 +68,41 @@ def decompress(frame: bytes, size: int) -> bytes:
 
     Never unpacks more than that, whatever the frame says.
     """
+    return b"".join(pieces((frame,), size, size + 1))
+
+
+def pieces(frame: Iterable[bytes], size: int, at_most: int) -> Iterator[bytes]:
+    """Yield what is in a frame, itself in pieces, `at_most` so many bytes at a time.
+
+    Raises `ValueError` in the end unless it is `size` bytes, and never unpacks more.
+    """
+    decompressor: zstd.ZstdDecompressor | None = None
+    left = size
     try:
-        if not 0 <= size <= LARGEST or zstd.get_frame_info(frame).decompressed_size != size:
-            raise ValueError(_OTHER_SIZE)
-        options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: _WINDOW_LOG}
-        decompressor = zstd.ZstdDecompressor(options=options)
-        data = decompressor.decompress(frame, max_length=size + 1)
+        for data in frame:
+            if decompressor is None:
+                decompressor = _decompressor(data, size)
+            some = data
+            while not decompressor.eof:
+                found = decompressor.decompress(some, max_length=at_most)
+                left -= len(found)
+                if left < 0:
+                    raise ValueError(_OTHER_SIZE)
+                yield found
+                if decompressor.needs_input:
+                    break
+                some = b""
     except zstd.ZstdError as error:
         msg = "no zstd frame, or a damaged one"
         raise ValueError(msg) from error
-    if len(data) != size or not decompressor.eof or decompressor.unused_data:
+    if left or decompressor is None or not decompressor.eof or decompressor.unused_data:
         raise ValueError(_OTHER_SIZE)
-    return data
+
+
+def _decompressor(beginning: bytes, size: int) -> zstd.ZstdDecompressor:
+    """A decompressor for the frame that begins so, if it says that it holds so many bytes."""
+    known = zstd.get_frame_info(beginning).decompressed_size
+    if not 0 <= size <= LARGEST or known != size:
+        raise ValueError(_OTHER_SIZE)
+    options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: _WINDOW_LOG}
+    return zstd.ZstdDecompressor(options=options)

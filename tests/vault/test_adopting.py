@@ -86,7 +86,10 @@ def test_who_is_found_under_two_spellings_is_given_mail_once(vault: Vault) -> No
     """A user map that spells a user in two ways makes one owner, and no grant a second time."""
 
     class Map:
+        """Knows everybody as one user."""
+
         def resolve(self, addresses: Collection[Address], /) -> dict[Address, frozenset[UserId]]:
+            """Return the user under both spellings."""
             return {
                 each: frozenset(map(UserId, TWICE["one character in two halves"]))
                 for each in addresses
@@ -340,6 +343,63 @@ def test_no_batch_has_the_number_zero(folder: Path) -> None:
     with Vault(folder) as vault:
         receipts([vault.put(entry(mail(9), key="9"))])
         assert {each.kind for each in vault.verify().findings} == {"manifest"}
+
+
+# -- sizes that nobody has room for -------------------------------------------------------------
+
+SPARSE = 1 << 40
+"""Bytes of a file that takes no room; to read it would take an hour."""
+
+
+def _stretch(pack: Path) -> None:
+    with pack.open("r+b") as file:
+        file.truncate(SPARSE)
+
+
+def test_a_hole_takes_no_time(folder: Path) -> None:
+    """A pack that is all hole, or ends in one, is passed over, and named where it counts."""
+    with Vault(folder, keys=None) as vault:
+        (put,) = receipts([vault.put(entry(mail()))])
+    (known,) = folder.glob("volumes/*/packs/*.tar")
+    stray = known.with_name("20260101T000000Z-1-0123456789ab.tar")
+    stray.write_bytes(b"x")
+    for pack in (known, stray):
+        _stretch(pack)
+
+    with Vault(folder) as vault:
+        receipts([vault.put(entry(mail(1), key="2"))])
+        vault.rebuild()
+        for level in LEVELS:
+            assert {each.kind for each in vault.verify(level).findings} <= {"trailer", "header"}
+        assert vault.read(put) == mail()
+
+
+@pytest.mark.parametrize("most", [{"size": (2 << 30) + 1}, {"stored_size": 5 << 30}])
+def test_an_object_larger_than_any_is_not_even_read(folder: Path, most: dict[str, int]) -> None:
+    """A manifest that claims one is refused, before any memory is asked for."""
+    with Vault(folder, keys=None) as vault:
+        vault.put_many(entries(2))
+    sizes = {"size": 10, "stored_size": 10, **most}
+    name = {"stored": "11" * 32, "raw": "22" * 32, "suite": "zstd", "offset": 0}
+    pack = forged.append(folder, {"kind": "object", **name, **sizes}, objects=1)
+
+    with Vault(folder) as vault:
+        receipts([vault.put(entry(mail(9), key="9"))])
+        named = {(each.kind, each.pack) for each in vault.verify("content").findings}
+        assert named == {("manifest", pack.stem)}
+
+
+def test_a_message_is_compared_in_little_memory(folder: Path) -> None:
+    """However much a small frame unpacks to, a verification needs no room for all of it."""
+    large = bytes(96 << 20)
+    with Vault(folder, keys=None) as vault:
+        vault.put(entry(large))
+        tracemalloc.start()
+        assert vault.verify("content").ok
+        used = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+
+    assert used < 32 << 20
 
 
 # -- values that are none ---------------------------------------------------------------

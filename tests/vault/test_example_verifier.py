@@ -134,7 +134,7 @@ def test_a_forged_vault_is_found(kept: Kept) -> None:
     """Other mail under the same name, consistent in itself, is not what was sealed."""
     identity = (kept.folder / "vault.json").read_bytes()
     shutil.rmtree(kept.folder)
-    kept.folder.mkdir()
+    (kept.folder / "volumes/0001/packs").mkdir(parents=True)
     (kept.folder / "vault.json").write_bytes(identity)
     with Vault(kept.folder) as vault:
         vault.put_many(entries(90, start=1))

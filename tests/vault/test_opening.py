@@ -451,3 +451,32 @@ def test_two_that_make_a_vault_at_once_make_one(folder: Path) -> None:
     """A vault gets one id, also where two processes find the folder empty."""
     with Vault(folder, keys=None) as one, Vault(folder, keys=None) as two:
         assert one.name == two.name
+
+
+@pytest.mark.parametrize("name", ["volumes", "volumes/0001", "volumes/0001/packs"])
+@pytest.mark.parametrize("read_only", [False, True])
+def test_no_archive_is_begun_in_place_of_one_that_is_not_there(
+    tmp_path: Path, name: str, read_only: bool
+) -> None:
+    """Where `vault.json` stands and the packs do not, their disk is not mounted: it is said."""
+    folder = tmp_path / "vault"
+    with Vault(folder, keys=None) as vault:
+        vault.put_many(entries(2))
+    away = (folder / name).rename(tmp_path / "away")
+
+    _refused(folder, SinkCorrupt, read_only=read_only)
+
+    assert not (folder / name).exists()
+    away.rename(folder / name)
+    with Vault(folder, read_only=read_only) as vault:
+        assert vault.view(UserId("bob")).count() == 2
+
+
+@pytest.mark.parametrize("name", ["volumes", "volumes/0001", "volumes/0001/packs"])
+def test_a_vault_that_was_only_begun_is_made(tmp_path: Path, name: str) -> None:
+    """A crash before `vault.json` left folders with nothing in them: they are the new vault's."""
+    (tmp_path / "vault" / name).mkdir(parents=True)
+
+    with Vault(tmp_path / "vault", keys=None) as vault:
+        vault.put_many(entries(2))
+        assert vault.verify("content").ok

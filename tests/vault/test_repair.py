@@ -256,7 +256,7 @@ def test_another_vault_with_the_same_mail_helps(whole: Path, folder: Path, tmp_p
 def test_a_forged_replica_gives_nothing(folder: Path, whole: Path, tmp_path: Path) -> None:
     """Bytes that are not what a digest says are not taken, whatever vault they are in."""
     identity = (folder / "vault.json").read_bytes()
-    (tmp_path / "forged").mkdir()
+    (tmp_path / "forged/volumes/0001/packs").mkdir(parents=True)
     (tmp_path / "forged" / "vault.json").write_bytes(identity)
     with Vault(tmp_path / "forged") as forged:
         forged.put_many(entries(40, start=100))

@@ -195,7 +195,7 @@ def test_a_history_that_was_altered_is_not_sealed(
         vault.put_many(entries(1, start=9))
     identity = (folder / "vault.json").read_bytes()
     shutil.rmtree(folder)
-    folder.mkdir()
+    (folder / "volumes/0001/packs").mkdir(parents=True)
     (folder / "vault.json").write_bytes(identity)
 
     with Vault(folder) as vault:

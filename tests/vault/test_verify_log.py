@@ -251,7 +251,7 @@ def _forged(world: World, change: Callable[[list[list[ArchiveEntry]]], None]) ->
     change(mails)
     identity = (world.folder / "vault.json").read_bytes()
     other = world.folder.with_name("forged")
-    other.mkdir()
+    (other / "volumes/0001/packs").mkdir(parents=True)
     (other / "vault.json").write_bytes(identity)
     _made(other, FileSigner(other.with_name("forger")), mails)
     shutil.rmtree(world.folder / "volumes" / "0001" / "packs")
