@@ -18,7 +18,7 @@ from mailarchive.vault._decided import NEVER, Decided
 from mailarchive.vault._errors import Damage, index_disagrees
 from mailarchive.vault._index import PackRow
 from mailarchive.vault._lines import Lines
-from mailarchive.vault._manifest import BAD_JSON
+from mailarchive.vault._manifest import BAD_JSON, ENCRYPTED
 from mailarchive.vault._tar import TRAILER
 from mailarchive.vault._volumes import FIRST
 
@@ -262,13 +262,16 @@ def _let_go(packs: Packs, tails: Iterable[Tail]) -> frozenset[Spot]:
     must know of them, so that it is done to the end.
     """
     found = in_order(tails)
-    lost = frozenset(
-        (where.pack, it.offset)
-        for where, manifest in loaded(packs, (where for where in found if where.lost))
+    torn = loaded(packs, (where for where in found if where.lost))
+    objects = {
+        (where.pack, it.offset): it
+        for where, manifest in torn
         for it in manifest.objects
         if it.stored in where.lost
-    )
-    decided = Decided((), lost, Lines(), NEVER)
+    }
+    lost = frozenset(objects)
+    encrypted = any(it.suite == ENCRYPTED for it in objects.values())
+    decided = Decided((), lost, Lines(is_encrypted=encrypted), NEVER)
     for _, manifest in loaded(packs, found):
         with suppress(*BAD_JSON):  # it is left out of the index for that
             decided.take(manifest)
