@@ -340,7 +340,10 @@ def _record(entry: ArchiveEntry, when: datetime) -> tuple[bytes, bytes]:
 
 def _date(when: datetime) -> str:
     """Write a date as `asctime` does, in UTC and in English whatever the locale is."""
-    utc = when.astimezone(UTC)
+    try:
+        utc = when.astimezone(UTC)
+    except OverflowError:  # UTC has no such year: what its own clock said comes closest
+        utc = when
     day, month = _DAYS[3 * utc.weekday() :][:3], _MONTHS[3 * (utc.month - 1) :][:3]
     return f"{day} {month} {utc.day:2} {utc:%H:%M:%S} {utc.year:04}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -171,6 +172,7 @@ class Auditor:
         return tuple(found)
 
     def _entries(self, condition: str, after: int) -> Iterator[AuditedEntry]:
+        after = min(max(after, 0), sys.maxsize)  # what a database can compare
         while True:
             lines = self._reading.index.lines(f"{condition} ORDER BY t.n LIMIT {_PAGE}", (after,))
             for line in lines:

@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     Spot: TypeAlias = tuple[str, int]
     """A pack, and where in it a stored message begins."""
 
-_KINDS = (HELD, RELEASED, RETAINED, ERASED, RECLAIMED)
+_DECISIONS = (HELD, RELEASED, RETAINED)
+_KINDS = (*_DECISIONS, ERASED, RECLAIMED)
 _KIND_BYTES = tuple(map(kind_bytes, _KINDS))
 _DIGEST = re.compile(rb'"([0-9a-f]{64})"')
 
@@ -71,12 +72,17 @@ class _Subject:
 
 @frozen
 class Wrong:
-    """Something that may not have been done: its kind, the batch that did it, and words."""
+    """Something that may not have been done: its kind, the batch that did it, and words.
+
+    `bars` says that nothing may be overwritten because of it.  A hold that cannot be read, or
+    is forged, holds nothing, and bars nothing.
+    """
 
     kind: str
     pack: str
     offset: int
     words: str
+    bars: bool = True
 
 
 class Decided:
@@ -193,7 +199,8 @@ class Decided:
         try:
             act(tree, head)
         except BAD_JSON:
-            self._wrong("fact", "a fact about keeping, or its entry, cannot be read")
+            words = "a fact about keeping, or its entry, cannot be read"
+            self._wrong("fact", words, bars=tree["kind"] not in _DECISIONS)
 
     # -- entries --------------------------------------------------------------------------
 
@@ -240,7 +247,7 @@ class Decided:
         whole = self._lines.opened(tree)
         forged = self._lines.is_forged(tree) or self._heard.is_copy(tree, self._where)
         if forged:
-            self._wrong(FORGED, forgery(kind))
+            self._wrong(FORGED, forgery(kind), bars=kind not in _DECISIONS)
         if kind == ERASED:
             self._erased(tree, whole, head)
         elif whole is not None and not forged:
@@ -274,9 +281,9 @@ class Decided:
         at = min(at, self._now, key=_knowledge.moment)
         for why, time in self._reasons(it, at):
             if why == HOLD:
-                self._accuse("erased-under-hold", it, f"while it was held, since {time:%Y-%m-%d}")
+                self._accuse("erased-under-hold", it, f"while it was held, since {_clock(time)}")
             elif why == RETENTION:
-                words = f"on {at:%Y-%m-%d}, and was to be kept until {time:%Y-%m-%d}"
+                words = f"at {_clock(at)}, and was to be kept until {_clock(time)}"
                 self._accuse("erased-too-early", it, words)
 
     def _let_go(self, it: _Subject) -> None:
@@ -296,8 +303,8 @@ class Decided:
     def _accuse(self, kind: str, it: _Subject, words: str) -> None:
         self._wrong(kind, f"the entry {it.name.hex[:16]} was erased {words}")
 
-    def _wrong(self, kind: str, words: str) -> None:
-        self.wrongs[Wrong(kind, *self._where, words)] = None
+    def _wrong(self, kind: str, words: str, *, bars: bool = True) -> None:
+        self.wrongs[Wrong(kind, *self._where, words, bars)] = None
 
 
 @define
@@ -333,6 +340,11 @@ class Mentioned:
             with suppress(*BAD_JSON):  # what is no manifest is named by whoever read it
                 decided.take(manifest)
         return decided
+
+
+def _clock(time: datetime) -> str:
+    """A time to the second: a clock that is slow by a minute makes an erasure seem too early."""
+    return time.isoformat(" ", "seconds")
 
 
 def places_of(tree: Json) -> Iterator[Spot]:

@@ -78,7 +78,7 @@ def confirm(said: Decided, gone: Iterable[Gone]) -> None:
     """
     if not all((each.pack, each.offset) in said.gone for each in gone):
         raise index_disagrees("it says that something was erased")
-    if said.wrongs:
+    if any(each.bars for each in said.wrongs):
         raise wrongly_erased()
 
 

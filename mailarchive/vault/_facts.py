@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mailarchive.vault import _loading, _manifest
+from mailarchive.vault import _keeping, _loading, _manifest
 from mailarchive.vault._audit import AuditReading
 from mailarchive.vault._decided import places_of
 from mailarchive.vault._grants import Grant
 from mailarchive.vault._keeping import Hold, Retention
-from mailarchive.vault._manifest import BAD_JSON
+from mailarchive.vault._manifest import BAD_JSON, Fact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from mailarchive.vault._manifest import Fact
+    from mailarchive.vault._lines import Lines
+    from mailarchive.vault._manifest import Manifest
 
 _LOADERS: Final[Mapping[str, Callable[[Fact], object]]] = {
     _manifest.READING: AuditReading.load,
@@ -27,12 +28,26 @@ _LOADERS: Final[Mapping[str, Callable[[Fact], object]]] = {
 }
 
 
-def can_be_read(fact: Fact) -> bool:
-    """Whether a fact can be read, as far as it is in clear and of a kind that is known."""
-    load = _LOADERS.get(fact.kind)
+def doubts(manifest: Manifest, lines: Lines) -> Iterator[str]:
+    """Yield in words what is wrong with facts, as far as `lines` opens them and knows of them."""
+    for _, fact in manifest.contents:
+        if not isinstance(fact, Fact) or fact.kind not in _LOADERS:
+            continue
+        tree = {**fact.body, "kind": fact.kind}
+        whole = None if lines.is_forged(tree) else lines.opened(tree)
+        words = None if whole is None else _doubt(Fact(fact.kind, whole))
+        if words is not None:
+            yield words
+
+
+def _doubt(fact: Fact) -> str | None:
     try:
-        if load is not None and "encrypted" not in fact.body:
-            load(fact)
+        _LOADERS[fact.kind](fact)
     except BAD_JSON:
-        return False
-    return True
+        return f"a fact, {fact.kind}, that cannot be read: it changes nothing"
+    try:
+        if fact.kind == _manifest.RETAINED:
+            _keeping.end(fact.body)
+    except BAD_JSON:
+        return "retention whose end cannot be read: it keeps what it covers for ever"
+    return None

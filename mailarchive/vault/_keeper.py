@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from mailarchive._model import Digest
+from mailarchive._model import Digest, one_spelling
 from mailarchive.errors import (
     ConfigurationError,
     SinkError,
@@ -18,9 +18,9 @@ from mailarchive.errors import (
 from mailarchive.vault import _erasing, _keeping, _knowledge
 from mailarchive.vault._apply import user_of
 from mailarchive.vault._decided import CLOSED
-from mailarchive.vault._errors import index_disagrees, keys_lost, os_errors
+from mailarchive.vault._errors import erased, index_disagrees, keys_lost, os_errors
 from mailarchive.vault._keeping import Hold, Retention, Selection
-from mailarchive.vault._manifest import BAD_JSON, HELD, RELEASED, RETAINED
+from mailarchive.vault._manifest import HELD, RELEASED, RETAINED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 _BEGINNING = re.compile(r"[0-9a-fA-F]{8,64}\Z")
 _PAGE = 500
-_MOST_ENTRIES = 10_000
 _OWNERS = (
     "SELECT u.id FROM entry e JOIN batch b ON b.n = e.batch"
     " JOIN owner o ON o.entry = e.n JOIN user u ON u.n = o.user"
@@ -113,28 +112,30 @@ class Keeper:
 
         What is archived later is held too if the selection covers it.  A matter may have
         several holds.  Raises `ConfigurationError` for a matter without a name, and for a
-        selection that is too large, or that nothing can ever be of.
+        selection that is too large, or that nothing can ever be of; `Erased` for an entry
+        that is erased already, which no hold brings back.
         """
         if not matter.strip():
             raise ConfigurationError(
                 "a legal hold is for a matter, which has a name",
                 suggestions=["give the name by which the hold will be released"],
             )
-        hold = Hold(matter, _sound(selection), self._actor, self._reason, self._clock())
-        self._state(hold.fact())
+        hold = Hold(matter, _keeping.sound(selection), self._actor, self._reason, self._clock())
+        self._state(hold)
         return hold
 
     def release(self, matter: str) -> tuple[Hold, ...]:
         """End all holds of a matter, and return them; raises `SinkError` where it has none."""
         ended: list[Hold] = []
+        spelled = one_spelling(matter)
 
         def decide() -> list[Fact]:
-            ended[:] = [each for each in self.holds() if each.matter == matter]
+            ended[:] = [each for each in self.holds() if each.matter == spelled]
             if not ended:
                 raise SinkError(
                     "nothing is held for this matter", suggestions=["list the holds that stand"]
                 )
-            return [_keeping.released(matter, self._actor, self._reason, self._clock())]
+            return [_keeping.released(spelled, self._actor, self._reason, self._clock())]
 
         with os_errors("releasing a hold"):
             self._session.decide(decide)
@@ -142,10 +143,7 @@ class Keeper:
 
     def holds(self) -> tuple[Hold, ...]:
         """Return the holds that stand, oldest first."""
-        try:
-            return _keeping.standing(self._facts(HELD, RELEASED))
-        except BAD_JSON as error:
-            raise index_disagrees("a hold that cannot be read") from error
+        return _keeping.standing(self._facts(HELD, RELEASED))
 
     # -- retention ------------------------------------------------------------------------
 
@@ -157,32 +155,18 @@ class Keeper:
         With neither it is kept for ever.  Retention is only extended: of all that was said
         of a message the longest counts, and nothing takes it back.  What was archived more
         than `days` ago may be erased from now on: `expired` says what of it.  Raises
-        `ConfigurationError` for a time without a zone, or one that is over, and for less
-        than a day.
+        `ConfigurationError` for a time without a zone, or one that is over, for less than a
+        day, and for more days than any time has; `Erased` for what is erased already.
         """
         now = self._clock()
-        if (until is not None and until.tzinfo is None) or (days is not None and days < 1):
-            raise ConfigurationError(
-                "retention ends at a time with a zone, or after a day at least",
-                suggestions=[
-                    "give 1 day or more, or a time with a zone, such as one of datetime.UTC"
-                ],
-            )
-        if until is not None and until <= now:
-            raise ConfigurationError(
-                "retention cannot end at a time that is over: that would keep nothing",
-                suggestions=["give a time to come; what may go at once is erased by its id"],
-            )
-        rule = Retention(_sound(selection), until, days, self._actor, self._reason, now)
-        self._state(rule.fact())
+        _keeping.refuse_end(until, days, now)
+        rule = Retention(_keeping.sound(selection), until, days, self._actor, self._reason, now)
+        self._state(rule)
         return rule
 
     def retentions(self) -> tuple[Retention, ...]:
         """Return everything that was ever said about retention, oldest first."""
-        try:
-            return tuple(map(Retention.load, self._facts(RETAINED)))
-        except BAD_JSON as error:
-            raise index_disagrees("a retention that cannot be read") from error
+        return _keeping.rules(self._facts(RETAINED))
 
     def status(self, entry: Digest) -> Status:
         """Return what is decided about an entry; raises `SinkError` where there is none."""
@@ -341,9 +325,16 @@ class Keeper:
             )
         )
 
-    def _state(self, fact: Fact) -> None:
+    def _state(self, decision: Hold | Retention) -> None:
+        """Put it on record, unless it names what is there no more."""
+
+        def decide() -> list[Fact]:
+            if self._session.index.erased(decision.selection.entries or ()):
+                raise erased()
+            return [decision.fact()]
+
         with os_errors("putting a decision on record"):
-            self._session.state(fact)
+            self._session.decide(decide)
 
     def _facts(self, *kinds: str) -> list[Fact]:
         marks = ",".join("?" * len(kinds))
@@ -355,25 +346,3 @@ def _not_there() -> SinkError:
     return SinkError(
         "the vault has no entry with this id", suggestions=["take ids from an auditor"]
     )
-
-
-def _sound(selection: Selection) -> Selection:
-    """Return the selection, unless it covers nothing, and would only seem to keep anything."""
-    for time in (selection.since, selection.until):
-        if time is not None and time.tzinfo is None:
-            raise ConfigurationError(
-                "a time without a zone could mean any hour of the day",
-                suggestions=["give the time a zone, such as datetime.UTC"],
-            )
-    since, until = selection.since, selection.until
-    if since is not None and until is not None and since >= until:
-        raise ConfigurationError(
-            "no time is both since the one day and before the other",
-            suggestions=["give `since` the earlier day, and `until` the later one"],
-        )
-    if max(len(selection.entries or ()), len(selection.users or ())) > _MOST_ENTRIES:
-        raise ConfigurationError(
-            f"more than {_MOST_ENTRIES:,} entries or users in one selection",
-            suggestions=["hold them in several steps; a matter may have several holds"],
-        )
-    return selection

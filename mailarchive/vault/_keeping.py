@@ -8,16 +8,18 @@ another's too.  A hold wins over everything.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from attrs import evolve, field, frozen
 from attrs.validators import ge, optional
 
-from mailarchive._model import Digest, UserId
+from mailarchive._model import Digest, UserId, one_spelling
+from mailarchive.errors import ConfigurationError
 from mailarchive.vault import _knowledge, _loading
 from mailarchive.vault._apply import user_bytes
-from mailarchive.vault._manifest import HELD, RELEASED, RETAINED, Fact
+from mailarchive.vault._manifest import BAD_JSON, HELD, RELEASED, RETAINED, Fact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -30,9 +32,17 @@ Condition: TypeAlias = "tuple[str, list[Any]]"
 _OWNER = "SELECT 1 FROM owner o JOIN user u ON u.n = o.user WHERE o.entry = e.n"
 _DAY = 86_400_000_000
 """Microseconds of a day."""
+_MOST_DAYS = date.max.toordinal()
+"""Days that a calendar has; what is kept for more of them is kept for ever."""
+_MOST_ENTRIES = 10_000
 
 
 def _set_of(values: Iterable[Any] | None) -> frozenset[Any] | None:
+    if isinstance(values, str | bytes):  # it would be taken for what its letters name
+        raise ConfigurationError(
+            "a selection takes a collection of users, or of entries, and was given one text",
+            suggestions=["give a list, also of a single one: Selection(users=[user])"],
+        )
     return None if values is None else frozenset(values)
 
 
@@ -69,10 +79,10 @@ class Selection:
         """Return what `dump` wrote; raises one of `BAD_JSON`."""
         users, entries = tree.get("users"), tree.get("entries")
         return cls(
-            None if users is None else [UserId(str(each)) for each in users],
+            None if users is None else [UserId(str(each)) for each in _list(users)],
             _time(tree.get("since")),
             _time(tree.get("until")),
-            None if entries is None else [_loading.digest(each) for each in entries],
+            None if entries is None else [_loading.digest(each) for each in _list(entries)],
         )
 
     def covers(
@@ -127,7 +137,7 @@ class Selection:
 class Hold:
     """That what is selected may not be erased, for the sake of a matter."""
 
-    matter: str = field(repr=False)
+    matter: str = field(repr=False, converter=one_spelling)
     selection: Selection
     actor: str = field(repr=False)
     reason: str = field(repr=False)
@@ -173,15 +183,16 @@ class Retention:
 
     @classmethod
     def load(cls, fact: Fact) -> Retention:
-        """Return the rule that a fact states; raises one of `BAD_JSON`."""
+        """Return the rule that a fact states; raises one of `BAD_JSON`.
+
+        An end that cannot be read, or that no time can have, is none: it is kept for ever.
+        """
         body = fact.body
-        days = body.get("days")
-        return cls(
-            Selection.load(body["selection"]),
-            _time(body.get("until")),
-            None if days is None else _loading.count(days),
-            *_load_who(body),
-        )
+        try:
+            until, days = end(body)
+        except BAD_JSON:
+            until, days = None, None
+        return cls(Selection.load(body["selection"]), until, days, *_load_who(body))
 
     def ends(self, archived: datetime) -> datetime:
         """Return until when it keeps a message that was archived then."""
@@ -206,15 +217,77 @@ def released(matter: str, actor: str, reason: str, at: datetime) -> Fact:
     return Fact(RELEASED, {"matter": matter, **_who(actor, reason, at)})
 
 
+def end(body: Json) -> tuple[datetime | None, int | None]:
+    """Return `until` and `days` of a `retained` fact; raises one of `BAD_JSON`."""
+    days = body.get("days")
+    if days is not None and not 1 <= _loading.count(days) <= _MOST_DAYS:
+        msg = "no number of days"
+        raise ValueError(msg)
+    return _time(body.get("until")), days
+
+
 def standing(facts: Iterable[Fact]) -> tuple[Hold, ...]:
-    """Return the holds that stand, of facts in their order; raises one of `BAD_JSON`."""
+    """Return the holds that stand, of facts in their order; one that cannot be read is none."""
     holds: list[Hold] = []
     for fact in facts:
-        if fact.kind == HELD:
-            holds.append(Hold.load(fact))
-        else:
-            holds = [each for each in holds if each.matter != str(fact.body["matter"])]
+        with suppress(*BAD_JSON):  # anybody can append such a line, and `verify` names it
+            if fact.kind == HELD:
+                holds.append(Hold.load(fact))
+            else:
+                matter = str(fact.body["matter"])
+                holds = [each for each in holds if each.matter != matter]
     return tuple(holds)
+
+
+def rules(facts: Iterable[Fact]) -> tuple[Retention, ...]:
+    """Return the retention that facts state; one that cannot be read is none."""
+    found: list[Retention] = []
+    for fact in facts:
+        with suppress(*BAD_JSON):
+            found.append(Retention.load(fact))
+    return tuple(found)
+
+
+def refuse_end(until: datetime | None, days: object, now: datetime) -> None:
+    """Raise `ConfigurationError` for an end of retention that no reader could make sense of."""
+    if until is not None and until.utcoffset() is None:
+        raise ConfigurationError(
+            "retention ends at a time with a zone",
+            suggestions=["give the time a zone, such as datetime.UTC"],
+        )
+    if days is not None and not (isinstance(days, int) and 1 <= days <= _MOST_DAYS):
+        raise ConfigurationError(
+            f"retention lasts a whole number of days, from 1 to {_MOST_DAYS:,}",
+            suggestions=["give such a number, or neither days nor a time to keep it for ever"],
+        )
+    if until is not None and until <= now:
+        raise ConfigurationError(
+            "retention cannot end at a time that is over: that would keep nothing",
+            suggestions=["give a time to come; what may go at once is erased by its id"],
+        )
+
+
+def sound(selection: Selection) -> Selection:
+    """Return the selection, unless it covers nothing, and would only seem to keep anything."""
+    since, until = selection.since, selection.until
+    for time in (since, until):
+        if time is not None and time.utcoffset() is None:
+            raise ConfigurationError(
+                "a time without a zone could mean any hour of the day",
+                suggestions=["give the time a zone, such as datetime.UTC"],
+            )
+    if since is not None and until is not None and since >= until:
+        raise ConfigurationError(
+            "no time is both since the one day and before the other",
+            suggestions=["give `since` the earlier day, and `until` the later one"],
+        )
+    for some in (selection.entries, selection.users):
+        if some is not None and not 1 <= len(some) <= _MOST_ENTRIES:
+            raise ConfigurationError(
+                f"a selection has 1 to {_MOST_ENTRIES:,} entries or users, where it names any",
+                suggestions=["hold more in several steps; a matter may have several holds"],
+            )
+    return selection
 
 
 def any_of(conditions: Iterable[Condition]) -> Condition:
@@ -263,8 +336,23 @@ def _who(actor: str, reason: str, at: datetime) -> Json:
 
 
 def _load_who(body: Json) -> tuple[str, str, datetime]:
-    return str(body["actor"]), str(body["reason"]), datetime.fromisoformat(body["at"])
+    at = _time(body["at"])
+    if at is None:
+        msg = "no time"
+        raise ValueError(msg)
+    return str(body["actor"]), str(body["reason"]), at
 
 
 def _time(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
+    """The time; one without a zone is in UTC, as the format has it."""
+    if text is None:
+        return None
+    found = datetime.fromisoformat(text)
+    return found.replace(tzinfo=UTC) if found.utcoffset() is None else found
+
+
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        msg = "no list"
+        raise TypeError(msg)
+    return value

@@ -18,7 +18,7 @@ from mailarchive.vault import _tar
 from mailarchive.vault._decided import Mentioned
 from mailarchive.vault._disk import Disk
 from mailarchive.vault._errors import Damage
-from mailarchive.vault._facts import can_be_read
+from mailarchive.vault._facts import doubts
 from mailarchive.vault._findings import Finding, Level, Looking, VerifyReport
 from mailarchive.vault._index import Index
 from mailarchive.vault._manifest import BAD_JSON, Fact
@@ -361,10 +361,8 @@ class Verification:
         if not manifest.is_readable():
             self._blame(_unreadable(pack, manifest))
             return False
-        for fact in (each for _, each in manifest.contents if isinstance(each, Fact)):
-            if not can_be_read(fact):
-                words = f"a fact, {fact.kind}, that cannot be read: it changes nothing"
-                self._find("fact", pack, manifest.offset, words)
+        for words in doubts(manifest, self._lines_by):
+            self._find("fact", pack, manifest.offset, words)
         entries = [each for _, each in manifest.contents if not isinstance(each, Fact)]
         for record in entries:
             spans = (each for each in record.originals if isinstance(each, Span))

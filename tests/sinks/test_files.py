@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -343,3 +343,17 @@ def test_a_mail_server_serves_what_the_maildir_holds() -> None:
     assert flagged == [[], ["\\Answered", "\\Flagged"], ["\\Seen"]]
     assert all("2020-02-29" in date for _, date in rows)
     assert sorted(raws) == sorted(each.raw for each in entries)
+
+
+@pytest.mark.parametrize("year", [date.min, date.max])
+@pytest.mark.parametrize("hours", [-14, 0, 14])
+def test_a_date_at_the_end_of_all_time_is_no_error(tmp_path: Path, year: date, hours: int) -> None:
+    """A date of a year that UTC does not have is written as its own clock had it."""
+    of_day = time.min if year == date.min else time.max
+    when = datetime.combine(year, of_day, timezone(timedelta(hours=hours)))
+    one = evolve(entry(mail(1)), received_at=when)
+    with MboxFile(tmp_path / "mail.mbox") as sink:
+        (receipt,) = sink.put_many([one])
+        assert isinstance(receipt, Receipt)
+    with MboxFile(tmp_path / "mail.mbox") as sink:
+        assert sink.read(receipt) == one.raw
