@@ -81,7 +81,7 @@ def _commanded(arguments: argparse.Namespace) -> int:
         if isinstance(path, Path):
             from mailarchive._cli._places import check_vault
 
-            check_vault(path)
+            check_vault(path, or_state=hasattr(arguments, "or_state"))
     if arguments.key_file is None:
         return int(arguments.command(arguments))
     from mailarchive._cli import _vaults
@@ -345,7 +345,7 @@ def _add_quarantine(commands: Commands) -> None:
         help="whose it is, with --release; may be repeated; nobody's unless given",
     )
     _filters.add_new_user(add)
-    add.set_defaults(command=_quarantine)
+    add.set_defaults(command=_quarantine, or_state=True)
 
 
 def _decode(arguments: argparse.Namespace) -> int:

@@ -20,19 +20,23 @@ from mailarchive.vault._volumes import FIRST, PACKS
 if TYPE_CHECKING:
     from pathlib import Path
 
-_OF_A_VAULT = {"vault.json", "volumes", "quarantine", "state.db"}
-"""One of these is in every vault, and in the folder for the state of a job without one."""
+_OF_A_VAULT = {"vault.json", "volumes"}
+_OF_A_JOB = {"quarantine", "state.db"}
+"""One of these is in the folder of a job without a vault, for its state."""
 
 
-def check_vault(path: Path) -> None:
-    """Refuse what is no vault before a command looks into it; one that is damaged is one."""
+def check_vault(path: Path, *, or_state: bool = False) -> None:
+    """Refuse what is no vault before a command looks into it; one that is damaged is one.
+
+    With `or_state` the folder of a job that has no vault will do.
+    """
     names = _names(path, "the vault")
     if names is None:
         raise ConfigurationError(
             "there is no vault at this path",
             suggestions=["check the path; a run makes the vault, reading does not"],
         )
-    if not names & _OF_A_VAULT:
+    if not names & (_OF_A_VAULT | _OF_A_JOB if or_state else _OF_A_VAULT):
         raise ConfigurationError("the folder is no vault", suggestions=["check the path"])
 
 
@@ -54,7 +58,7 @@ class Place:
     def check(self) -> None:
         """Raise where a run could not make it, or not write to all that it must."""
         names = self.check_readable()
-        strange = not names & {"vault.json", "volumes"} and not all(map(is_ours, names))
+        strange = not names & _OF_A_VAULT and not all(map(is_ours, names))
         if self.vault and strange:
             raise ConfigurationError(
                 f"{self.setting}: the folder holds something that is no vault",

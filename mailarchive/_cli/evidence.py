@@ -94,8 +94,6 @@ def verify(
     as_json: bool = False,
 ) -> int:
     """Check a vault and print what was found; exit 1 where anything is wrong."""
-    if not path.is_dir():
-        raise ConfigurationError("there is no vault at this path", suggestions=["check the path"])
     level = level or ("log" if against.files or against.key else "stored")
     limit, note = _limit(budget), state or path / "verify.json"
     if limit is not None:

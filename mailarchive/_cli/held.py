@@ -30,10 +30,6 @@ def quarantine(
     new_user: bool = False,
 ) -> int:
     """List the quarantine of a vault, print one message, or archive it after all."""
-    if not path.is_dir():
-        raise StateError(
-            "there is no vault at this path, and so no quarantine", suggestions=["check the path"]
-        )
     if owners and let_go is None:
         raise ConfigurationError(
             "--owner says whose a message is that is released", suggestions=["give --release ID"]

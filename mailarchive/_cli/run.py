@@ -117,8 +117,7 @@ def _begun(reports: Sequence[RunReport], signals: Signals) -> Iterator[None]:
 
 def _look(job: Job, archive: Sink) -> None:
     """Raise what a run would raise about the vault, and change nothing in it."""
-    is_new = not job.vault.exists() or (job.vault.is_dir() and not any(job.vault.iterdir()))
-    if is_new or not isinstance(archive, Vault | Tee):
+    if _vaults.is_new(job.vault) or not isinstance(archive, Vault | Tee):
         return  # a run makes it, or there is none
     with Vault(job.vault, keys=job.keys, create=False, read_only=True) as vault:
         vault.view(UserId("")).count()

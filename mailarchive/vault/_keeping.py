@@ -41,7 +41,7 @@ def _set_of(values: Iterable[Any] | None) -> frozenset[Any] | None:
     if isinstance(values, str | bytes):  # it would be taken for what its letters name
         raise ConfigurationError(
             "a selection takes a collection of users, or of entries, and was given one text",
-            suggestions=["give a list, also of a single one: Selection(users=[user])"],
+            suggestions=["give a list of ids, also where it is one"],
         )
     return None if values is None else frozenset(values)
 

@@ -541,3 +541,29 @@ def test_what_turns_out_wrong_after_mail_was_read_is_status_one(
 
     assert main(["run", "archive.toml", "--quiet"]) == 1
     assert "not trusted" in one_line(capsys)
+
+
+@pytest.mark.parametrize("name", ["lost+found", "quarantine"])
+def test_a_dry_run_takes_for_new_what_a_run_does(
+    here: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """A disk that was just made for the vault has a folder of its own."""
+    (here / "acme.vault" / name).mkdir(parents=True)
+    (here / "archive.toml").write_text(f"[source]\n{FILES}{REST}")
+
+    assert main(["run", "archive.toml", "--quiet", "--dry-run"]) == 0
+    assert main(["run", "archive.toml", "--quiet"]) == 0
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["show", "--user", "u1"], ["verify"], ["kept"], ["rebuild"]])
+def test_the_state_of_a_job_is_no_vault(
+    here: Path, capsys: pytest.CaptureFixture[str], words: Sequence[str]
+) -> None:
+    """A quarantine can be in it, and nothing else that a command could look at."""
+    (here / "state").mkdir()
+    (here / "state" / "state.db").touch()
+
+    assert main([words[0], "state", *words[1:]]) == 2
+    assert one_line(capsys) == "mailarchive: the folder is no vault; check the path\n"
+    assert main(["quarantine", "state"]) == 0

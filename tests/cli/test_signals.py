@@ -115,7 +115,8 @@ def test_only_what_goes_on_says_that_it_does(
 ) -> None:
     """Ctrl-C in a command that begins anew the next time promises nothing else."""
 
-    def stopped(_: object) -> None:
+    def stopped(_: object, *, or_state: bool) -> None:
+        assert not or_state
         raise KeyboardInterrupt
 
     with Vault(here / "v", keys=None):

@@ -129,6 +129,8 @@ def test_a_source_without_memory_is_not_called_defective(tmp_path: Path) -> None
     """What is told is what can be done: it was nobody's mistake."""
 
     class Greedy(EmlFolder):
+        """A source that takes more than there is."""
+
         @override
         def _fetch(self, refs: Sequence[MessageRef]) -> list[SourceMessage]:
             raise MemoryError

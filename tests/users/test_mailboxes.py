@@ -127,6 +127,8 @@ def test_a_list_of_users_is_a_list_of_mailboxes() -> None:
     """Named by the first address; a shared one is one mailbox, and who has none is said."""
 
     class Users:
+        """A list of users."""
+
         def users(self) -> list[User]:
             """Two people, one mailbox; and somebody without."""
             shared = (Address("info@contoso.example"), Address("desk@contoso.example"))
