@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 CAN_EVICT = hasattr(os, "posix_fadvise")
 """Whether what is read back surely comes from the medium, and not from memory."""
 
+NO_FILE = frozenset({errno.ELOOP, errno.ENXIO, errno.ENODEV})
+"""What the system says where a link, a socket or a device stands in the place of a file."""
 _PIECE = 1 << 20
 _PAGE = mmap.PAGESIZE
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC

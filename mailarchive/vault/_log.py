@@ -34,6 +34,12 @@ _SIZE = re.compile(r"(?:0|[1-9][0-9]{0,18})\Z")
 _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR})
 
 CHECKPOINT = ("checkpoint",)
+_FOLDERS = frozenset({"anchors", "checkpoints", "tile"})
+
+
+def is_size(name: str) -> bool:
+    """Whether this is how a number of lines is written in the name of a file."""
+    return _SIZE.match(name) is not None
 
 
 def saved(size: int) -> Path:
@@ -102,9 +108,22 @@ class LogFolder:
         except OSError as error:
             if error.errno in _ABSENT:
                 return None
-            if error.errno == errno.ELOOP:
-                raise log_damage("/".join(path), "is a link") from error
+            if error.errno in _disk.NO_FILE:
+                raise log_damage("/".join(path), "is a link or no file") from error
             raise
+
+    def has(self, path: Path) -> bool:
+        """Whether anything at all stands there; raises `OSError`."""
+        return path[-1] in self.names(path[:-1])
+
+    def strange(self) -> list[str]:
+        """Return the names at the top of the log where something of another kind stands."""
+        found = []
+        for name in self.names(()):
+            mode = os.stat(name, dir_fd=self._handle, follow_symlinks=False).st_mode
+            if name in _FOLDERS and not stat.S_ISDIR(mode):
+                found.append(name)
+        return found
 
     def names(self, path: Path) -> list[str]:
         """Return what stands in a folder, in order; nothing where there is none."""
@@ -118,11 +137,16 @@ class LogFolder:
 
     def checkpoints(self) -> list[tuple[Path, LogCheckpoint | None]]:
         """Return every saved checkpoint, smallest first; `None` for one that is none."""
-        sizes = self._sizes()
+        sizes = self.sizes()
         found = [(saved(size), self._checkpoint(saved(size), size)) for size in sizes]
-        if self.read(CHECKPOINT) is not None:
+        if self.has(CHECKPOINT):
             found.append((CHECKPOINT, self._checkpoint(CHECKPOINT)))
         return found
+
+    def size(self) -> int | None:
+        """Return how much the newest checkpoint covers, if there is one that can be read."""
+        made = self._checkpoint(CHECKPOINT)
+        return None if made is None else made.size
 
     def _checkpoint(self, path: Path, size: int | None = None) -> LogCheckpoint | None:
         try:
@@ -134,14 +158,15 @@ class LogFolder:
     def newest(self) -> LogCheckpoint | None:
         """Return the saved checkpoint that covers most, of those that can be read."""
         newest = self._checkpoint(CHECKPOINT)
-        for size in reversed(self._sizes()):
+        for size in reversed(self.sizes()):
             if newest is not None and newest.size >= size:
                 break
             newest = self._checkpoint(saved(size), size) or newest
         return newest
 
-    def _sizes(self) -> list[int]:
-        return sorted(int(name) for name in self.names(("checkpoints",)) if _SIZE.match(name))
+    def sizes(self) -> list[int]:
+        """Return the sizes of the saved checkpoints, smallest first."""
+        return sorted(map(int, filter(is_size, self.names(("checkpoints",)))))
 
     @contextmanager
     def _folder(self, path: Path, *, create: bool = False) -> Iterator[int]:

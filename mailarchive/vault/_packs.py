@@ -335,7 +335,7 @@ class Packs:
         except FileNotFoundError as error:
             raise Damage.at(name, None, "missing-pack", "the pack is not there") from error
         except OSError as error:
-            if error.errno == errno.ELOOP:
+            if error.errno in _disk.NO_FILE:
                 raise _no_file(name) from error
             raise
         if not stat.S_ISREG(os.fstat(handle).st_mode):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve, field, frozen
 
 from mailarchive.errors import SinkCorrupt
-from mailarchive.vault import _leaf, _merkle, _tiles
+from mailarchive.vault import _leaf, _merkle, _tiles, _verify_log_files
 from mailarchive.vault._manifest import BAD_JSON
 from mailarchive.vault._recovery import loaded, survey, that_count
 from mailarchive.vault._tiles import Tiles, Tree
@@ -91,6 +91,8 @@ class LogCheck:
         self._key = key
         self._notes: list[tuple[str, str]] = []
         self._claims: list[_Claim] = []
+        for words in _verify_log_files.doubts(log) if log is not None else ():
+            self._note("log-checkpoint", words)
         for path, made in log.checkpoints() if log is not None else []:
             self._claim("the log's file " + "/".join(path), made, origin, kept=False)
         for n, made in enumerate(kept, 1):

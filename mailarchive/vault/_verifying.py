@@ -53,7 +53,7 @@ class Verifying:
         """Compare the packs, and index and log on the disk as they are now; raises `OSError`."""
         with ExitStack() as stack:
             # Before the index: what is sealed meanwhile may be more than it knows.
-            log = LogFolder.open(self._place.volume(), self._disk)
+            log, damage = self._log()
             if log is not None:
                 stack.enter_context(log)
             if looking.level is Level.LOG:
@@ -62,7 +62,14 @@ class Verifying:
             elif log is not None:
                 newest = log.newest()
                 looking = evolve(looking, signed=0 if newest is None else newest.size)
-            return self._verify(looking)
+            return _with(self._verify(looking), "log", damage)
+
+    def _log(self) -> tuple[LogFolder | None, str | None]:
+        """The log, and what stands in its place: the packs can be looked at all the same."""
+        try:
+            return LogFolder.open(self._place.volume(), self._disk), None
+        except SinkCorrupt as error:
+            return None, str(error)
 
     def _verify(self, looking: Looking) -> VerifyReport:
         opened = self._reading if isinstance(self._reading, OpenedReading) else None
@@ -99,10 +106,7 @@ class Verifying:
 
     def _with_intent(self, report: VerifyReport) -> VerifyReport:
         """Say too that something stands where a repair leaves what it is about to do."""
-        words = bad_intent(self._place)
-        if words is None:
-            return report
-        return evolve(report, findings=(*report.findings, Finding("repair", None, None, words)))
+        return _with(report, "repair", bad_intent(self._place))
 
     def _with_keys(self, report: VerifyReport) -> VerifyReport:
         """Say too what cannot be opened, where that was looked at."""
@@ -112,4 +116,11 @@ class Verifying:
         if not lost:
             return report
         words = f"the keys of {lost} entries are not in keys.db: restore it from a copy"
-        return evolve(report, findings=(*report.findings, Finding("key", None, None, words)))
+        return _with(report, "key", words)
+
+
+def _with(report: VerifyReport, kind: str, words: str | None) -> VerifyReport:
+    """The report with one more finding, about no one place in a pack, if there is any."""
+    if words is None:
+        return report
+    return evolve(report, findings=(*report.findings, Finding(kind, None, None, words)))
