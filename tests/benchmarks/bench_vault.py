@@ -8,6 +8,9 @@ Contenders take turns on the same messages, made beforehand; medians are printed
 them a row for each target: the median of the ratios within each turn.  Everything is put in
 batches of `--batch`, the next one foreseen, as a run does it.  Where a folder is named with
 `--folder`, its disk is measured.  `--size` compares the room taken with borg's.
+
+The contender that hashes and compresses in threads and notes nothing shows how far a vault
+can come at most on this machine: where that is under a target, the target is out of reach.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -42,8 +46,10 @@ from mailarchive import (
     entry_id,
     headers,
 )
+from mailarchive._portions import portions
 from mailarchive.vault import Vault
-from mailarchive.vault._zstd import compress
+from mailarchive.vault._packing import Packing
+from mailarchive.vault._zstd import USUAL, compress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,6 +58,7 @@ VAULT = "vault"
 READ_BACK = "vault, read back"
 FILE = "one file, one fsync"
 FILE_ZSTD = "one file of zstd frames, one fsync"
+LEAST = "one file of hashed zstd frames, in threads"
 LOOSE = "a file a message, fsync"
 LOOSE_FOLDER = "a file a message, fsync, folder fsync"
 BLOBS = "SQLite blobs"
@@ -120,6 +127,27 @@ def one_file(every: list[ArchiveEntry], folder: Path, batch: int, *, zstd: bool 
         os.close(handle)
 
     return timed(work)
+
+
+def least(every: list[ArchiveEntry], folder: Path, batch: int) -> float:
+    """Only what no vault can leave out: compressed as ours, hashed, written; nothing is noted."""
+    del batch
+    packing = Packing(USUAL, lambda _: ())
+
+    def frame(some: list[ArchiveEntry]) -> list[bytes]:
+        return [packing.pack(entry.raw_digest, entry.raw).frame for entry in some]
+
+    def work() -> None:
+        handle = os.open(folder / "all", os.O_WRONLY | os.O_CREAT)
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            for frames in threads.map(frame, portions(every, lambda entry: len(entry.raw))):
+                _write(handle, b"".join(frames))
+        os.fsync(handle)
+        os.close(handle)
+
+    took = timed(work)
+    packing.close()
+    return took
 
 
 def loose(every: list[ArchiveEntry], folder: Path, batch: int, *, names: bool = False) -> float:
@@ -208,6 +236,7 @@ def compare(options: argparse.Namespace) -> None:
     contenders: dict[str, Callable[[list[ArchiveEntry], Path, int], float]] = {
         FILE: one_file,
         FILE_ZSTD: lambda e, f, b: one_file(e, f, b, zstd=True),
+        LEAST: least,
         LOOSE: loose,
         LOOSE_FOLDER: lambda e, f, b: loose(e, f, b, names=True),
         BLOBS: blobs,
@@ -240,7 +269,7 @@ def targets(took: dict[str, list[float]]) -> Iterator[str]:
     """A row for each target: the median of the turns, what was wanted, and whether it is met."""
     for what, slower, faster, least in (
         ("speed of the vault / one file with one fsync", FILE, VAULT, 0.5),
-        ("the same, both compressed", FILE_ZSTD, VAULT, 0.5),
+        ("speed of the vault / one file of zstd frames", FILE_ZSTD, VAULT, 0.5),
         ("speed of the vault / a file a message with fsync", LOOSE, VAULT, 4.0),
         ("the same, with the folder's fsync", LOOSE_FOLDER, VAULT, 4.0),
         ("read back, / a file a message with fsync", LOOSE, READ_BACK, 2.5),
@@ -250,8 +279,15 @@ def targets(took: dict[str, list[float]]) -> Iterator[str]:
         ("speed of the same again / the first time", READ_BACK, AGAIN, 5.0),
         ("speed of verify stored / SHA-256", SHA256, VERIFY, 0.5),
     ):
-        pairs = zip(took[slower], took[faster], strict=True)
-        yield row(what, statistics.median(a / b for a, b in pairs), least)
+        yield row(what, ratio(took, slower, faster), least)
+    ceiling = ratio(took, FILE, LEAST)
+    yield f"         the most of that one file's speed for any vault: {ceiling:.2f}"
+
+
+def ratio(took: dict[str, list[float]], slower: str, faster: str) -> float:
+    """How many times as fast one was as the other: the median of the turns."""
+    pairs = zip(took[slower], took[faster], strict=True)
+    return statistics.median(a / b for a, b in pairs)
 
 
 def row(what: str, found: float, least: float) -> str:
