@@ -153,7 +153,11 @@ def _repair(arguments: argparse.Namespace) -> int:
     from mailarchive._cli import evidence
 
     who = evidence.Repairer(arguments.actor, arguments.reason)
-    return evidence.repair(arguments.vault, arguments.source, who, apply=arguments.apply)
+    apply, newer = arguments.apply, arguments.newer
+    return evidence.repair(arguments.vault, arguments.source, who, apply=apply, newer=newer)
+
+
+_NEWER = "take from REPLICA, on trust, also what goes on behind all that VAULT knows of"
 
 
 def _add_repair(commands: Commands) -> None:
@@ -161,6 +165,7 @@ def _add_repair(commands: Commands) -> None:
     add.add_argument("vault", type=Path, metavar="VAULT")
     add.add_argument("--from", dest="source", type=Path, required=True, metavar="REPLICA")
     add.add_argument("--apply", action="store_true", help="do it; without, only the plan is shown")
+    add.add_argument("--newer", action="store_true", help=_NEWER)
     add.add_argument("--actor", metavar="NAME", help="who repairs (default: this user)")
     add.add_argument("--reason", default="damage was found", metavar="WHY", help="why; on record")
     add.set_defaults(command=_repair)

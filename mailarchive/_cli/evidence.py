@@ -305,17 +305,19 @@ class Repairer:
             raise ConfigurationError("this user has no name: give --actor") from error
 
 
-def repair(path: Path, source: Path, who: Repairer, *, apply: bool) -> int:
+def repair(path: Path, source: Path, who: Repairer, *, apply: bool, newer: bool) -> int:
     """Show what can be restored from another copy, and restore it if told to."""
     replica = _vaults.opened(source, create=False, read_only=True)
     with _vaults.opened(path, create=False, read_only=not apply) as vault, replica:
-        plan = vault.plan_repair(replica)
+        plan = vault.plan_repair(replica, newer=newer)
         print("\n".join(map(safe, plan.lines())))
         if plan and apply:
             vault.repair(plan, replica, actor=who.name(), reason=who.reason)
             print(f"{counted(len(plan.packs), 'pack')} restored; what was damaged is kept.")
     if plan and not apply:
         print("Nothing is done yet: add --apply to do it.")
+    if plan.newer:
+        print("Nothing here tells whether those are genuine: --newer takes them on trust.")
     left = plan.unrepairable or (plan and not apply)
     return FAILED if left else OK
 

@@ -132,9 +132,9 @@ class Pack:
         if any(self.read(end, _tar.padding(size))):
             raise self.damage(end, "padding", "the padding of a member is not empty")
 
-    def is_emptied(self, stored: StoredObject) -> bool:
+    def is_emptied(self, offset: int, size: int) -> bool:
         """Whether a member holds nothing but zeros, as one does that was erased."""
-        start, rest = stored.offset + _tar.BLOCK, stored.stored_size
+        start, rest = offset + _tar.BLOCK, size
         while rest:
             piece = self.read(start, min(rest, _PIECE))
             if any(piece):

@@ -1,29 +1,35 @@
 """Putting damaged packs right from another copy of the vault: a plan first, then the work.
 
 A pack is restored to the bytes that it had: every member is one whose digest a manifest
-names, and every manifest one that this vault's index, or its other manifests, name.  The
-restored pack is a new file; the damaged one is kept, under another name, for ever.
+names, and every manifest one that this vault's index, its other manifests, or its sealed
+log name.  The restored pack is a new file; the damaged one is kept, under another name,
+for ever.
 """
 
 from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
+from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
 from mailarchive._model import Digest
 from mailarchive.vault import _tar
+from mailarchive.vault._decided import NEVER, Mentioned
 from mailarchive.vault._errors import Damage
-from mailarchive.vault._manifest import REPAIR, Fact
+from mailarchive.vault._lines import Lines
+from mailarchive.vault._manifest import ENCRYPTED, REPAIR, Fact
 from mailarchive.vault._recovery import in_order, survey, that_count
 from mailarchive.vault._volumes import FIRST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from datetime import datetime
 
+    from mailarchive.vault._decided import Spot
     from mailarchive.vault._index import Index
     from mailarchive.vault._manifest import Manifest
     from mailarchive.vault._packs import Pack, Packs
@@ -77,11 +83,13 @@ class Unrepairable:
 class RepairPlan:
     """What a repair would restore, and what it could not; nothing is done yet.
 
-    Its text form says it to a person.
+    Its text form says it to a person.  `newer` counts the batches that go on behind all
+    that this vault knows of, and are left out: it can tell of none that it is genuine.
     """
 
     packs: tuple[PackRepair, ...] = ()
     unrepairable: tuple[Unrepairable, ...] = ()
+    newer: int = 0
 
     def __bool__(self) -> bool:
         """Whether there is anything to restore."""
@@ -95,6 +103,8 @@ class RepairPlan:
             yield f"pack {each.pack} {what}: restore {count} members of it from the replica"
         for lost in self.unrepairable:
             yield f"pack {lost.pack} at byte {lost.offset}: {lost.words}"
+        if self.newer:
+            yield f"{self.newer} batches that only the replica knows of are left out"
         if not self.packs and not self.unrepairable:
             yield "nothing to repair"
 
@@ -107,17 +117,28 @@ class Copy:
     index: Index
 
 
-def plan(ours: Copy, replica: Copy) -> RepairPlan:
-    """Return what can be restored of our packs; raises `SinkError`, `OSError`."""
-    return _Planning(ours, replica).run()
+def plan(
+    ours: Copy, replica: Copy, sealed: frozenset[Digest] = frozenset(), *, newer: bool = False
+) -> RepairPlan:
+    """Return what can be restored of our packs; raises `SinkError`, `OSError`.
+
+    `sealed` are the manifests that our log names.  With `newer` the replica is believed
+    what nothing of ours names, as long as it goes on from there.
+    """
+    return _Planning(ours, replica, sealed, newer=newer).run()
 
 
 class _Planning:
     """Which bytes every pack must have, and which of them we lack."""
 
-    def __init__(self, ours: Copy, replica: Copy) -> None:
+    def __init__(
+        self, ours: Copy, replica: Copy, sealed: frozenset[Digest], *, newer: bool
+    ) -> None:
         self._ours = ours
         self._replica = replica
+        self._sealed = sealed
+        self._newer = newer
+        self._left_out = 0
         self._lost: list[Unrepairable] = []
         self._gone = {
             (pack, offset)
@@ -129,32 +150,38 @@ class _Planning:
 
     def run(self) -> RepairPlan:
         batches: dict[str, list[tuple[Where, Copy]]] = {}
-        for where, copy in self._batches():
+        for where, copy in self._batches:
             batches.setdefault(where.pack, []).append((where, copy))
         found = [self._pack(name, batches[name]) for name in sorted(batches)]
-        return RepairPlan(tuple(each for each in found if each is not None), tuple(self._lost))
+        packs = tuple(each for each in found if each is not None)
+        return RepairPlan(packs, tuple(self._lost), self._left_out)
 
-    def _batches(self) -> Iterator[tuple[Where, Copy]]:
+    @cached_property
+    def _batches(self) -> list[tuple[Where, Copy]]:
         """Our batches, and those of the replica that are missing among them."""
-        ours, theirs = _scan(self._ours.packs), _scan(self._replica.packs)
-        known = {where.digest: where.sequence for where in ours}
+        ours = _scan(self._ours.packs)
+        same = self._ours.packs.vault == self._replica.packs.vault
+        theirs = _scan(self._replica.packs) if same else []
         rows = self._ours.index.batches(0)
-        wanted = {where.previous for where in ours} | {row.batch for row in rows}
-        numbers = set(known.values())
+        wanted = {where.previous for where in ours} | {row.batch for row in rows} | self._sealed
+        numbers = {where.sequence for where in ours}
         missing = [each for each in theirs if each.sequence not in numbers]
         for where in reversed(missing):  # backwards: each that is wanted names the one before
             if where.digest in wanted:
                 wanted.add(where.previous)
-        for where in missing:  # forwards: what goes on from what we have is ours too
-            from_nothing = not ours and where.previous is None
-            if where.digest in wanted or where.previous in known or from_nothing:
-                known[where.digest] = where.sequence
-        yield from ((where, self._ours) for where in ours)
-        yield from ((where, self._replica) for where in missing if where.digest in known)
+        known = {where.digest for where in ours}
+        known.update(where.digest for where in missing if where.digest in wanted)
+        behind = _going_on(missing, known)
+        if self._newer:
+            known |= behind
+        else:
+            self._left_out = len(behind)
         for row in rows:
             if row.batch not in known:
                 words = "a batch is damaged, and the replica does not have it"
                 self._lost.append(Unrepairable(row.pack, row.offset, words))
+        brought = [(where, self._replica) for where in missing if where.digest in known]
+        return [*((where, self._ours) for where in ours), *brought]
 
     def _pack(self, name: str, batches: list[tuple[Where, Copy]]) -> PackRepair | None:
         members: list[Member] = []
@@ -179,11 +206,46 @@ class _Planning:
                 continue
             if bring(self._replica, name, member) is not None:
                 yield member
-            elif _is_emptied(self._replica.packs, name, member):
+            elif (name, each.offset) in self._let_go and _is_emptied(
+                self._replica.packs, name, member
+            ):
                 yield evolve(member, erased=True)
             else:
                 words = "a message is damaged, and the replica does not have it"
                 self._lost.append(Unrepairable(name, member.offset, words))
+
+    @cached_property
+    def _let_go(self) -> frozenset[Spot]:
+        """Where bytes were overwritten that nothing needs any more, as the batches say.
+
+        Zeros in a replica are else what a disk gives back that has lost something.
+        """
+        mentioned = Mentioned()
+        for _, manifest in self._manifests():
+            mentioned.note(manifest)
+        lines = Lines(is_encrypted=self._is_encrypted())
+        return frozenset(chain(*mentioned.judged(self._manifests(), lines, NEVER).let_go))
+
+    def _is_encrypted(self) -> bool:
+        objects = chain.from_iterable(manifest.objects for _, manifest in self._manifests())
+        return any(stored.suite == ENCRYPTED for stored in objects)
+
+    def _manifests(self) -> Iterator[tuple[Where, Manifest]]:
+        """Every batch that must be there, in order."""
+        for where, copy in sorted(self._batches, key=lambda each: each[0].sequence):
+            with copy.packs.open(where.pack) as pack:
+                yield where, pack.manifest(where.offset)
+
+
+def _going_on(missing: Iterable[Where], known: Collection[Digest]) -> set[Digest]:
+    """Return the batches of a replica that go on behind those that are known, or from nothing."""
+    behind: set[Digest] = set()
+    for where in missing:
+        begins = where.previous is None and not known
+        goes_on = where.previous in known or where.previous in behind
+        if where.digest not in known and (begins or goes_on):
+            behind.add(where.digest)
+    return behind
 
 
 def _scan(packs: Packs) -> list[Where]:
@@ -219,7 +281,7 @@ def _is_emptied(packs: Packs, name: str, member: Member) -> bool:
     try:
         with packs.open(name) as pack:
             pack.expect(member.offset, member.name, member.size)
-            return not any(pack.read(member.offset + _tar.BLOCK, member.size))
+            return pack.is_emptied(member.offset, member.size)
     except Damage:
         return False
 

@@ -239,6 +239,26 @@ class Sealing:
         return Anchored(name)
 
 
+def sealed(log: LogFolder) -> frozenset[Digest]:
+    """Return the manifests that the newest checkpoint is over, as the log itself has them.
+
+    Nothing where the log does not give the root of that checkpoint.
+    """
+    newest = log.newest()
+    if newest is None:
+        return frozenset()
+    tree = Tree()
+    found: set[Digest] = set()
+    try:
+        for data in Tiles(newest.size, log.read).all_leaves():
+            tree.add(data)
+            if (leaf := json.loads(data))["kind"] == "batch":
+                found.add(_loading.digest(leaf["manifest"]))
+    except (SinkCorrupt, *BAD_JSON):
+        return frozenset()
+    return frozenset(found) if tree.root() == newest.root else frozenset()
+
+
 @contextmanager
 def _foreign() -> Iterator[None]:
     """Whatever a signer raises that is no error of ours becomes one."""

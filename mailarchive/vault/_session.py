@@ -29,7 +29,7 @@ from mailarchive.vault._reading import Reading
 from mailarchive.vault._recovery import Recovery, history
 from mailarchive.vault._repair import Copy
 from mailarchive.vault._restoring import Restoring, has_intent
-from mailarchive.vault._seal import Sealing
+from mailarchive.vault._seal import Sealing, sealed
 from mailarchive.vault._verifying import Verifying
 from mailarchive.vault._writer import Draft, Writer
 
@@ -362,9 +362,16 @@ class Session:
             if (self.packs.size(pack) or 0) < end:
                 raise not_all_there(pack)
 
-    def plan_repair(self, replica: Session) -> RepairPlan:
+    def plan_repair(self, replica: Session, *, newer: bool) -> RepairPlan:
         """Return what of the packs can be restored from another copy of the vault."""
-        return _repair.plan(self._copy(), replica._copy())
+        return _repair.plan(self._copy(), replica._copy(), self._sealed(), newer=newer)
+
+    def _sealed(self) -> frozenset[Digest]:
+        log = LogFolder.open(self.place.volume(), self._disk)
+        if log is None:
+            return frozenset()
+        with log:
+            return sealed(log)
 
     def repair(self, plan: RepairPlan, replica: Session, actor: str, reason: str) -> None:
         """Restore what a plan says, and make a fact of each pack."""

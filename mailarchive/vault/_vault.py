@@ -371,14 +371,17 @@ class Vault(Sink):
         """
         return self._opened().proving.consistency(old, new)
 
-    def plan_repair(self, replica: Vault) -> RepairPlan:
+    def plan_repair(self, replica: Vault, *, newer: bool = False) -> RepairPlan:
         """Return what of the packs is damaged and can be restored from another copy.
 
         `replica` is an open vault: a copy of this one, or another one that holds the same
-        messages.  Reads every stored byte, and writes nothing.  Raises `SinkError`.
+        messages.  Its batches are taken where the index, the other batches or the sealed
+        log of this vault name them.  With `newer` also those that go on behind: what they
+        hold, and what they erase, is then believed whoever can write to the replica.
+        Reads every stored byte, and writes nothing.  Raises `SinkError`.
         """
         with os_errors("planning a repair"):
-            return self._opened().plan_repair(replica._opened())
+            return self._opened().plan_repair(replica._opened(), newer=newer)
 
     def repair(self, plan: RepairPlan, replica: Vault, *, actor: str, reason: str) -> None:
         """Restore packs as the plan says, from the replica that it was made with.

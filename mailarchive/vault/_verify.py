@@ -237,7 +237,7 @@ class Verification:
                     pack.check_content(*place)
                 self._content(pack, stored)
             except Damage as damage:
-                if damage.kind == "digest" and pack.is_emptied(stored):
+                if damage.kind == "digest" and pack.is_emptied(stored.offset, stored.stored_size):
                     self._emptied[pack.name, stored.offset] = damage
                 elif damage.kind != "misplaced":  # the layout said so already
                     yield damage

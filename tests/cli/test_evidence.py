@@ -238,3 +238,18 @@ def test_a_repair_is_planned_first_and_then_done(run: Run, tmp_path: Path) -> No
     assert run("verify", "v", "--level", "content")[0] == 0
     assert run("repair", "v", "--from", "replica")[:2] == (0, "nothing to repair\n")
     assert run("repair", "v", "--from", "nowhere")[0] == 2
+
+
+def test_what_only_a_replica_knows_of_is_taken_by_word(run: Run, tmp_path: Path) -> None:
+    """It is counted and left; with --newer it comes in."""
+    shutil.copytree(tmp_path / "v", tmp_path / "replica")
+    with Vault(tmp_path / "replica") as replica:
+        replica.put_many(entries(1, start=90))
+
+    status, said, _ = run("repair", "v", "--from", "replica", "--apply")
+    assert status == 0
+    assert "1 batches that only the replica knows of are left out" in said
+    assert "--newer takes them on trust" in said
+
+    status, said, _ = run("repair", "v", "--from", "replica", "--apply", "--newer")
+    assert (status, "1 pack restored" in said) == (0, True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 import subprocess
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support import forged
 from support.vaults import Clock, entries, everything, journaled, mail, to
 
 from mailarchive import UserId
@@ -61,10 +62,12 @@ def _packs(folder: Path) -> list[Path]:
     return sorted(folder.glob("volumes/*/packs/*.tar"), key=lambda pack: pack.name)
 
 
-def _repaired(folder: Path, replica: Path, **settings: object) -> RepairPlan:
+def _repaired(
+    folder: Path, replica: Path, *, newer: bool = False, **settings: object
+) -> RepairPlan:
     """Plan, repair, and return the plan."""
     with Vault(folder, **settings) as vault, Vault(replica, read_only=True) as other:  # type: ignore[arg-type] # each setting has its own type
-        made = vault.plan_repair(other)
+        made = vault.plan_repair(other, newer=newer)
         vault.repair(made, other, actor="Ada", reason="bit rot")
     return made
 
@@ -149,7 +152,7 @@ def test_damage_is_repaired_to_the_byte(
         for file in folder.rglob("index.db*"):
             file.unlink()
 
-    plan = _repaired(folder, whole / "v")
+    plan = _repaired(folder, whole / "v", newer=not index)
 
     assert plan
     assert plan.unrepairable == ()
@@ -258,9 +261,9 @@ def test_a_forged_replica_gives_nothing(folder: Path, whole: Path, tmp_path: Pat
     identity = (folder / "vault.json").read_bytes()
     (tmp_path / "forged/volumes/0001/packs").mkdir(parents=True)
     (tmp_path / "forged" / "vault.json").write_bytes(identity)
-    with Vault(tmp_path / "forged") as forged:
-        forged.put_many(entries(40, start=100))
-        forged.put_many(entries(40, start=200))
+    with Vault(tmp_path / "forged") as other:
+        other.put_many(entries(40, start=100))
+        other.put_many(entries(40, start=200))
     _flip(_packs(folder)[0], 700)
     _packs(folder)[3].unlink()
 
@@ -270,6 +273,95 @@ def test_a_forged_replica_gives_nothing(folder: Path, whole: Path, tmp_path: Pat
     assert plan.unrepairable
     _repaired(folder, whole / "v")
     _check_whole(folder, whole)
+
+
+def _erasures(folder: Path) -> list[dict[str, Any]]:
+    """Facts that every entry was erased, as anybody can write them."""
+    lines = [line for batch in forged.manifests(folder) for line in batch]
+    return [forged.erased(line["id"]) for line in lines if line["kind"] == "entry"]
+
+
+def test_a_history_that_only_the_replica_knows_of_is_left_out(
+    folder: Path, whole: Path, tmp_path: Path
+) -> None:
+    """Whoever can write to a replica could have anything erased; by word it is believed."""
+    replica = tmp_path / "replica"
+    shutil.copytree(whole / "v", replica)
+    forged.append(replica, *_erasures(folder))
+    before = _all_bytes(folder)
+
+    with Vault(folder) as vault, Vault(replica, read_only=True) as other:
+        plan = vault.plan_repair(other)
+    assert not plan
+    assert plan.newer == 1
+    assert list(plan.lines()) == [
+        "1 batches that only the replica knows of are left out",
+        "nothing to repair",
+    ]
+    assert not _repaired(folder, replica)
+    assert _all_bytes(folder) == before
+
+    believed = _repaired(folder, replica, newer=True)
+    assert (len(believed.packs), believed.newer) == (1, 0)
+    with Vault(folder) as vault:
+        vault.auditor("me", "why")
+    assert _all_bytes(folder) == []
+
+
+@pytest.mark.parametrize("lost", [slice(3, 4), slice(4)], ids=["the newest pack", "all"])
+def test_the_sealed_log_tells_what_is_ours(
+    folder: Path, whole: Path, tmp_path: Path, lost: slice
+) -> None:
+    """With packs and index lost, what was sealed comes back, and nothing that was added."""
+    shutil.copytree(whole / "signer", tmp_path / "signer")
+    with Vault(folder) as vault:
+        vault.seal(FileSigner(tmp_path / "signer"))
+    replica, sound = tmp_path / "replica", _all_bytes(folder)
+    shutil.copytree(folder, replica)
+    forged.append(replica, *_erasures(folder))
+    _remove(_packs(folder)[lost])
+    forged.forget_index(folder)
+
+    plan = _repaired(folder, replica)
+
+    assert (plan.unrepairable, plan.newer) == ((), 1)
+    assert _all_bytes(folder) == sound
+    with Vault(folder) as vault:
+        assert vault.verify("log").ok
+
+
+def test_a_log_that_is_not_what_was_signed_names_nothing(
+    folder: Path, whole: Path, tmp_path: Path
+) -> None:
+    """What its files say counts where they give the root of the checkpoint."""
+    shutil.copytree(whole / "v", tmp_path / "replica")
+    _remove(_packs(folder))
+    forged.forget_index(folder)
+    for file in (folder / "volumes/0001/log/tile/entries").rglob("*.p/*"):
+        file.write_bytes(file.read_bytes().replace(b'"line":', b'"lime":'))
+
+    plan = _repaired(folder, tmp_path / "replica")
+
+    assert not plan
+    assert plan.newer > 0
+
+
+@pytest.mark.parametrize("at", [530, 700], ids=["the message", "what pads it"])
+def test_zeros_in_a_replica_are_no_erasure(
+    folder: Path, whole: Path, tmp_path: Path, at: int
+) -> None:
+    """Disks give zeros too: they stand for what was erased only where a batch says so."""
+    replica = tmp_path / "replica"
+    shutil.copytree(whole / "v", replica)
+    _flip(_packs(folder)[0], at)
+    forged.empty(replica, (_packs(replica)[0].stem, 0))
+    before = _packs(folder)[0].read_bytes()
+
+    plan = _repaired(folder, replica)
+
+    assert not plan
+    assert "the replica does not have it" in plan.unrepairable[0].words
+    assert _packs(folder)[0].read_bytes() == before
 
 
 def test_a_writer_that_is_open_loses_nothing(folder: Path, whole: Path) -> None:
