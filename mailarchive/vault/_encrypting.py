@@ -23,6 +23,7 @@ from mailarchive._model import Digest
 from mailarchive.errors import Erased
 from mailarchive.vault import _leaf, _loading, _record
 from mailarchive.vault._choice import UNDECIDED, is_encrypted, is_plain
+from mailarchive.vault._errors import owner_lost
 from mailarchive.vault._keyring import EntryKey, Keyring, Wrapping
 from mailarchive.vault._manifest import BAD_JSON, CLEAR, ENCRYPTED, GRANTED, Fact
 from mailarchive.vault._record import StoredOriginal
@@ -30,6 +31,7 @@ from mailarchive.vault._record import StoredOriginal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from mailarchive._model import UserId
     from mailarchive.abc import KeyProvider
     from mailarchive.vault._choice import Undecided
     from mailarchive.vault._disk import Disk
@@ -43,10 +45,14 @@ _dump = json.JSONEncoder(ensure_ascii=True, sort_keys=True, separators=(",", ":"
 
 @frozen
 class Needed:
-    """How to find what stands in the vault already: the key of an entry, or of a message."""
+    """How to find what stands in the vault already: the key of an entry, or of a message.
+
+    `owns` says whether a user has mail here, and so had a key.
+    """
 
     entry: Callable[[Digest], EntryKey]
     message: Callable[[Digest], bytes]
+    owns: Callable[[UserId], bool]
 
 
 class Encryption:
@@ -73,8 +79,18 @@ class Encryption:
                 keys = {part: made.get(part) or needed.message(part) for part in parts}
                 contents.append(self._entry(each, keys, wrappings))
         if wrappings:
+            self._refuse_lost(wrappings, needed)
             self.keys.add(wrappings)
         return evolve(draft, objects=objects, contents=tuple(contents))
+
+    def _refuse_lost(self, wrappings: Iterable[Wrapping], needed: Needed) -> None:
+        """Raise where a new key would be made in the place of one that was lost.
+
+        With it all that the owner has so far would be closed to them for good.
+        """
+        owners = dict.fromkeys(owner for each in wrappings for owner in each.owners)
+        if any(map(needed.owns, self.keys.without(owners))):
+            raise owner_lost()
 
     def _object(self, packed: Packed, key: bytes) -> Packed:
         name = self.keys.name(packed.raw)

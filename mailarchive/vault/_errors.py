@@ -152,6 +152,14 @@ def keys_lost(count: int) -> KeyUnavailable:
     )
 
 
+def owner_lost() -> KeyUnavailable:
+    """Return the error for a user who has mail in the vault, and no key in `keys.db`."""
+    return KeyUnavailable(
+        "the key of a user who has mail in the vault is not in keys.db: nothing was stored",
+        suggestions=[_RESTORE_KEYS, "see what else is not as it was: verify --level content"],
+    )
+
+
 def not_all_there(pack: str) -> SinkCorrupt:
     """Return the error for a pack that is missing, or shorter than what was acknowledged of it."""
     return SinkCorrupt(

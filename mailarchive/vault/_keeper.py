@@ -236,7 +236,8 @@ class Keeper:
         vault without encryption the manifests keep the envelope.  Copies elsewhere
         (backups, exports, the source) are not touched.  What is held and kept is read in
         the packs too.  Raises `UnderHold`, `UnderRetention`, `SinkCorrupt` where packs and
-        index disagree, and `SinkError` for an id that is not there.
+        index disagree, `KeyUnavailable` where an entry has no key here that would be
+        destroyed, and `SinkError` for an id that is not there.
         """
         now = self._clock()
 
@@ -278,8 +279,8 @@ class Keeper:
         against = frozenset[str]().union(*(said.against(each, now) for each in names))
         if against - {CLOSED}:
             raise index_disagrees("it lets go of what they hold, or keep")
-        if against:
-            raise keys_lost(len(names))
+        if missing := len(names) if against else self._session.keyless(names):
+            raise keys_lost(missing)  # none would be destroyed: they are elsewhere
 
     # -- entries --------------------------------------------------------------------------
 

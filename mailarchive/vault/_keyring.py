@@ -229,14 +229,38 @@ class Keyring:
             query = "SELECT DISTINCT entry FROM wrap WHERE entry IN ({})"
             return [entry for (entry,) in _schema.among(self._db, query, entries)]
 
-    def destroy(self, entries: Iterable[bytes]) -> None:
-        """Delete every key of these entries, as the index calls them, durably."""
+    def rows(self, names: Collection[bytes]) -> list[tuple[bytes, bytes]]:
+        """Return of the keys with these names each one there is, with the entry it is said of."""
+        with self._lock, key_errors("reading it"):
+            query = "SELECT key, entry FROM wrap WHERE key IN ({})"
+            return [(key, entry) for key, entry in _schema.among(self._db, query, names)]
+
+    def destroy(self, entries: Iterable[bytes], names: Iterable[bytes]) -> None:
+        """Delete, durably, every key of these entries and every one with these names.
+
+        Entries are given as the index calls them.
+        """
         gone = [(entry,) for entry in entries]
         if gone:
             with key_errors("destroying keys"), self._transaction():
                 self._db.executemany("DELETE FROM wrap WHERE entry = ?", gone)
+                self._db.executemany("DELETE FROM wrap WHERE key = ?", [(it,) for it in names])
 
     # -- the keys of owners ---------------------------------------------------------------
+
+    def forget_owners(self) -> None:
+        """Take the keys of owners from the file anew: it may be another one by now."""
+        with self._lock:
+            self._owners.clear()
+
+    def without(self, owners: Iterable[UserId]) -> list[UserId]:
+        """Return those of the owners who have no key yet."""
+        with self._lock, key_errors("reading it"):
+            tags = {self._tag(owner): owner for owner in owners}
+            asked = [tag for tag in tags if tag not in self._owners]
+            query = "SELECT tag FROM owner WHERE tag IN ({})"
+            there = {tag for (tag,) in _schema.among(self._db, query, asked)}
+        return [tags[tag] for tag in asked if tag not in there]
 
     def _owner_key(self, tag: bytes, owner: UserId | None) -> bytes | None:
         known = self._owners.get(tag)
@@ -252,6 +276,8 @@ class Keyring:
 
     def _new_owner(self, tag: bytes, owner: UserId | None) -> bytes:
         """Make the key of an owner, and see that it can be had again."""
+        if owner is None:
+            raise keys_damaged()  # the vault's own is made once, with the vault
         key = _crypt.new_key()
         wrapped = self._wrapped(owner, key)
         self._db.execute("INSERT INTO owner VALUES (?, ?)", (tag, wrapped))

@@ -17,6 +17,7 @@ from typing_extensions import override
 from mailarchive._model import Digest
 from mailarchive.errors import KeyUnavailable, SinkCorrupt
 from mailarchive.vault import _leaf, _loading, _schema
+from mailarchive.vault._apply import user_bytes
 from mailarchive.vault._disk import Disk
 from mailarchive.vault._encrypting import Encryption, Needed
 from mailarchive.vault._errors import Damage, erased, index_disagrees, keys_lost, sqlite_errors
@@ -235,6 +236,7 @@ class OpenedReading(Reading):
     ) -> None:
         """Read what `index` finds in `packs`, opened by `encryption`."""
         super().__init__(packs.vault, packs, index, proving)
+        self.opened_index = index
         self._encryption = encryption
         self.lines: Lines = index.read_by
         self.opener = self
@@ -242,7 +244,7 @@ class OpenedReading(Reading):
     @property
     def needed(self) -> Needed:
         """Finds the keys of what stands in the vault already."""
-        return Needed(self._key_of_entry, self._key_of_message)
+        return Needed(self._key_of_entry, self._key_of_message, self._owns)
 
     @override
     def record(self, line: Line, user: UserId | None = None) -> Record:
@@ -334,6 +336,10 @@ class OpenedReading(Reading):
         if key is None:
             raise index_disagrees("an entry without a key")
         return key
+
+    def _owns(self, user: UserId) -> bool:
+        query = "SELECT 1 FROM message m JOIN user u ON u.n = m.user WHERE u.id = ? LIMIT 1"
+        return bool(self.index.rows(query, (user_bytes(user),)))
 
     def _key_of_message(self, raw: Digest) -> bytes:
         return self._message_key(self.name(raw))

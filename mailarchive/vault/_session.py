@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
-from mailarchive._model import Digest
-from mailarchive.vault import _repair, _tar
+from mailarchive.vault import _destroying, _repair, _tar
 from mailarchive.vault._choice import encryption_of
 from mailarchive.vault._decided import Decided
 from mailarchive.vault._encrypting import Encryption, unlocked
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from mailarchive._model import Digest
     from mailarchive.vault._choice import Undecided
     from mailarchive.vault._decided import Spot
     from mailarchive.vault._disk import Disk
@@ -309,9 +309,9 @@ class Session:
         if gone or keyed:
             with self._appending():
                 said = self._confirmed(gone, keyed)
-            keyed = [each for each in keyed if said.is_erased(each)]
+            keyed = {each: names for each, names in keyed.items() if said.is_erased(each)}
         if self.encryption is not None:
-            self.encryption.keys.destroy(each.value for each in keyed)
+            _destroying.destroy(self.encryption, keyed)
         if gone:
             overwrite(self.packs, self._disk, gone)
             self.state(reclaimed(gone))
@@ -323,12 +323,17 @@ class Session:
         confirm(said, gone)
         return said
 
-    def _keyed(self) -> list[Digest]:
+    def _keyed(self) -> dict[Digest, set[bytes]]:
         """The entries that were erased, as the index has it, and whose keys are still there."""
         if self.encryption is None:
-            return []
-        rows = self._stored.rows("SELECT id FROM entry WHERE erased")
-        return [Digest(name) for name in self.encryption.keys.of([name for (name,) in rows])]
+            return {}
+        return _destroying.left(self._stored, self._bare, self.encryption)
+
+    def keyless(self, entries: Iterable[Digest]) -> int:
+        """Return how many of the entries, as the index names them, have no key to destroy."""
+        if self.encryption is None:
+            return 0
+        return _destroying.keyless(entries, self._stored, self._bare, self.encryption)
 
     def rebuild(self, *, without_missing: bool) -> None:
         """Make the index anew from the packs alone."""
@@ -432,7 +437,7 @@ class Session:
     def verifying(self) -> Verifying:
         """Return what compares everything with everything, and writes nothing."""
         parts = self.place, self.packs, self._file
-        return Verifying(parts, self._stored, self.reading, self._disk)
+        return Verifying(parts, self._stored, self.reading, self._disk, self.encryption)
 
     def refuse_read_only(self) -> None:
         """Raise `SinkNotWritable` where the vault was opened for reading."""

@@ -9,19 +9,22 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from mailarchive.errors import SinkCorrupt
+from mailarchive.vault._erasing import pending
 from mailarchive.vault._errors import no_keys
 from mailarchive.vault._findings import Finding, Level
 from mailarchive.vault._lines import Lines
 from mailarchive.vault._log import LogFolder
-from mailarchive.vault._opened import OpenedIndex, OpenedReading
+from mailarchive.vault._opened import OpenedReading
 from mailarchive.vault._restoring import bad_intent
 from mailarchive.vault._verify import Verification
+from mailarchive.vault._verify_keys import KeyCheck
 from mailarchive.vault._verify_log import LogCheck
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mailarchive.vault._disk import Disk
+    from mailarchive.vault._encrypting import Encryption
     from mailarchive.vault._findings import Looking, VerifyReport
     from mailarchive.vault._index import Index
     from mailarchive.vault._index_file import IndexFile
@@ -40,12 +43,14 @@ class Verifying:
         stored: Index,
         reading: Reading,
         disk: Disk,
+        encryption: Encryption | None,
     ) -> None:
-        """Look at the parts; `stored` is the index as it is open, `reading` what has the keys."""
+        """Look at the parts; `stored` is the index as it is open, `reading` reads by it."""
         self._place, self._packs, self._file = parts
         self._stored = stored
         self._reading = reading
         self._disk = disk
+        self._encryption = encryption
 
     def run(
         self, looking: Looking, kept: Sequence[LogCheckpoint], key: VerifierKey | None
@@ -109,14 +114,14 @@ class Verifying:
         return _with(report, "repair", bad_intent(self._place))
 
     def _with_keys(self, report: VerifyReport) -> VerifyReport:
-        """Say too what cannot be opened, where that was looked at."""
-        if report.level is not Level.CONTENT or not isinstance(self._reading.index, OpenedIndex):
+        """Say too what `keys.db` lacks or has too much of, where that was looked at."""
+        if report.level is not Level.CONTENT or self._encryption is None:
             return report
-        lost = self._reading.index.lost()
-        if not lost:
-            return report
-        words = f"the keys of {lost} entries are not in keys.db: restore it from a copy"
-        return _with(report, "key", words)
+        assert isinstance(self._reading, OpenedReading)
+        is_erasing = bool(pending(self._stored))
+        for words in KeyCheck(self._reading, self._encryption, is_erasing).doubts():
+            report = _with(report, "key", words)
+        return report
 
 
 def _with(report: VerifyReport, kind: str, words: str | None) -> VerifyReport:
