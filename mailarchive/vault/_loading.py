@@ -157,7 +157,7 @@ def digest(text: str) -> Digest:
 
 def count(number: object) -> int:
     """Return a number of bytes or things; raises `ValueError` for anything else."""
-    if not isinstance(number, int) or not 0 <= number <= MOST:
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= MOST:
         msg = "no number of bytes"
         raise ValueError(msg)
     return number

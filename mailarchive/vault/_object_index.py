@@ -11,7 +11,13 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from mailarchive._model import Digest
-from mailarchive.errors import SinkError, SinkFull, SinkNotWritable, SinkUnavailable
+from mailarchive.errors import (
+    SinkCorrupt,
+    SinkError,
+    SinkFull,
+    SinkNotWritable,
+    SinkUnavailable,
+)
 from mailarchive.vault._index import Found
 from mailarchive.vault._manifest import StoredObject
 from mailarchive.vault._record import Record
@@ -24,6 +30,7 @@ except ImportError as error:  # pragma: no cover - there is no test without it
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import LiteralString
 
     from mailarchive.vault._manifest import Manifest
 
@@ -56,6 +63,10 @@ _FIND: Final = """
 SELECT e.id, o.stored, o.stored_size, o.raw, o.size, o.start, o.pack, e.verified
 FROM mailarchive.entry e JOIN mailarchive.object o ON o.vault = e.vault AND o.raw = e.raw
 WHERE e.vault = %s AND e.id = ANY(%s)
+"""
+_FIND_BYTES: Final = """
+SELECT raw, stored, stored_size, raw, size, start, pack, false
+FROM mailarchive.object WHERE vault = %s AND raw = ANY(%s)
 """
 
 
@@ -100,9 +111,17 @@ class ObjectIndex:
 
     def find(self, ids: Iterable[Digest]) -> dict[Digest, Found]:
         """Return where the bytes of these entries are, of those that are known."""
-        wanted = [each.value for each in ids]
         with _errors("looking for entries"):
-            rows = self._base.execute(_FIND, (self._vault, wanted)).fetchall()
+            return self._found(_FIND, ids)
+
+    def places(self, raws: Iterable[Digest]) -> dict[Digest, Found]:
+        """Return where these bytes are, of those that are stored already."""
+        with _errors("looking for bytes"):
+            return self._found(_FIND_BYTES, raws)
+
+    def _found(self, question: LiteralString, digests: Iterable[Digest]) -> dict[Digest, Found]:
+        wanted = [each.value for each in digests]
+        rows = self._base.execute(question, (self._vault, wanted)).fetchall()
         return {each.id: each for each in map(_found, rows)}
 
     def stored(self, raws: Iterable[Digest]) -> set[Digest]:
@@ -120,7 +139,7 @@ class ObjectIndex:
         )
         with _errors("looking for the newest pack"):
             row = self._base.execute(question, (self._vault,)).fetchone()
-        return (0, None) if row is None else (int(row[0]), Digest(row[1]))
+            return (0, None) if row is None else (int(row[0]), Digest(row[1]))
 
     def packs(self) -> dict[str, int | None]:
         """Return the packs that are known, each with its number; one that is closed has none."""
@@ -201,6 +220,9 @@ class ObjectIndex:
 
 def _found(row: tuple[Any, ...]) -> Found:
     id_, stored, stored_size, raw, size, start, pack, verified = row
+    if min(stored_size, size, start) < 0:
+        msg = "no place in a pack"
+        raise ValueError(msg)
     where = StoredObject(Digest(stored), stored_size, Digest(raw), size, start)
     return Found(Digest(id_), where, pack, verified, Digest(raw))
 
@@ -224,8 +246,21 @@ def _errors(doing: str) -> Iterator[None]:
             f"the index cannot be reached: {type(error).__name__} while {doing}",
             suggestions=["see that PostgreSQL can be reached, and run again"],
         ) from error
+    except (ValueError, TypeError) as error:
+        raise altered(doing) from error
     except psycopg.Error as error:
         raise SinkError(
             f"the index: {type(error).__name__} while {doing}",
             suggestions=["see PostgreSQL's log; the index can be made anew from the packs"],
         ) from error
+
+
+def altered(doing: str) -> SinkCorrupt:
+    """Return the error for rows that follow from no pack."""
+    return SinkCorrupt(
+        f"the index holds what no vault writes there: {doing}",
+        suggestions=[
+            "drop the schema mailarchive, which holds copies alone, and open the vault again",
+            "find out who else writes to this database",
+        ],
+    )

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mailarchive._model import Digest
     from mailarchive.vault._object_index import ObjectIndex
     from mailarchive.vault._object_store import Objects
+    from mailarchive.vault._packs import Member
     from mailarchive.vault._writer import Draft
 
 PACKS: Final = f"volumes/{FIRST}/packs"
@@ -236,30 +237,34 @@ def _parsed(vault: str, name: str) -> tuple[int, int] | None:
 
 def _manifest_of(vault: str, name: str, data: bytes) -> Manifest:
     """Return the manifest of a whole pack, every byte of it compared; raises `Damage`."""
-    at = 0
-    while at < len(data):
-        parsed = _tar.parse(data[at : at + _tar.BLOCK])
-        if parsed is None:
-            break
+    at, view = 0, memoryview(data)
+    seen: list[Member] = []
+    while (parsed := _tar.parse(data[at : at + _tar.BLOCK])) is not None:
         member, size = parsed
-        content = data[at + _tar.BLOCK :][:size]
+        content = view[at + _tar.BLOCK :][:size]
         if len(content) != size or hashlib.sha256(content).hexdigest() not in member:
             raise Damage.at(name, at, "digest", "the content is not what its name says")
-        at += _tar.member_size(size)
+        end = at + _tar.member_size(size)
         if member.startswith("m/"):
-            if data[at:] not in {b"", _tar.TRAILER}:
-                raise Damage.at(name, at, "misplaced", "more than one batch, which none here has")
-            return _checked(vault, name, at - _tar.member_size(size), content)
+            if view[end:] not in (b"", _tar.TRAILER):
+                raise Damage.at(name, end, "misplaced", "more than one batch, which none here has")
+            return _checked(vault, name, at, bytes(content), seen)
+        seen.append((at, member, size))
+        at = end
     raise Damage.at(name, at, "header", "no manifest where one must be")
 
 
-def _checked(vault: str, name: str, at: int, content: bytes) -> Manifest:
+def _checked(vault: str, name: str, at: int, content: bytes, seen: list[Member]) -> Manifest:
+    """Return a manifest that belongs to this pack, and names the members that are in it."""
     try:
         manifest = Manifest.read(content, at)
         whole = len(content) <= LARGEST and manifest.is_readable()
     except BAD_JSON as error:
         raise Damage.at(name, at, "manifest", "a manifest that cannot be read") from error
-    head = manifest.head
-    if not whole or (head.vault, head.pack, head.offset) != (vault, name, 0):
+    head, own = manifest.head, _parsed(vault, name)
+    numbered = own is None or own[0] == head.sequence
+    if not (whole and numbered) or (head.vault, head.pack, head.offset) != (vault, name, 0):
         raise Damage.at(name, at, "misplaced", "a manifest that belongs elsewhere")
+    if [it.member for it in manifest.objects] != seen:
+        raise Damage.at(name, at, "misplaced", "other members than the manifest says")
     return manifest

@@ -27,7 +27,7 @@ from mailarchive.errors import ConfigurationError, SinkCorrupt, SinkUnavailable
 from mailarchive.vault import _place, _tar, _zstd
 from mailarchive.vault._choice import PLAIN
 from mailarchive.vault._errors import Damage, closed
-from mailarchive.vault._object_index import ObjectIndex
+from mailarchive.vault._object_index import ObjectIndex, altered
 from mailarchive.vault._object_packs import PACKS, Looked, ObjectPacks, key
 from mailarchive.vault._object_store import Objects, S3Store, durability_of, missing
 from mailarchive.vault._packing import Packing
@@ -74,7 +74,8 @@ class ObjectVault(Sink):
     """Packs as objects that are written once, and where each entry is in PostgreSQL.
 
     A put is one object: created under a condition, with a checksum of its upload, read back
-    and compared, and then one transaction of the index.  So put many at a time.  Opening it
+    and compared, and then one transaction of the index; of bytes that are stored already,
+    by another entry, their member is read and compared.  So put many at a time.  Opening it
     tries the store, and refuses one that would replace what is there.  Any number of
     processes on any machines may write; one of them stores at a time.
 
@@ -189,7 +190,9 @@ class ObjectVault(Sink):
         return [*rejected, *(self._receipt(found, each, new) for each in ids)]
 
     def _receipt(self, found: dict[Digest, Found], id_: Digest, new: frozenset[Digest]) -> Receipt:
-        where = found[id_]
+        where = found.get(id_)
+        if where is None:
+            raise altered("looking for what was stored")
         if where.pack in self._looked.lost:
             raise missing(key(where.pack))
         return Receipt(
@@ -252,7 +255,7 @@ class ObjectVault(Sink):
             wanted = [each for each in ready if each.record.id not in known]
             if wanted:
                 self._refuse_doubt()
-            there = session.index.stored(digest for each in wanted for digest in each.parts)
+            there = self._there(session, wanted)
             for some in self._portions(wanted, packed):
                 parts = dict.fromkeys(digest for each in some for digest in each.parts)
                 objects = tuple(packed[digest] for digest in parts if digest not in there)
@@ -262,6 +265,14 @@ class ObjectVault(Sink):
                     Draft(objects, records), self._clock(), read_back=self._read_back
                 )
         return frozenset(each.record.id for each in wanted)
+
+    def _there(self, session: _Session, wanted: Sequence[Prepared]) -> set[Digest]:
+        """Return what is stored already of these, read again where receipts will say so."""
+        found = session.index.places(digest for each in wanted for digest in each.parts)
+        if self._read_back:
+            for each in found.values():
+                self._unpacked(each)
+        return set(found)
 
     def _portions(
         self, wanted: Sequence[Prepared], packed: dict[Digest, Packed]

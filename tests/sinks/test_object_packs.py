@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,14 @@ import pytest
 from obstore.store import MemoryStore
 from psycopg import sql
 from support.objects import Here, receipts, some
+from typing_extensions import override
 
-from mailarchive import Receipt, Stored, Vault
+from mailarchive import Digest, Receipt, Stored, Vault
 from mailarchive.errors import SinkCorrupt, SinkError, SinkUnavailable, Transient
 from mailarchive.testing import s3_server
-from mailarchive.vault import _object_packs
+from mailarchive.testing.entries import entry, mail
+from mailarchive.vault import _object_packs, _tar
+from mailarchive.vault._manifest import StoredObject
 from mailarchive.vault._object_store import Objects
 from mailarchive.vault.objects import ObjectVault
 
@@ -284,6 +288,127 @@ def test_a_pack_of_several_batches_is_not_taken_for_one(here: Here) -> None:
     here.database = here.index.new_database()
     with here.open() as vault, pytest.raises(SinkCorrupt, match="more than one batch"):
         vault.reconcile()
+
+
+@pytest.mark.parametrize("how", ["gone", "changed"])
+def test_bytes_that_are_stored_already_are_read_before_a_receipt_says_so(
+    here: Here, how: str
+) -> None:
+    """A second entry of the same bytes rests on a pack that somebody may have destroyed."""
+    first, second = (entry(mail(1), key=each) for each in "ab")
+    with here.open(read_back=False) as vault:
+        (unread,) = receipts([vault.put(first)])
+    (pack,) = here.packs()
+    sound = here.get(pack)
+    with here.open() as vault:
+        here.delete(pack) if how == "gone" else here.replace(pack, bytes(len(sound)))
+        with pytest.raises(SinkCorrupt):
+            vault.put(second)
+        here.replace(pack, sound)
+        (receipt,) = receipts([vault.put(second)])
+        assert vault.read(receipt) == mail(1)
+
+    assert (unread.verified, receipt.verified) == (False, True)
+
+
+def _forged(here: Here, *lines: bytes, number: int = 2, **changes: Any) -> None:
+    """Put a pack into the store that only somebody with the key to it could make."""
+    (pack, data), *_ = sorted(here.packs().items())
+    name = _object_packs._named(_vault_of(here), number, 0)
+    start = data.index(b'{"at"')
+    head = json.loads(data[start : data.index(b"\n", start)])
+    head |= {"pack": name, "sequence": number, "objects": len(lines), **changes}
+    text = json.dumps(head, sort_keys=True, separators=(",", ":")).encode()
+    manifest = b"".join([text, b"\n", *lines])
+    member = _tar.member(_tar.MANIFEST.format(Digest.of(manifest).hex), manifest)
+    here.replace(_object_packs.key(name), b"".join(member) + _tar.TRAILER)
+    assert pack != _object_packs.key(name)
+
+
+def _vault_of(here: Here) -> str:
+    return str(json.loads(here.get("vault.json"))["id"])
+
+
+@pytest.mark.parametrize("changes", [{"sequence": True}, {"sequence": 7}, {"sequence": 1 << 61}])
+def test_a_number_that_its_name_does_not_say_is_not_taken_in(
+    here: Here, changes: dict[str, Any]
+) -> None:
+    """Such a pack keeps nobody from reading, and is named as what it is."""
+    with here.open() as vault:
+        (receipt,) = receipts(vault.put_many(some(1)))
+    _forged(here, **changes)
+    with here.open() as vault:
+        assert vault.read(receipt) == some(1)[0].raw
+        with pytest.raises(SinkCorrupt, match=r"0000000002-.* a manifest that"):
+            vault.reconcile()
+
+
+def test_a_place_where_nothing_stands_is_not_taken_in(here: Here) -> None:
+    """Whoever knew of a mail to come could have it taken for one that is stored."""
+    with here.open() as vault:
+        vault.put_many(some(1))
+    to_come = StoredObject(Digest.of(b"x"), 10, Digest.of(mail(9)), len(mail(9)), 0)
+    _forged(here, to_come.line())
+    with here.open() as vault:
+        with pytest.raises(SinkCorrupt, match="other members than the manifest says"):
+            vault.reconcile()
+        with pytest.raises(SinkCorrupt, match="nothing is stored"):
+            vault.put_many(some(1, start=9))
+
+
+class _Counted(bytes):
+    """Knows how many bytes were copied out of it."""
+
+    copied = 0
+
+    @override
+    def __getitem__(self, which: Any) -> Any:
+        part = super().__getitem__(which)
+        type(self).copied += len(part)
+        return part
+
+
+def test_a_pack_of_very_many_members_is_copied_once() -> None:
+    """And not what is left of it for each: an hour, for one that is full of empty members."""
+    data = _Counted(_tar.header(_tar.MESSAGE.format(Digest.of(b"").hex), 0) * 1_000)
+
+    with pytest.raises(SinkCorrupt, match="no manifest"):
+        _object_packs._manifest_of("v", "p", data)
+
+    assert _Counted.copied == len(data)
+
+
+_ALTERATIONS = {
+    "entry": ["raw = '\\x00'"],
+    "object": ["stored = '\\x00'", "start = -5", "stored_size = -1000", "size = -1"],
+    "pack": ["manifest = '\\x01'"],
+}
+
+
+@pytest.mark.parametrize(
+    ("table", "change"), [(table, each) for table, some_ in _ALTERATIONS.items() for each in some_]
+)
+def test_an_index_that_somebody_has_altered_is_said_and_made_anew(
+    index: Postgres, table: LiteralString, change: LiteralString
+) -> None:
+    """It is no defect of ours: the error tells what to do, and that helps."""
+    store, database, entries = MemoryStore(), index.new_database(), some(2)
+    with ObjectVault(store, database) as vault:
+        (receipt,) = receipts([vault.put(entries[0])])
+        with psycopg.connect(database) as base:
+            base.execute(
+                sql.SQL("UPDATE mailarchive.{} SET ").format(sql.Identifier(table))
+                + sql.SQL(change)
+            )
+        with pytest.raises(SinkCorrupt) as caught:
+            vault.put_many(entries)
+    assert "drop the schema mailarchive" in caught.value.suggestions[0]
+    with psycopg.connect(database) as base:
+        base.execute("DROP SCHEMA mailarchive CASCADE")
+    with ObjectVault(store, database) as vault:
+        assert vault.read(receipt) == entries[0].raw
+        (again, _) = receipts(vault.put_many(entries))
+        assert (again.outcome, again.location) == (Stored.PRESENT, receipt.location)
 
 
 def test_opening_lists_the_store_once(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
