@@ -14,7 +14,7 @@ from mailarchive.sources._imap_syntax import BadSyntax, internal_date, number, p
 from mailarchive.sources._imap_wire import Garbled
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from mailarchive.sources._imap_errors import Place
@@ -173,17 +173,15 @@ _SIZED = re.compile(rb"\(UID (\d{1,10}) RFC822\.SIZE (\d{1,10})\)\r\n\Z")
 
 def look(
     session: Session, uid_set: bytes, uids: Sequence[int], *, closely: bool
-) -> dict[int, Seen]:
-    """Return the size of each of these messages; `closely` its date and flags as well."""
-    found: dict[int, Seen] = {}
+) -> Iterator[tuple[int, Seen]]:
+    """Yield the size of each of these messages, as it is told; `closely` date and flags too."""
     asked = frozenset(uids)
     items = b"(UID RFC822.SIZE FLAGS INTERNALDATE)" if closely else b"(UID RFC822.SIZE)"
     octets = SLACK + LINE_OF_A_MESSAGE * len(asked)
     for untagged in session.stream(b"UID FETCH", uid_set, items, octets=octets):
         uid, seen = _look_of(untagged)
         if uid in asked and seen is not None:
-            found[uid] = seen
-    return found
+            yield uid, seen
 
 
 def _look_of(untagged: Untagged) -> tuple[int, Seen | None]:

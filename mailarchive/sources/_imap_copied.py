@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mailarchive._model import Digest
 from mailarchive.sources._imap_body import bodies, wanted
 from mailarchive.sources._imap_commands import look, opened, uids_from
-from mailarchive.sources._imap_scan import LISTED_AT_ONCE
+from mailarchive.sources._imap_looking import LISTED_AT_ONCE
 from mailarchive.sources._imap_syntax import uid_sets
 
 if TYPE_CHECKING:
@@ -46,5 +46,5 @@ def _of_size(session: Session, line: Line, sizes: Collection[int]) -> list[int]:
     there = uids_from(session, 1, line.limits)
     for text, uids in uid_sets(there, line.limits.command_octets, LISTED_AT_ONCE):
         seen = look(session, text, uids, closely=False)
-        alike += [uid for uid, each in seen.items() if each.size in sizes]
-    return sorted(alike)
+        alike += [uid for uid, each in seen if each.size in sizes]
+    return sorted(set(alike))

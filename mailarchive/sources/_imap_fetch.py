@@ -28,7 +28,6 @@ from mailarchive.sources._imap_commands import (
     SLACK,
     attributes,
     opened,
-    uids_from,
 )
 from mailarchive.sources._imap_errors import (
     RENUMBERED,
@@ -38,19 +37,18 @@ from mailarchive.sources._imap_errors import (
     is_worth_waiting,
     pause_asked,
 )
+from mailarchive.sources._imap_looking import POISONOUS
 from mailarchive.sources._imap_session import Refused, grammar
 from mailarchive.sources._imap_syntax import number, uid_set
 from mailarchive.sources._imap_wire import Broken, Garbled
+from mailarchive.sources._imap_witness import Witnesses
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from mailarchive.sources._imap_ahead import Ahead, Asked, Some
     from mailarchive.sources._imap_line import Line
     from mailarchive.sources._imap_session import Session
-
-_POISONOUS = 3
-"""Connections that break off at one message, the last time when it is asked for alone."""
 
 _COMPARED = 1 << 16
 """Octets at the start of a message read in pieces that are read twice."""
@@ -59,9 +57,6 @@ _WAITS = 2
 """Waits for a server that says it cannot now, before it is asked what else it can."""
 
 _REFUSES = "the server refuses to hand it over"
-
-_WITNESSES = 4
-"""Other messages that are asked for then, all over the folder."""
 
 
 class Fetching:
@@ -81,7 +76,7 @@ class Fetching:
         self._breaks: dict[int, int] = {}
         self._alone = True
         self._serving = False
-        self._asked_around = 0
+        self._witnesses = Witnesses(line, some.folder, self._is_served)
         batches, large = some.batches(self._limits)
         self._pieces: dict[int, list[bytes]] = {uid: [] for uid in large}
         self._work = deque([*batches, *([uid] for uid in large)])
@@ -279,23 +274,11 @@ class Fetching:
             self._work.appendleft(left)
 
     def _serves_others(self, left: list[int]) -> bool:
-        """Whether the server hands over other messages of this folder now; few are asked for."""
-        suspects = left if len(left) == 1 else []
-        try:
-            session = self._line.session()
-            opened(session, self._line.place, self._some.folder)
-            there = [u for u in uids_from(session, 1, self._limits) if u not in suspects]
-            self._asked_around += 1
-            return any(self._is_served(session, u) for u in _spread(there, self._asked_around))
-        except (Refused, Broken, SourceUnavailable, Throttled):
-            self._line.drop()
-            return False
+        """Whether the server hands over other messages of this folder now."""
+        return self._witnesses.served(left if len(left) == 1 else ())
 
     def _is_served(self, session: Session, uid: int) -> bool:
-        try:
-            return any(body.raw for body in self._part(session, uid, Part(0, _COMPARED)))
-        except Refused:
-            return False
+        return any(body.raw for body in self._part(session, uid, Part(0, _COMPARED)))
 
     def _after_oversized(self, batch: list[int], error: Oversized) -> Iterator[Unavailable]:
         self._line.drop()
@@ -321,18 +304,14 @@ class Fetching:
         if isinstance(error, Broken):
             self._breaks[suspect] = self._breaks.get(suspect, 0) + 1
         breaks = self._breaks.get(suspect, 0)
-        if len(left) == 1 and breaks >= _POISONOUS:
+        if len(left) == 1 and breaks >= POISONOUS:
             yield from self._give_up(suspect, "the connection breaks off at this message")
+            if self._serves_others(left):
+                self._patience.progress()
             return
         self._patience.after(error)
-        alone = left[:1] if breaks >= _POISONOUS - 1 else []
+        alone = left[:1] if breaks >= POISONOUS - 1 else []
         self._work.extendleft((left[len(alone) :], alone))
-
-
-def _spread(uids: Sequence[int], turn: int) -> list[int]:
-    """Return a few of these from all over, at each turn others."""
-    few = min(_WITNESSES, len(uids))
-    return [uids[(turn + place * len(uids) // few) % len(uids)] for place in range(few)]
 
 
 def _may_be_anothers(error: Refused | Broken | SourceUnavailable | Throttled) -> bool:

@@ -27,12 +27,12 @@ from mailarchive.sources._imap_commands import (
     Seen,
     Status,
     changed_since,
-    look,
     opened,
     status,
     uids_from,
 )
 from mailarchive.sources._imap_errors import RENUMBERED, invalid_token, no_folder
+from mailarchive.sources._imap_looking import LISTED_AT_ONCE, Looking
 from mailarchive.sources._imap_syntax import LARGEST_NUMBER, uid_set, uid_sets
 
 if TYPE_CHECKING:
@@ -46,9 +46,6 @@ if TYPE_CHECKING:
     from mailarchive.sources._imap_session import Selected, Session
 
 _T = TypeVar("_T")
-
-LISTED_AT_ONCE = 4_000
-"""Messages in one look at their sizes; a quarter of it at first, so that reading can begin."""
 
 _TOKEN_OCTETS = 1 << 20
 _MOST_WAITING = 1_000_000
@@ -191,10 +188,11 @@ class Scanning:
         self._epochs[self._folder.key] = epoch
         start = token or Token(epoch, 0)
         due = self._run(partial(self._to_look_at, start)) if start.waiting else ()
+        looking = self._looking(epoch)
         state = _Progress(start, due, Token(epoch, 0, (), self._modseq, self._condition))
         left = len(due) + len(new)
         for uids in chain(_blocks(due), _blocks(new)):
-            ripe = self._ripe_ones(epoch, uids)
+            ripe = self._ripe_ones(epoch, uids, looking)
             left -= len(uids)
             yield from self._of_block(state, uids, ripe, last=not left)
         self.waiting = state.waiting
@@ -210,8 +208,14 @@ class Scanning:
         if state.refs or (told and str(state.token(reach)) != self._token):
             yield self._page(state, {}, reach)
 
-    def _ripe_ones(self, epoch: int, uids: Sequence[int]) -> dict[int, MessageRef]:
-        seen = self._run(partial(self._look, epoch, uids))
+    def _looking(self, epoch: int) -> Looking:
+        opened = partial(self._opened, epoch)
+        return Looking(self._line, self._folder.key, opened, closely=self._ripe is not None)
+
+    def _ripe_ones(
+        self, epoch: int, uids: Sequence[int], looking: Looking
+    ) -> dict[int, MessageRef]:
+        seen = looking.at(uids)
         if self._ripe is not None:
             now = self._clock()
             uids = [uid for uid in uids if self._ripe.holds(seen.get(uid), now)]
@@ -316,13 +320,6 @@ class Scanning:
         for text, some in uid_sets(token.waiting, self._limits.command_octets, LISTED_AT_ONCE):
             there, changed = changed_since(session, text, some, since)
             found += [uid for uid in some if uid in changed or uid not in there]
-        return found
-
-    def _look(self, epoch: int, uids: Sequence[int], session: Session) -> dict[int, Seen]:
-        self._opened(epoch, session)
-        found: dict[int, Seen] = {}
-        for text, some in uid_sets(uids, self._limits.command_octets, LISTED_AT_ONCE):
-            found |= look(session, text, some, closely=self._ripe is not None)
         return found
 
 
