@@ -10,29 +10,32 @@ from __future__ import annotations
 import re
 import sqlite3
 import threading
-from contextlib import closing, suppress
-from pathlib import Path
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
 from mailarchive._model import normalized
 from mailarchive._readable import Readable, readable
-from mailarchive.errors import SinkCorrupt, SinkError
-from mailarchive.vault._errors import sqlite_errors
+from mailarchive.errors import SinkCorrupt, SinkError, SinkUnavailable
+from mailarchive.vault import _fulltext_erasing
+from mailarchive.vault._errors import translated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
+    from mailarchive.vault._database import Database
     from mailarchive.vault._index import Index, Line
     from mailarchive.vault._reading import Reading
     from mailarchive.vault._record import Record
 
-_VERSION: Final = 2
+VERSION: Final = 3
 _BATCH: Final = 200
 """Messages that are taken in at once."""
 _PATIENCE: Final = 60.0
+_TRIES: Final = 3
+"""How often it is made where somebody else throws it away meanwhile."""
 _WORDS: Final = (
     "CREATE VIRTUAL TABLE {} USING fts5"
     "(text, content='', columnsize=0, tokenize='unicode61 remove_diacritics 2')"
@@ -86,18 +89,17 @@ class FullText:
     """The full text of one open vault; may be shared by threads."""
 
     def __init__(
-        self, path: Path | None, vault: str, reading: Reading, *, read_only: bool
+        self, file: Database | None, vault: str, reading: Reading, *, read_only: bool
     ) -> None:
-        """Use the file at `path`; with `read_only` what it lacks is kept in this process.
+        """Use a file; with `read_only` what it lacks is kept in this process.
 
-        Without a path, all of it: nothing of an encrypted vault is written in clear.
+        Without a file, all of it: nothing of an encrypted vault is written in clear.
         """
-        self._path = Path() if path is None else path
-        self._on_a_disk = path is not None
+        self._file = file
         self._vault = vault
         self._reading = reading
         self._index: Index = reading.index
-        self._read_only = read_only
+        self._read_only = read_only or file is None
         self._lock = threading.Lock()
         self._attached: tuple[int, int] | None = None
         self._here = _Upto()
@@ -107,16 +109,19 @@ class FullText:
 
         `on_progress` is told that number as it grows.  Raises `SinkError`.
         """
-        with self._lock, sqlite_errors("bringing the full text up to date"):
-            if self._read_only:
+        with self._lock, _errors("bringing it up to date"):
+            if self._file is None or self._read_only:
                 return self._for_this_process(on_progress)
-            try:
-                return self._on_disk(on_progress)
-            except sqlite3.DatabaseError as error:
-                if not _is_damage(error):
-                    raise
-            self._forget()
-            return self._on_disk(on_progress)
+            for _ in range(_TRIES - 1):
+                known = self._file.there()
+                try:
+                    return self._on_disk(self._file, on_progress)
+                except (sqlite3.DatabaseError, FileNotFoundError) as error:
+                    if _is_damage(error):
+                        self._forget()
+                    elif known == self._file.there():
+                        raise
+            return self._on_disk(self._file, on_progress)
 
     def entries(self, words: str) -> tuple[str, tuple[str, ...]]:
         """Return a query for the numbers of the entries that hold the words, and its values.
@@ -141,25 +146,50 @@ class FullText:
 
     def forget(self) -> None:
         """Throw the full text away; it is made again when it is next asked for."""
-        with self._lock, sqlite_errors("throwing the full text away"):
+        with self._lock, _errors("throwing it away"):
             self._forget()
+
+    def erase(self, entries: Iterable[int]) -> None:
+        """Take out the entries with these numbers, so that nothing of them is left in the file.
+
+        What is in this process alone is thrown away.  Raises `SinkError`.
+        """
+        with self._lock, _errors("erasing from it"):
+            if not self._is_erased(list(entries)):
+                self._forget()
+
+    def _is_erased(self, entries: list[int]) -> bool:
+        if self._file is None or self._read_only:
+            return False
+        if not entries or self._file.there() is None:
+            return True
+        try:
+            with closing(self._connect(self._file)) as db:
+                if not db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall():
+                    return True  # somebody is about to make it
+                upto = self._known(db)
+                known = upto is not None and self._agrees(upto)
+                return known and _fulltext_erasing.take_out(db, entries)
+        except (sqlite3.DatabaseError, FileNotFoundError):
+            return False
 
     # -- on the disk ----------------------------------------------------------------------
 
-    def _on_disk(self, on_progress: Callable[[int], None] | None) -> int:
+    def _on_disk(self, file: Database, on_progress: Callable[[int], None] | None) -> int:
         done = 0
-        with closing(self._connect()) as db:
+        with closing(self._connect(file)) as db:
             self._prepare(db)
             while taken := self._take_in(db):
                 done += taken
                 if on_progress is not None:
                     on_progress(done)
-        self._attach()
+        self._attach(file)
         return done
 
-    def _connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self._path, isolation_level=None, timeout=_PATIENCE)
+    def _connect(self, file: Database) -> sqlite3.Connection:
+        db = file.connect(timeout=_PATIENCE)
         db.execute("PRAGMA trusted_schema = OFF")
+        db.execute("PRAGMA secure_delete = ON").fetchall()
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute("PRAGMA journal_mode = WAL").fetchall()
         return db
@@ -168,13 +198,16 @@ class FullText:
         """Make the tables, also anew where they are of another vault or numbering."""
         db.execute("BEGIN IMMEDIATE")
         upto = self._known(db)
-        if upto is None or not self._agrees(upto):
+        anew = upto is None or not self._agrees(upto)
+        if anew:
             for table in ("words", "about"):
                 db.execute(f"DROP TABLE IF EXISTS {table}")
             db.execute("CREATE TABLE about (version, vault, n, entry)")
-            db.execute("INSERT INTO about VALUES (?, ?, 0, x'')", (_VERSION, self._vault))
+            db.execute("INSERT INTO about VALUES (?, ?, 0, x'')", (VERSION, self._vault))
             db.execute(_WORDS.format("words"))
         db.execute("COMMIT")
+        if anew:  # pages that an older release freed were not overwritten
+            db.execute("VACUUM")
 
     def _take_in(self, db: sqlite3.Connection) -> int:
         """Take in some more; another process may be doing the same."""
@@ -200,13 +233,12 @@ class FullText:
 
     def _forget(self) -> None:
         self._detach()
-        if self._read_only:
+        if self._file is None or self._read_only:
             self._index.rows("DROP TABLE IF EXISTS temp.words_here")
             self._here = _Upto()
             return
-        for end in ("", "-wal", "-shm"):
-            with suppress(FileNotFoundError):
-                self._path.with_name(self._path.name + end).unlink()
+        if self._file is not None:
+            self._file.remove()
 
     # -- for reading alone ----------------------------------------------------------------
 
@@ -226,10 +258,10 @@ class FullText:
 
     def _found(self) -> _Upto:
         """How far the file goes, if it is there and of any use."""
-        if not self._on_a_disk or not self._path.is_file():
-            return _Upto()
         try:
-            self._attach()
+            if self._file is None or self._file.there() is None:
+                return _Upto()
+            self._attach(self._file)
             upto = _upto(self._index.rows(_ABOUT.format("fulltext")), self._vault)
         except SinkError:
             upto = None
@@ -243,13 +275,15 @@ class FullText:
 
     # -- both -----------------------------------------------------------------------------
 
-    def _attach(self) -> None:
+    def _attach(self, file: Database) -> None:
         """Ask the file that is there now: another process may have thrown one away."""
-        found = self._path.stat()
-        if self._attached != (found.st_dev, found.st_ino):
+        found = file.there()
+        if found is None:
+            raise FileNotFoundError
+        if self._attached != found:
             self._detach()
-            self._index.rows("ATTACH ? AS fulltext", (str(self._path),))
-            self._attached = found.st_dev, found.st_ino
+            self._index.attach(file, "fulltext")
+            self._attached = found
 
     def _detach(self) -> None:
         if self._attached is not None:
@@ -296,12 +330,26 @@ class FullText:
 
 def _upto(rows: list[tuple[Any, ...]], vault: str) -> _Upto | None:
     """How far a full text goes; `None` where it is none of this vault and version."""
-    if len(rows) != 1 or rows[0][:2] != (_VERSION, vault):
+    if len(rows) != 1 or rows[0][:2] != (VERSION, vault):
         return None
     _, _, n, entry = rows[0]
     return _Upto(n, entry) if isinstance(n, int) and isinstance(entry, bytes) else None
 
 
-def _is_damage(error: sqlite3.DatabaseError) -> bool:
+@contextmanager
+def _errors(doing: str) -> Iterator[None]:
+    """Give what is said of the file one of our types: another process may throw it away."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise translated(error, doing, "the full text") from error
+    except FileNotFoundError as error:
+        raise SinkUnavailable(
+            f"the full text was thrown away by another process while {doing}",
+            suggestions=["search again: it is made anew"],
+        ) from error
+
+
+def _is_damage(error: Exception) -> bool:
     code = getattr(error, "sqlite_errorcode", None)
     return code is not None and code & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from mailarchive.vault._database import Database
     from mailarchive.vault._disk import Disk
     from mailarchive.vault._manifest import Manifest
 
@@ -109,15 +110,11 @@ class Index:
         return cls(connection, vault, disk)
 
     @classmethod
-    def open(cls, path: Path, vault: str, disk: Disk) -> Index:
+    def open(cls, file: Database, vault: str, disk: Disk) -> Index:
         """Open the index for reading and writing; it may be empty, see `usable`."""
         with sqlite_errors("opening it"):
-            connection = sqlite3.connect(
-                path,
-                isolation_level=None,
-                check_same_thread=False,
-                timeout=_PATIENCE,
-                cached_statements=_STATEMENTS,
+            connection = file.connect(
+                check_same_thread=False, timeout=_PATIENCE, cached_statements=_STATEMENTS
             )
             try:
                 connection.execute("PRAGMA trusted_schema = OFF")
@@ -190,6 +187,15 @@ class Index:
                 return self._db.execute(query, tuple(values)).fetchall()
         except sqlite3.Error as error:
             raise translated(error, "reading it") from error
+
+    def attach(self, file: Database, name: str) -> None:
+        """Have another database asked too, under a name; raises `SinkCorrupt` for a link."""
+        self.rows(f"ATTACH ? AS {name}", (str(file.path.absolute()),))
+        try:
+            file.refuse_other(self._db, name)
+        except BaseException:
+            self.rows(f"DETACH {name}")
+            raise
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -37,11 +36,7 @@ class IndexFile:
 
     def _there(self) -> tuple[int, int] | None:
         """Which file the index is; `None` where there is none at all."""
-        try:
-            found = os.stat("index.db", dir_fd=self._place.volume(), follow_symlinks=False)
-        except FileNotFoundError:
-            return None
-        return found.st_dev, found.st_ino
+        return self._place.index.there()
 
     def _clear(self) -> None:
         """Remove what is left of an index that is gone; the lock must be held.
@@ -75,7 +70,7 @@ class IndexFile:
         """The index on the disk, for reading alone; `None` where it is missing or old."""
         if self._there() is None:
             return None
-        index = Index.open_read_only(self._place.index, self._place.identity.id, Disk())
+        index = Index.open_read_only(self._place.index.path, self._place.identity.id, Disk())
         try:
             if index.usable():
                 return index

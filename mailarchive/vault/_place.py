@@ -20,6 +20,7 @@ from attrs import frozen
 from mailarchive.errors import SinkCorrupt, SinkError, SinkNotWritable, Unsupported
 from mailarchive.vault import _disk, _mounts
 from mailarchive.vault._choice import ENCRYPTED, PLAIN, undecided
+from mailarchive.vault._database import Database
 from mailarchive.vault._errors import closed, linked
 from mailarchive.vault._volumes import FIRST, PACKS, Volumes, open_kept
 
@@ -104,14 +105,17 @@ class Place:
         return self._identity
 
     @property
-    def index(self) -> Path:
+    def index(self) -> Database:
         """Where the index is."""
-        return self._path / "volumes" / FIRST / "index.db"
+        return self._database("index.db")
 
     @property
-    def fulltext(self) -> Path:
+    def fulltext(self) -> Database:
         """Where the full text is."""
-        return self._path / "volumes" / FIRST / "fts.db"
+        return self._database("fts.db")
+
+    def _database(self, name: str) -> Database:
+        return Database(self._path / "volumes" / FIRST / name, self.volume)
 
     @property
     def keys(self) -> Path:

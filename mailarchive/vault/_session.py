@@ -153,9 +153,8 @@ class Session:
         return index, OpenedReading(self.packs, index, self.proving, encryption)
 
     def _full_text(self) -> FullText:
-        path = None if self.place.identity.is_encrypted else self.place.fulltext
-        vault = self.place.identity.id
-        return FullText(path, vault, self.reading, read_only=self._read_only or path is None)
+        file = None if self.place.identity.is_encrypted else self.place.fulltext
+        return FullText(file, self.place.identity.id, self.reading, read_only=self._read_only)
 
     def refuse_closed(self) -> None:
         """Raise `KeyUnavailable` where the vault is encrypted and there are no keys."""
@@ -279,8 +278,12 @@ class Session:
     def erase(self, decide: Callable[[], Sequence[Fact]]) -> list[Gone]:
         """Append the facts that erase entries; return what was overwritten."""
         self.decide(decide)
-        self.fulltext.forget()
-        return self._reclaim()
+        return self._reclaim(searched=True)
+
+    def _forget_words(self) -> None:
+        """Take out of the full text what was erased, also where a crash kept it in."""
+        rows = self.index.rows("SELECT n FROM entry WHERE erased")
+        self.fulltext.erase(n for (n,) in rows)
 
     def decided(self, entries: Iterable[Digest], places: Collection[Spot] = ()) -> Decided:
         """Return what the packs say of entries, as the index names them, and of places.
@@ -298,10 +301,11 @@ class Session:
     def _lines(self) -> Lines:
         return Lines(self.place.identity.is_encrypted, self.encryption)
 
-    def _reclaim(self) -> list[Gone]:
+    def _reclaim(self, *, searched: bool = False) -> list[Gone]:
         """Overwrite what nothing needs any more, also what a crash kept from being so.
 
         The keys of it go first.  Without keys nobody can tell who wrote that it was erased.
+        `searched` says that something was erased that its words may lead to.
         """
         if self.place.identity.is_encrypted and self.encryption is None:
             return []
@@ -309,9 +313,12 @@ class Session:
         if gone or keyed:
             with self._appending():
                 said = self._confirmed(gone, keyed)
+            searched = True
             keyed = {each: names for each, names in keyed.items() if said.is_erased(each)}
         if self.encryption is not None:
             _destroying.destroy(self.encryption, keyed)
+        if searched:
+            self._forget_words()
         if gone:
             overwrite(self.packs, self._disk, gone)
             self.state(reclaimed(gone))

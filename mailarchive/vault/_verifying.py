@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from mailarchive.errors import SinkCorrupt
+from mailarchive.vault import _verify_fulltext
 from mailarchive.vault._erasing import pending
 from mailarchive.vault._errors import no_keys
 from mailarchive.vault._findings import Finding, Level
@@ -67,7 +68,8 @@ class Verifying:
             elif log is not None:
                 newest = log.newest()
                 looking = evolve(looking, signed=0 if newest is None else newest.size)
-            return _with(self._verify(looking), "log", damage)
+            report = _with(self._verify(looking), "log", damage)
+            return self._with_fulltext(report)
 
     def _log(self) -> tuple[LogFolder | None, str | None]:
         """The log, and what stands in its place: the packs can be looked at all the same."""
@@ -112,6 +114,12 @@ class Verifying:
     def _with_intent(self, report: VerifyReport) -> VerifyReport:
         """Say too that something stands where a repair leaves what it is about to do."""
         return _with(report, "repair", bad_intent(self._place))
+
+    def _with_fulltext(self, report: VerifyReport) -> VerifyReport:
+        """Say too that the full text is damaged, where there is one on the disk."""
+        if report.level is not Level.CONTENT or self._place.identity.is_encrypted:
+            return report
+        return _with(report, "fulltext", _verify_fulltext.doubt(self._place.fulltext))
 
     def _with_keys(self, report: VerifyReport) -> VerifyReport:
         """Say too what `keys.db` lacks or has too much of, where that was looked at."""
