@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from mailarchive._model import Durability
 from mailarchive.errors import (
+    ConfigurationError,
     SinkCorrupt,
     SinkError,
     SinkNotWritable,
@@ -54,7 +55,7 @@ class Objects:
         """Use the objects whose names begin with `prefix`; the store must keep them `locked`."""
         self.locked = locked
         self._store = store
-        self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        self._prefix = _folder(prefix)
 
     def create(self, name: str, data: bytes) -> bool:
         """Create an object, whole or not at all; `False` where there was one already.
@@ -148,6 +149,18 @@ class Objects:
             ) from None  # the address is signed, and so a secret
 
 
+def _folder(prefix: str) -> str:
+    """Return what the names of all objects begin with; raises `ConfigurationError`."""
+    inner = prefix.strip("/")
+    parts = inner.split("/") if inner else []
+    if not all(each.isprintable() and each not in {"", ".", ".."} for each in parts):
+        raise ConfigurationError(
+            "the prefix of an object vault has a part that is empty, dots or not printable",
+            suggestions=["give names with / between them, such as mail/2026"],
+        )
+    return "".join(f"{each}/" for each in parts)
+
+
 def _without_lock() -> Unsupported:
     return Unsupported(
         "the store does not lock what is written to it",
@@ -181,6 +194,14 @@ def _errors(doing: str) -> Iterator[None]:
         raise SinkError(
             f"the object store knows no such place: {doing}",
             suggestions=["check the name of the bucket"],
+        ) from error
+    except exceptions.InvalidPathError as error:
+        raise SinkError(
+            f"a name that no object of a vault can have: {doing}",
+            suggestions=[
+                "remove objects with // or /../ in their names from beside the packs",
+                "or go on in a vault under another prefix",
+            ],
         ) from error
     except exceptions.GenericError as error:
         raise SinkUnavailable(

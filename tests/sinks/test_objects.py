@@ -374,6 +374,23 @@ def test_a_user_who_may_not_write_is_told_so(here: Here) -> None:
         pass
 
 
+@pytest.mark.parametrize("prefix", ["a//b", "../a", "a/./b", "a\nb"])
+def test_a_prefix_that_cannot_be_is_refused_at_once(prefix: str) -> None:
+    """Before anything is asked."""
+    with pytest.raises(ConfigurationError, match="prefix"):
+        ObjectVault(MemoryStore(), "", prefix=prefix)
+
+
+def test_a_name_that_cannot_be_is_said_to_be_one(here: Here) -> None:
+    """Beside the packs: whoever can write there can make one, and a listing ends at it."""
+    with here.open() as vault:
+        vault.put_many(some(1))
+    here.replace("volumes/0001/packs//x", b"")
+    with pytest.raises(SinkError, match="a name that no object") as caught, here.open():
+        pass
+    assert "remove objects" in caught.value.suggestions[0]
+
+
 def test_packs_without_their_header_are_no_new_vault(here: Here) -> None:
     """They belong to one, and its id must come back first."""
     with here.open() as vault:
