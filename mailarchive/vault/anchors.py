@@ -28,6 +28,18 @@ __all__ = ["Anchor", "FileAnchor", "GitAnchor", "MailAnchor"]
 
 _PATIENCE = 120
 """Seconds that git may take."""
+_ELSEWHERE = frozenset(
+    {
+        "GIT_COMMON_DIR",
+        "GIT_DIR",
+        "GIT_INDEX_FILE",
+        "GIT_NAMESPACE",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_PREFIX",
+        "GIT_WORK_TREE",
+    }
+)
+"""What git tells its hooks, and what would name another repository than the one we were given."""
 
 
 class Anchor(Protocol):
@@ -52,6 +64,18 @@ def _file_name(checkpoint: LogCheckpoint) -> str:
     return f"{log}-{checkpoint.size}.checkpoint"
 
 
+def _leave(path: Path, checkpoint: LogCheckpoint) -> None:
+    """Leave a copy at `path`, where none is; raises `OSError`, `SinkError` where another is."""
+    data = checkpoint.to_bytes()
+    if not os.path.lexists(path):
+        _durable.write_file(path, data)
+    if not path.is_file() or path.stat().st_size != len(data) or path.read_bytes() != data:
+        raise SinkError(
+            "another checkpoint of this size stands in the anchor's folder",
+            suggestions=["compare the two: one of them shows another history"],
+        )
+
+
 @final
 class FileAnchor:
     """A copy in another folder: another disk, a mounted share, a store that keeps versions.
@@ -68,13 +92,7 @@ class FileAnchor:
         """Return the name of the copy; raises `OSError`, `SinkError` where another one stands."""
         _durable.make_folder(self._folder.absolute())
         path = self._folder / _file_name(checkpoint)
-        if not path.exists():
-            _durable.write_file(path, checkpoint.to_bytes())
-        if path.read_bytes() != checkpoint.to_bytes():
-            raise SinkError(
-                "another checkpoint of this size stands in the anchor's folder",
-                suggestions=["compare the two: one of them shows another history"],
-            )
+        _leave(path, checkpoint)
         return path.name.encode()
 
 
@@ -82,8 +100,9 @@ class FileAnchor:
 class GitAnchor:
     """A commit in a git repository, which is pushed where `remote` is given.
 
-    Nothing but the file of the checkpoint is committed, whatever else is staged there.
-    The evidence is the name of the commit.  Needs the program `git`.
+    Nothing but the file of the checkpoint is committed, whatever else is staged there, and
+    a file that is there is never replaced.  The evidence is the name of the commit.  Needs
+    the program `git`.
     """
 
     def __init__(
@@ -99,13 +118,23 @@ class GitAnchor:
         self.name: str = name
 
     def anchor(self, checkpoint: LogCheckpoint) -> bytes:
-        """Return the name of the commit; raises `SinkError` with what git said, `OSError`."""
+        """Return the name of the commit; raises `SinkError` with what git said, `OSError`.
+
+        `SinkError` also where another checkpoint of this size stands, or was committed.
+        """
         file = _file_name(checkpoint)
-        _durable.write_file(self._repository / file, checkpoint.to_bytes())
+        _leave(self._repository / file, checkpoint)
         self._git("add", "--", file)
         if self._git("status", "--porcelain", "--", file):
             words = f"Checkpoint of {checkpoint.size} lines of {checkpoint.origin}"
             self._git("commit", "--quiet", "--message", words, "--only", "--", file)
+        if self._git("show", f"HEAD:./{file}") != checkpoint.to_bytes().strip():
+            raise SinkError(
+                "git has committed something else than the checkpoint",
+                suggestions=[
+                    "look for filters and attributes of the repository that change files"
+                ],
+            )
         if self._remote is not None:
             self._git("push", "--quiet", self._remote, "HEAD")
         return self._git("log", "-1", "--format=%H", "--", file)
@@ -120,7 +149,7 @@ class GitAnchor:
             check=False,
             stdin=subprocess.DEVNULL,
             timeout=_PATIENCE,
-            env={**os.environ, "GIT_TERMINAL_PROMPT": "0"},
+            env={**_environment(), "GIT_TERMINAL_PROMPT": "0"},
         )
         if done.returncode:
             said = done.stderr.decode("utf-8", "replace").strip().splitlines()
@@ -129,6 +158,10 @@ class GitAnchor:
                 suggestions=["give a working tree of git that this user may commit to"],
             )
         return done.stdout.strip()
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
 
 
 @final

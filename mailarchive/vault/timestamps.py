@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import urllib.request
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, final
 
 from typing_extensions import override
@@ -74,7 +75,7 @@ class TimestampAnchor:
         request = builder.hash_algorithm(rfc3161_client.HashAlgorithm.SHA256).build()
         answer = self._ask(request.as_bytes())
         found = _decoded(answer)
-        if found.tst_info.nonce != request.nonce:
+        if _info(found).nonce != request.nonce:
             raise NotProven("the time-stamp answers another question")
         _check(found, data, self._roots)
         return answer
@@ -88,7 +89,7 @@ class TimestampAnchor:
             opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
             with opener.open(request, timeout=self._timeout) as answer:
                 data: bytes = answer.read(_LARGEST)
-        except OSError as error:
+        except (OSError, HTTPException) as error:
             raise SinkUnavailable(
                 f"the time-stamp authority: {type(error).__name__}",
                 suggestions=["check its address, and seal again later"],
@@ -112,7 +113,7 @@ def check_timestamp(token: bytes, checkpoint: LogCheckpoint, roots: bytes) -> da
     """
     found = _decoded(token)
     _check(found, checkpoint.to_bytes(), _certificates(roots))
-    return found.tst_info.gen_time
+    return _info(found).gen_time
 
 
 def _decoded(token: bytes) -> rfc3161_client.TimeStampResponse:
@@ -125,10 +126,18 @@ def _decoded(token: bytes) -> rfc3161_client.TimeStampResponse:
     return found
 
 
+def _info(found: rfc3161_client.TimeStampResponse) -> rfc3161_client.TimeStampTokenInfo:
+    """Return what was stamped, and when: an answer can grant it, and leave it out."""
+    try:
+        return found.tst_info
+    except ValueError as error:
+        raise NotProven("there is no time-stamp in this answer") from error
+
+
 def _check(
     found: rfc3161_client.TimeStampResponse, data: bytes, roots: Sequence[Certificate] | None
 ) -> None:
-    if found.tst_info.message_imprint.message != hashlib.sha256(data).digest():
+    if _info(found).message_imprint.message != hashlib.sha256(data).digest():
         raise NotProven("the time-stamp is of another checkpoint")
     if roots is None:
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import smtplib
 import socket
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiosmtpd.controller import Controller
+from attrs import evolve
 from support.tsa import Authority
 from support.vaults import entries
 
@@ -66,6 +68,30 @@ def test_a_file_elsewhere_holds_the_checkpoint(
     with pytest.raises(SinkError, match="another checkpoint of this size"):
         anchor.anchor(seal.checkpoint)
     assert copy.read_bytes() == b"another"
+
+
+@pytest.mark.parametrize("what", ["fifo", "link", "folder", "large"])
+def test_what_is_no_copy_is_not_read(
+    filled: Vault, signer: FileSigner, tmp_path: Path, what: str
+) -> None:
+    """Nobody who can write in the anchor's folder makes a seal wait for ever, or fill memory."""
+    copies = tmp_path / "copies"
+    anchor = FileAnchor(copies)
+    filled.seal(signer, [anchor])
+    (copy,) = copies.iterdir()
+    copy.unlink()
+    if what == "fifo":
+        os.mkfifo(copy)
+    elif what == "link":
+        copy.symlink_to("/dev/zero")
+    elif what == "folder":
+        copy.mkdir()
+    else:
+        with copy.open("wb") as file:
+            file.truncate(1 << 40)
+
+    with pytest.raises(SinkError, match="another checkpoint of this size"):
+        anchor.anchor(filled.checkpoints()[0])
 
 
 class _Failing:
@@ -152,6 +178,48 @@ def test_a_commit_holds_the_checkpoint(
     assert "other" in _git(repository, "diff", "--cached", "--name-only")
     again = GitAnchor(repository).anchor(second.checkpoint).decode()
     assert again == _git(repository, "rev-parse", "HEAD")
+
+
+def test_a_commit_of_another_history_is_refused(
+    filled: Vault, signer: FileSigner, repository: Path
+) -> None:
+    """A second checkpoint of one size replaces nothing: that there are two is what it shows."""
+    checkpoint = filled.seal(signer, [GitAnchor(repository)]).checkpoint
+    head = _git(repository, "rev-parse", "HEAD")
+
+    with pytest.raises(SinkError, match="another checkpoint of this size"):
+        GitAnchor(repository).anchor(evolve(checkpoint, root=bytes(32)))
+
+    assert _git(repository, "rev-parse", "HEAD") == head
+    assert _git(repository, "status", "--porcelain", "--untracked-files=no") == "A  other"
+
+
+def test_what_git_makes_something_else_of_is_no_evidence(
+    filled: Vault, signer: FileSigner, repository: Path
+) -> None:
+    """A filter of the repository changes what is committed, and not the file."""
+    (repository / ".gitattributes").write_text("*.checkpoint filter=less")
+    _git(repository, "config", "filter.less.clean", "head -n 1")
+
+    seal = filled.seal(signer, [GitAnchor(repository)])
+
+    assert "committed something else" in str(_anchored(seal)["git"])
+
+
+def test_a_commit_is_made_where_it_was_told_and_nowhere_else(
+    filled: Vault, signer: FileSigner, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever seals in a hook of git has variables that name the hook's repository."""
+    other = repository.with_name("hooked")
+    subprocess.run(["git", "init", "--quiet", other], check=True)
+    with monkeypatch.context() as hook:
+        hook.setenv("GIT_DIR", str(other / ".git"))
+        hook.setenv("GIT_INDEX_FILE", str(other / ".git" / "index"))
+        seal = filled.seal(signer, [GitAnchor(repository)])
+
+    assert _anchored(seal) == {"git": None}
+    assert _git(repository, "rev-list", "--count", "HEAD") == "1"
+    assert _git(other, "rev-list", "--count", "--all") == "0"
 
 
 def test_a_commit_is_pushed(
@@ -305,6 +373,10 @@ def test_a_time_stamp_holds_for_the_checkpoint(
     assert "OK" in said.stdout + said.stderr
 
 
+_GRANTED_AND_NOTHING_ELSE = bytes.fromhex("30053003020100")
+"""A TimeStampResp (RFC 3161, 2.4.2) of a status alone."""
+
+
 def test_a_time_stamp_of_something_else_is_not_taken(
     stamped: tuple[Vault, LogCheckpoint],
     authority: Authority,
@@ -328,6 +400,7 @@ def test_a_time_stamp_of_something_else_is_not_taken(
         (bytes(changed), checkpoint, authority.root),
         (b"", checkpoint, authority.root),
         (b"no token", checkpoint, authority.root),
+        (_GRANTED_AND_NOTHING_ELSE, checkpoint, authority.root),
     ]:
         with pytest.raises((NotProven, SinkError)):
             check_timestamp(data, of, roots)
