@@ -55,8 +55,12 @@ _SHOWN: Final = (
 _FORK: Final = Names("Message-ID", *_SHOWN)
 _FORK_FIELDS: Final = tuple(name.lower().encode() for name in _SHOWN)
 _FORK_VERSION: Final = b"mailarchive/fork/3"
-_BLANKS: Final = re.compile(rb'("(?:[^"\\]|\\.)*+")|\s++')
-"""White space, and what stands in quotes, where a boundary or a name has its own."""
+_BLANKS: Final = re.compile(rb'("(?:[^"\\]|\\.)*+"?)|\s++')
+"""White space, and what stands in quotes, where a boundary or a name has its own.
+
+Quotes that are never closed reach to the end: to look for their end again at each escaped
+one would take a time that grows with the square of the header.
+"""
 _NOTHING: Final = (b"",)
 _ROLES: Final = ((b"to", Role.TO), (b"cc", Role.CC), (b"bcc", Role.BCC))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -135,3 +137,16 @@ def test_blanks_outside_of_quotes_are_the_transports() -> None:
     ]
 
     assert len({headers.fork_key(b"Content-Type: " + kind + b"\r\n" + raw) for kind in some}) == 1
+
+
+@pytest.mark.parametrize("name", [b"Subject", b"To", b"Content-Type"])
+def test_quotes_that_never_end_take_no_time(name: bytes) -> None:
+    """Four times the header takes about four times as long; anybody can send one."""
+    times = []
+    for count in (20_000, 80_000):
+        raw = b"Message-ID: <1@x>\r\n" + name + b": " + b'\\"' * count + b"\r\n\r\nx"
+        began = time.process_time()
+        headers.fork_key(raw)
+        times.append(time.process_time() - began)
+
+    assert times[1] < 12 * max(times[0], 0.01)
