@@ -116,7 +116,7 @@ class FullText:
                 known = self._file.there()
                 try:
                     return self._on_disk(self._file, on_progress)
-                except (sqlite3.DatabaseError, FileNotFoundError) as error:
+                except _BROKEN as error:
                     if _is_damage(error):
                         self._forget()
                     elif known == self._file.there():
@@ -170,7 +170,7 @@ class FullText:
                 upto = self._known(db)
                 known = upto is not None and self._agrees(upto)
                 return known and _fulltext_erasing.take_out(db, entries)
-        except (sqlite3.DatabaseError, FileNotFoundError):
+        except _BROKEN:
             return False
 
     # -- on the disk ----------------------------------------------------------------------
@@ -263,7 +263,7 @@ class FullText:
                 return _Upto()
             self._attach(self._file)
             upto = _upto(self._index.rows(_ABOUT.format("fulltext")), self._vault)
-        except SinkError:
+        except (SinkError, UnicodeDecodeError):
             upto = None
         if upto is None or not self._agrees(upto):
             self._detach()
@@ -343,6 +343,11 @@ def _errors(doing: str) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise translated(error, doing, "the full text") from error
+    except UnicodeDecodeError as error:
+        raise SinkCorrupt(
+            f"the full text is damaged: while {doing}",
+            suggestions=["delete fts.db: the next search makes it anew"],
+        ) from error
     except FileNotFoundError as error:
         raise SinkUnavailable(
             f"the full text was thrown away by another process while {doing}",
@@ -350,6 +355,12 @@ def _errors(doing: str) -> Iterator[None]:
         ) from error
 
 
+_BROKEN: Final = (sqlite3.DatabaseError, FileNotFoundError, UnicodeDecodeError)
+"""What is raised where the file is damaged, or thrown away; the last where SQLite quotes it."""
+
+
 def _is_damage(error: Exception) -> bool:
+    if isinstance(error, UnicodeDecodeError):
+        return True
     code = getattr(error, "sqlite_errorcode", None)
     return code is not None and code & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}

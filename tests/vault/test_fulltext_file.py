@@ -230,3 +230,26 @@ def test_a_full_text_is_looked_at_where_nothing_may_be_written(
 
     assert open_vault(read_only=True).verify("content").ok
     assert file.read_bytes() == data
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_damage_that_sqlite_quotes_is_an_error_of_ours(
+    open_vault: OpenVault, file: Path, *, read_only: bool
+) -> None:
+    """What it says then need not be text; the full text is made anew, or passed over."""
+    with open_vault() as vault:
+        vault.put_many(some := _birds())
+        vault.update_search()
+    with closing(sqlite3.connect(file)) as db, db:
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute(
+            "UPDATE sqlite_master SET name = CAST(x'90' AS TEXT), sql = CAST(x'9099' AS TEXT)"
+            " WHERE name = 'about'"
+        )
+    vault = open_vault(read_only=read_only)
+
+    assert [each.kind for each in vault.verify("content").findings] == ["fulltext"]
+    assert _counts(vault, *BIRDS) == [1, 1, 1, 1]
+    if not read_only:
+        vault.keeper("a", "b").erase(some[1].id)
+        assert _counts(vault, *BIRDS) == [1, 0, 1, 1]
