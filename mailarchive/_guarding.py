@@ -71,6 +71,11 @@ def sink_errors(name: str, doing: str) -> Iterator[None]:
         raise
     except OSError as error:
         raise _sink_os_error(name, doing, error) from error
+    except MemoryError as error:
+        raise SinkError(
+            f"sink {name}: no memory left while {doing}",
+            suggestions=["give the process more, or put fewer or smaller messages at a time"],
+        ) from error
     except Exception as error:
         raise SinkDefect(f"sink {name}: {type(error).__name__} while {doing}") from error
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import smtplib
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, Final, TypeAlias
 
 from typing_extensions import override
 
@@ -40,6 +40,8 @@ _NO_CODE: Final = 600
 _NOBODY: Final = 554
 _NO_UTF8: Final = 553
 """What a server answers to an address with letters that it cannot take (RFC 6531, 3.5)."""
+_MOST_LINES: Final = 256
+"""Lines of one answer: a greeting has a line for each extension, and other answers have few."""
 _LINE_END: Final = re.compile(rb"\r\n|\r|\n")
 
 
@@ -195,7 +197,7 @@ class LmtpSink(Sink):
         if self._client is not None:
             return self._client
         try:
-            client = self._client = smtplib.LMTP(*self._server, timeout=self._timeout)
+            client = self._client = _Client(*self._server, timeout=self._timeout)
             client.ehlo_or_helo_if_needed()
             if self._tls is not None:
                 client.starttls(context=self._tls)
@@ -215,6 +217,40 @@ class LmtpSink(Sink):
             f"sink {self.name}: {what}",
             suggestions=["see that the LMTP server runs and takes mail, and run again"],
         )
+
+
+class _Lines:
+    """The lines of a server's answers: so many of each, and then the connection is given up."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.left = _MOST_LINES
+        self._file = file
+
+    def readline(self, size: int) -> bytes:
+        """Return the next line; raises `SMTPServerDisconnected` for one too many."""
+        self.left -= 1
+        if self.left < 0:
+            raise smtplib.SMTPServerDisconnected
+        return self._file.readline(size)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._file.close()
+
+
+class _Client(smtplib.LMTP):
+    """Keeps no more of one answer than memory is there for: smtplib reads it to its end."""
+
+    file: _Lines | None
+
+    @override
+    def getreply(self) -> tuple[int, bytes]:
+        """Return the code and the text of the next answer."""
+        if self.file is None:
+            assert self.sock is not None
+            self.file = _Lines(self.sock.makefile("rb"))
+        self.file.left = _MOST_LINES
+        return super().getreply()
 
 
 def _named(recipient: str) -> Digest:

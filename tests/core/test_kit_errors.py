@@ -95,6 +95,12 @@ def test_an_honest_error_may_send_people_to_whoever_made_the_place() -> None:
         is_honest(of_source.value)
     with pytest.raises(AssertionError, match="lets a ValueError out"):
         fails_well(of_sink.value, "a put")
+    with (
+        pytest.raises(SinkError, match="no memory left") as of_memory,
+        sink_errors("s", "storing"),
+    ):
+        raise MemoryError
+    fails_well(of_memory.value, "a put")
     for each in (of_source.value, of_sink.value):
         again = pickle.loads(pickle.dumps(each))
         assert (type(again), str(again), again.suggestions) == (
