@@ -182,6 +182,13 @@ async def _cancel(tasks: list[asyncio.Task[None] | asyncio.Task[bool]]) -> None:
         await asyncio.wait(tasks)
 
 
+_UNKNOWN = {
+    getattr(socket, name)
+    for name in ("EAI_NONAME", "EAI_NODATA", "EAI_ADDRFAMILY", "EAI_FAMILY")
+    if hasattr(socket, name)  # not every system has each
+}
+"""What says that nobody has a name; any other error may be over in a moment."""
+
 _OURS = 'set host to an address of this machine, or to "0.0.0.0" or "::" for all of them'
 _MISTAKES = {
     errno.EADDRNOTAVAIL: ("host is no address of this machine", _OURS),
@@ -195,8 +202,13 @@ _MISTAKES = {
 
 
 def not_listening(name: str, port: int, error: OSError | UnicodeError) -> MailArchiveError:
-    """A wrong setting, unless the port is only taken: whoever has it may be on the way out."""
+    """A wrong setting, unless it may be over in a moment: a port taken, a name server away."""
     where = f"source {name}: cannot listen on port {port}"
+    if isinstance(error, socket.gaierror) and error.errno not in _UNKNOWN:
+        return SourceUnavailable(
+            f"{where}: the name in host could not be looked up",
+            suggestions=["try again when the name server answers, or set host to an address"],
+        )
     if isinstance(error, socket.gaierror | UnicodeError):
         return ConfigurationError(f"{where}: the name in host is not known", suggestions=[_OURS])
     symbol = errno.errorcode.get(error.errno or 0, type(error).__name__)

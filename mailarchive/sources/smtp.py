@@ -166,7 +166,8 @@ def _listen(host: str, port: int, name: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     both = host == "::" and socket.has_dualstack_ipv6()
     try:
-        socket.getaddrinfo(host, port)  # create_server does not tell that the name is wrong
+        # `create_server` does not tell that the name is wrong; "" is every address to it.
+        socket.getaddrinfo(host or None, port)
         return socket.create_server(
             (host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=both
         )

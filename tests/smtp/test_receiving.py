@@ -470,6 +470,25 @@ def test_a_host_that_is_not_ours_is_a_wrong_setting(host: str, said: str) -> Non
     assert "set host to an address of this machine" in told.value.suggestions[0]
 
 
+def test_a_name_server_that_is_away_is_no_wrong_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name may be right; a service manager tries again."""
+
+    def away(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_AGAIN, "words of the system")
+
+    monkeypatch.setattr(socket, "getaddrinfo", away)
+    with pytest.raises(SourceUnavailable, match="could not be looked up") as told:
+        plain(host="mail.example.com").check()
+
+    assert "name server" in told.value.suggestions[0]
+
+
+def test_an_empty_host_is_every_address() -> None:
+    """As it is to the system."""
+    with plain(host="") as intake:
+        socket.create_connection(("127.0.0.1", intake.port), timeout=20).close()
+
+
 @pytest.mark.parametrize(
     ("number", "kind", "todo"),
     [
