@@ -28,6 +28,8 @@ from mailarchive._model import (
     entry_id,
 )
 from mailarchive.errors import ConfigurationError, SinkCorrupt, StateError, Unsupported
+from mailarchive.vault._tar import is_pack
+from mailarchive.vault._volumes import PACKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -42,19 +44,15 @@ _PRIVATE, _PRIVATE_FOLDER = 0o600, 0o700
 """What is exported is somebody's mail: for whoever exported it alone."""
 
 
-_OF_A_VAULT = "vault.json"
-"""What stands in the folder of every vault."""
-
-
 def check_place(to: Path, *, is_file: bool) -> None:
     """Raise `ConfigurationError` for a place that is none for an export; nothing is made.
 
     What is exported is in clear, and no part of any vault: it would lie among what is
     encrypted, and `verify` knows nothing of it.
     """
-    # By its name and by where links lead: a volume of a vault may be elsewhere.
+    # By its name and by where links lead.
     for place in (Path(os.path.abspath(to)), Path(os.path.realpath(to))):  # noqa: PTH100 - `absolute` keeps ".."
-        if any((each / _OF_A_VAULT).exists() for each in (place, *place.parents)):
+        if any(_is_vault(each) or _is_volume(each) for each in (place, *place.parents)):
             raise ConfigurationError(
                 "an export into a vault would lie among what is archived, in clear",
                 suggestions=["give a path outside of it"],
@@ -70,6 +68,19 @@ def check_place(to: Path, *, is_file: bool) -> None:
             "a file stands where a folder is to be written",
             suggestions=["give the path of a folder, or the form mbox, which is one file"],
         )
+
+
+def _is_vault(folder: Path) -> bool:
+    return (folder / "vault.json").exists() and (folder / "volumes").is_dir()
+
+
+def _is_volume(folder: Path) -> bool:
+    """Whether it has packs of ours: a volume may be on another disk, under any name."""
+    try:
+        with os.scandir(folder / PACKS) as found:
+            return any(each.name.endswith(".tar") and is_pack(each.name[:-4]) for each in found)
+    except OSError:
+        return False  # no folder, or one that whoever exports may not look into
 
 
 @frozen(slots=False)

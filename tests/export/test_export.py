@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import mailbox
+import shutil
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -291,3 +292,25 @@ def test_nothing_is_exported_into_a_vault(vault: Vault, tmp_path: Path, form: Fo
             export(vault.view(BOB), place, form)
     assert sorted(there.rglob("*")) == before
     assert export(vault.view(BOB), there / ".." / "out", form).ok
+
+
+def test_a_folder_is_no_vault_for_the_name_of_a_file(vault: Vault, tmp_path: Path) -> None:
+    """Another program may have a `vault.json`, or keep its own packs."""
+    (tmp_path / "else" / "packs").mkdir(parents=True)
+    (tmp_path / "else" / "packs" / "textures.tar").write_bytes(b"")
+    (tmp_path / "else" / "vault.json").write_text("{}")
+
+    assert export(vault.view(BOB), tmp_path / "else" / "out").ok
+
+
+@pytest.mark.parametrize("within", ["", "out", "packs", "packs/out"])
+def test_nothing_is_exported_into_a_volume_on_another_disk(
+    vault: Vault, tmp_path: Path, within: str
+) -> None:
+    """It is part of a vault also by the path that leads through no vault."""
+    disk = tmp_path / "disk2" / "old mail"
+    shutil.copytree(tmp_path / "acme.vault" / "volumes" / "0001", disk)
+
+    with pytest.raises(ConfigurationError, match="into a vault"):
+        export(vault.view(BOB), disk / within)
+    assert export(vault.view(BOB), disk.parent / "out").ok
