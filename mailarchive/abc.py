@@ -165,8 +165,12 @@ def _repeated(answer: Receipt | Rejected | None, again: bool) -> Receipt | Rejec
     )
 
 
+_REPEATS = 3
+"""How often in a row a source may say a page again before its scan counts as endless."""
+
+
 def _says_nothing_new(page: Page, before: Page) -> bool:
-    """Whether a page says the one before it again, or a part of it: no scan gets further so."""
+    """Whether a page says the one before it again, or a part of it."""
     return page.token == before.token and set(page.refs) <= set(before.refs)
 
 
@@ -262,10 +266,11 @@ class Source(Opened):
     def scan(self, folder: Folder, after: str | None = None) -> Iterator[Page]:
         """Yield the pages after a token; raises `SourceError`, `CheckpointInvalid`.
 
-        A scan that gets no further, a page that only says the one before it again, has no
-        end; it is refused.
+        A page that only says the one before it again is left out, as one that closes a scan
+        may; where more than a few do, the scan gets no further, and is refused.
         """
         before: Page | None = None
+        repeats = 0
         with self._guard("listing messages"):
             for page in self._scan(folder, after):
                 if not isinstance(page, Page):
@@ -273,8 +278,11 @@ class Source(Opened):
                 if len(set(page.refs)) != len(page.refs):
                     raise self._broken("named an item twice on one page")
                 if before is not None and _says_nothing_new(page, before):
-                    raise self._broken("listed a page again: the scan has no end")
-                before = page
+                    repeats += 1
+                    if repeats > _REPEATS:
+                        raise self._broken("listed a page again, and its token goes no further")
+                    continue
+                before, repeats = page, 0
                 yield page
 
     @final

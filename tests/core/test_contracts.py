@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from itertools import repeat
+from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
 import pytest
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 INBOX = Folder("INBOX", ("INBOX",))
 REF = MessageRef("s", "INBOX", "1.1")
+OTHER = MessageRef("s", "INBOX", "1.2")
 RECEIPT = Receipt("sink", Digest.of(b"id"), Digest.of(b"raw"), "here")
 
 
@@ -157,18 +158,37 @@ def test_a_source_hands_over_only_what_was_asked_for() -> None:
         list(Scripted(fetch=lambda: [twice, twice]).fetch([REF]))
 
 
-@pytest.mark.parametrize("refs", [(), (REF,)])
-def test_a_scan_without_an_end_is_refused(refs: tuple[MessageRef, ...]) -> None:
+SAID_AGAIN = pytest.mark.parametrize(
+    ("refs", "again"),
+    [((), ()), ((REF,), ()), ((REF,), (REF,)), ((REF, OTHER), (OTHER,))],
+)
+"""A page, and what one behind it may have with the same token that says nothing new."""
+
+
+@SAID_AGAIN
+def test_a_scan_without_an_end_is_refused(
+    refs: tuple[MessageRef, ...], again: tuple[MessageRef, ...]
+) -> None:
     """Whoever waited for its end would wait for ever, and archive nothing more."""
-    scan = Scripted(scan=lambda: repeat(Page(INBOX, refs, "1"))).scan(INBOX)
-    with pytest.raises(SourceError, match="no end"):
-        list(scan)
+    pages = chain([Page(INBOX, refs, "1")], repeat(Page(INBOX, again, "1")))
+    with pytest.raises(SourceError, match="its token goes no further"):
+        list(Scripted(scan=lambda: pages).scan(INBOX))
+
+
+@SAID_AGAIN
+def test_a_scan_with_an_end_may_say_a_page_again(
+    refs: tuple[MessageRef, ...], again: tuple[MessageRef, ...]
+) -> None:
+    """A few times for each, as at its end; nobody is to read anything twice for it."""
+    page, after = Page(INBOX, refs, "1"), Page(INBOX, (OTHER,), "2")
+    pages = [page, *[evolve(page, refs=again)] * 3, after, *[evolve(after, refs=())] * 3]
+
+    assert list(Scripted(scan=lambda: pages).scan(INBOX)) == [page, after]
 
 
 def test_a_page_with_the_token_before_it_may_have_something_new() -> None:
     """A token that stays behind repeats something, and loses nothing."""
-    other = MessageRef("s", "INBOX", "1.2")
-    pages = [Page(INBOX, (REF,), "1"), Page(INBOX, (other,), "1")]
+    pages = [Page(INBOX, (REF,), "1"), Page(INBOX, (OTHER,), "1")]
 
     assert list(Scripted(scan=lambda: pages).scan(INBOX)) == pages
 
