@@ -59,9 +59,15 @@ class EmlFolder(FileTree):
     ) -> None:
         """Take the top folder and the endings, in either case, that make a message.
 
-        The ending `""` takes every file.  Raises `ConfigurationError` where there is none.
+        The ending `""` takes every file.  Raises `ConfigurationError` where there is none,
+        or a text, whose letters would be the endings.
         """
         super().__init__(path, name=name, mailbox=mailbox, page_size=page_size, limits=limits)
+        if isinstance(suffixes, str):
+            raise ConfigurationError(
+                "the endings are one text, and are to be several",
+                suggestions=['put it into a tuple, as in suffixes=(".eml",)'],
+            )
         self._suffixes = tuple(suffix.lower() for suffix in suffixes)
         if not self._suffixes:
             raise ConfigurationError(

@@ -437,6 +437,13 @@ def test_the_endings_are_the_callers_to_choose(tmp_path: Path) -> None:
         EmlFolder(tmp_path, suffixes=())
 
 
+@pytest.mark.parametrize("text", [".eml", ""])
+def test_endings_that_are_one_text_are_refused(tmp_path: Path, text: str) -> None:
+    """Every file that ends in one of its letters would be a message."""
+    with pytest.raises(ConfigurationError, match="one text"):
+        EmlFolder(tmp_path, suffixes=text)
+
+
 def test_a_key_names_nothing_outside_the_tree(tmp_path: Path) -> None:
     """A ref that no listing gave, such as one that climbs, is gone and reads nothing."""
     tree = tmp_path / "tree"
