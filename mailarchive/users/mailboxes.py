@@ -11,8 +11,10 @@ organisation has rooms, guests and people who left is no error::
 
 from __future__ import annotations
 
+import fnmatch
+import re
 from enum import StrEnum
-from fnmatch import fnmatchcase
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
@@ -21,7 +23,7 @@ from mailarchive._model import Address, AddressKind
 from mailarchive.errors import ConfigurationError, MailboxNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from mailarchive.abc import Directory
 
@@ -152,14 +154,16 @@ def plan(mailboxes: Iterable[Mailbox], choice: MailboxChoice) -> Plan:
     be archived by nobody, or archived although it was to be left out.
     """
     every = sorted(mailboxes, key=lambda each: (each.address is None, _sorted_by(each)))
+    named = [frozenset(address.normal for address in each.addresses) for each in every]
+    asked, barred = _fitting(choice.only or (), named), _fitting(choice.without, named)
     idle = [
-        *_idle("mailboxes", choice.only or (), every),
-        *_idle("without_mailboxes", choice.without, every),
+        *_idle("mailboxes", choice.only or (), asked),
+        *_idle("without_mailboxes", choice.without, barred),
     ]
     taken: list[Mailbox] = []
     excluded: list[Excluded] = []
-    for each in every:
-        why = _why_not(each, choice)
+    for each, by, against in zip(every, asked, barred, strict=True):
+        why = _why_not(each, choice, by, against)
         if why is None:
             taken.append(each)
         else:
@@ -167,36 +171,54 @@ def plan(mailboxes: Iterable[Mailbox], choice: MailboxChoice) -> Plan:
     return Plan(tuple(taken), tuple(excluded), tuple(dict.fromkeys(idle)))
 
 
-def _idle(setting: str, names: Sequence[str], every: Sequence[Mailbox]) -> list[str]:
+def _fitting(patterns: Sequence[str], named: Iterable[frozenset[str]]) -> list[list[str]]:
+    """Return for each mailbox, given by its addresses, the patterns that fit it.
+
+    A pattern is read once, whatever the number of mailboxes.
+    """
+    read = [(pattern, _reader(pattern)) for pattern in patterns]
+    return [[pattern for pattern, fits in read if any(map(fits, names))] for names in named]
+
+
+def _reader(pattern: str) -> Callable[[str], bool]:
+    wanted = Address.parse(pattern).normal
+    glob = re.compile(fnmatch.translate(pattern.lower())).match
+    return lambda name: name == wanted or glob(name) is not None
+
+
+def _idle(setting: str, patterns: Sequence[str], fitting: Iterable[Sequence[str]]) -> list[str]:
     """Return the patterns that fit no mailbox; raises `MailboxNotFound` for whole names.
 
     These are told by their places in the list: an address is not for a log.
     """
+    used = frozenset(chain.from_iterable(fitting))
     idle = [
-        (place, name)
-        for place, name in enumerate(names, start=1)
-        if not any(_fits(each, name) for each in every)
+        (place, pattern) for place, pattern in enumerate(patterns, start=1) if pattern not in used
     ]
-    lacking = [str(place) for place, name in idle if "*" not in name]
+    lacking = [str(place) for place, pattern in idle if "*" not in pattern]
     if lacking:
         raise MailboxNotFound(
             f"{setting}: the directory has no mailbox for entry {', '.join(lacking)} of the list",
             suggestions=[f"mend it in {setting}, or drop it where nobody has it any more"],
         )
-    return [name for _, name in idle]
+    return [pattern for _, pattern in idle]
 
 
-def _why_not(mailbox: Mailbox, choice: MailboxChoice) -> str | None:
-    """Return why a mailbox is not taken, or `None` where it is."""
+def _why_not(
+    mailbox: Mailbox, choice: MailboxChoice, asked: Sequence[str], barred: Sequence[str]
+) -> str | None:
+    """Return why a mailbox is not taken, or `None` where it is.
+
+    `asked` and `barred` are what fits it in `only` and in `without`.
+    """
     if mailbox.kind in _WITHOUT_MAIL:
         return _WITHOUT_MAIL[mailbox.kind]
-    if any(_fits(mailbox, name) for name in choice.without):
+    if barred:
         return "left out by name"
     if choice.only is not None:
-        named = [name for name in choice.only if _fits(mailbox, name)]
-        if not named:
+        if not asked:
             return "not asked for"
-        if any("*" not in name for name in named):
+        if any("*" not in pattern for pattern in asked):
             return None
     return None if mailbox.kind in choice.kinds else f"{mailbox.kind}: not asked for"
 
@@ -206,14 +228,6 @@ _WITHOUT_MAIL = {
     MailboxKind.GUEST: "a guest, whose mailbox is elsewhere",
     MailboxKind.UNADDRESSED: "the list of users gives no address, so no mailbox",
 }
-
-
-def _fits(mailbox: Mailbox, pattern: str) -> bool:
-    wanted = Address.parse(pattern).normal
-    return any(
-        each.normal == wanted or fnmatchcase(each.normal, pattern.lower())
-        for each in mailbox.addresses
-    )
 
 
 def _sorted_by(mailbox: Mailbox) -> str:

@@ -87,6 +87,22 @@ def test_patterns_that_fit_nobody_are_said() -> None:
     assert "sales" not in repr(made)
 
 
+def test_a_pattern_is_read_once_for_all_mailboxes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of mailboxes and hundreds of names are the rule."""
+    read: list[str] = []
+    parse = Address.parse
+
+    def counted(text: str) -> Address:
+        read.append(text)
+        return parse(text)
+
+    monkeypatch.setattr(Address, "parse", counted)
+    many = [mailbox(f"m{number}") for number in range(20)]
+    plan(many, MailboxChoice(("m1@contoso.example", "m*"), ["*9@contoso.example"]))
+
+    assert sorted(read) == ["*9@contoso.example", "m*", "m1@contoso.example"]
+
+
 @pytest.mark.parametrize("given", [{"only": ()}, {"kinds": ()}])
 def test_a_choice_of_nothing_is_refused(given: dict[str, tuple[()]]) -> None:
     """It is nearly always a mistake."""
