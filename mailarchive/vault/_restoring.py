@@ -170,7 +170,8 @@ def _intended(volume: int) -> list[Fact] | None:
     if data is None:
         return []
     try:
-        return [_repair(tree) for tree in json.loads(data)]
+        tree = json.loads(data)
+        return [_repair(each) for each in tree] if isinstance(tree, list) else None
     except BAD_JSON:
         return None
 

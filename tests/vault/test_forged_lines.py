@@ -231,7 +231,10 @@ def test_an_intent_of_no_repair_has_nothing_written(
     assert len(forged.manifests(folder)) == before
 
 
-@pytest.mark.parametrize("text", ["5", "[5]", "[{}]", '{"a":1}', '"x"', "[" * 100_000, "", "\x00"])
+@pytest.mark.parametrize(
+    "text",
+    ["5", "[5]", "[{}]", "{}", '{"a":1}', '""', '"x"', "null", "[" * 100_000, "", "\x00"],
+)
 def test_an_intent_that_cannot_be_read_keeps_nobody_out(
     folder: Path, keys: FileKeys, clock: Clock, text: str
 ) -> None:
