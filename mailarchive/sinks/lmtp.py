@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 import smtplib
+import ssl
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from typing_extensions import override
 
@@ -21,8 +22,8 @@ from mailarchive.sinks._ledger import Ledger
 
 if TYPE_CHECKING:
     import os
-    import ssl
     from collections.abc import Callable, Iterator, Sequence
+    from io import BufferedReader
 
     from mailarchive._model import ArchiveEntry
 
@@ -96,7 +97,7 @@ class LmtpSink(Sink):
         self._timeout = timeout
         self._ledger_path = Path(ledger)
         self._ledger: Ledger | None = None
-        self._client: smtplib.LMTP | None = None
+        self._client: _Client | None = None
 
     @override
     def _open(self) -> None:
@@ -193,7 +194,9 @@ class LmtpSink(Sink):
         if _CLOSING in codes:
             self._hang_up()
 
-    def _connected(self) -> smtplib.LMTP:
+    def _connected(self) -> _Client:
+        if self._client is not None and self._client.has_said_more():
+            self._hang_up()
         if self._client is not None:
             return self._client
         try:
@@ -222,7 +225,7 @@ class LmtpSink(Sink):
 class _Lines:
     """The lines of a server's answers: so many of each, and then the connection is given up."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BufferedReader) -> None:
         self.left = _MOST_LINES
         self._file = file
 
@@ -232,6 +235,10 @@ class _Lines:
         if self.left < 0:
             raise smtplib.SMTPServerDisconnected
         return self._file.readline(size)
+
+    def peek(self) -> bytes:
+        """Return what is there already and was not read."""
+        return self._file.peek()
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -252,13 +259,30 @@ class _Client(smtplib.LMTP):
         self.file.left = _MOST_LINES
         return super().getreply()
 
+    def has_said_more(self) -> bool:
+        """Whether the server has said something that it was not asked, or has broken off.
+
+        Read as the answer to the next command it would be a yes to what was refused.
+        """
+        if self.file is None or self.sock is None:
+            return False
+        self.sock.settimeout(0)
+        try:
+            return bool(self.file.peek())
+        except ssl.SSLWantReadError:
+            return False
+        except OSError:
+            return True
+        finally:
+            self.sock.settimeout(self.timeout)
+
 
 def _named(recipient: str) -> Digest:
     return Digest.of(recipient.encode("utf-8", "surrogatepass"))
 
 
 def _transaction(
-    client: smtplib.LMTP, sender: str, recipients: Sequence[str], raw: bytes
+    client: _Client, sender: str, recipients: Sequence[str], raw: bytes
 ) -> Iterator[tuple[str, int]]:
     """Hand one message over and yield the code for each recipient as it is heard."""
     foreign = not all(each.isascii() for each in (sender, *recipients))
@@ -287,9 +311,11 @@ def _transaction(
         yield each, _answer(client.getreply())
 
 
-def _send(client: smtplib.LMTP, raw: bytes) -> int:
+def _send(client: _Client, raw: bytes) -> int:
     """Send the message, and return a code that refuses it where the server wants none."""
     if client.has_extn("chunking"):
+        if client.has_said_more():  # whose answers would the next ones be?
+            raise smtplib.SMTPServerDisconnected
         client.send(b"BDAT %d LAST\r\n" % len(raw))
         client.send(raw)
         return _READY

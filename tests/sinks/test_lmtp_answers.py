@@ -35,6 +35,7 @@ class Scripted:
 
     rcpt: dict[str, list[str]] = field(factory=dict)
     data: dict[str, list[str]] = field(factory=dict)
+    chunking: bool = False
     port: int = 0
     called: int = 0
     asked: list[str] = field(factory=list)
@@ -60,11 +61,20 @@ class Scripted:
             answer = FINE
             if command.upper().startswith("RSET"):
                 to = []
+            elif command.upper().startswith("LHLO") and self.chunking:
+                answer = "250-hello\r\n250 CHUNKING"
+            elif command.upper().startswith("BDAT"):
+                left = int(command.split()[1])
+                while left and (piece := line.read(left)):
+                    left -= len(piece)
+                self._take(line, to)
+                to = []
+                continue
             elif command.upper().startswith("RCPT"):
                 address = command.partition("<")[2].partition(">")[0].lower()
                 self.asked.append(address)
                 answer = self._next(self.rcpt, address)
-                to += [address] if answer == FINE else []
+                to += [address] if answer.startswith(FINE) else []
             elif command.upper().startswith("DATA"):
                 line.write(b"354 go on\r\n")
                 while line.readline() not in {b".\r\n", b""}:
@@ -227,6 +237,26 @@ def test_an_answer_without_an_end_is_not_read_to_its_end(server: Scripted, tmp_p
     assert isinstance(receipt, Receipt)
     assert receipt.outcome is Stored.STORED
     assert server.called == 2
+
+
+@pytest.mark.parametrize("where", ["rcpt", "data"])
+def test_an_answer_to_nothing_is_no_answer_to_the_next_question(
+    server: Scripted, tmp_path: Path, where: str
+) -> None:
+    """A server that says yes once too often is not taken to have said it of the next entry."""
+    server.chunking, twice = True, f"{FINE}\r\n{FINE}"
+    refused = entry(mail(2))
+    with at(server, tmp_path, A) as sink:
+        if where == "data":
+            server.data[A] = [twice, "550 no"]
+            assert isinstance(sink.put(entry(mail(1))), Receipt)
+        else:
+            server.rcpt[A], server.data[A] = [twice], ["550 no"]
+            with pytest.raises(SinkUnavailable):
+                sink.put(refused)
+        answer = sink.put(refused)
+
+    assert answer == Rejected(refused.id, "the other archive answered 550")
 
 
 def test_nothing_goes_on_where_a_conversation_was_left(
