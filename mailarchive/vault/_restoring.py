@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -117,6 +117,10 @@ class Restoring:
         try:
             self._fill(handle, each)
             self._disk.sync(handle)
+        except Exception:
+            with suppress(OSError):  # the first error is the one to tell
+                self._disk.remove(beside, packs)
+            raise
         finally:
             _disk.close(handle)
         return beside

@@ -391,6 +391,25 @@ def test_a_plan_that_is_out_of_date_is_refused(folder: Path, whole: Path) -> Non
     assert pack.read_bytes() == before
 
 
+def test_a_replica_that_is_damaged_meanwhile_leaves_nothing_behind(
+    folder: Path, whole: Path, tmp_path: Path
+) -> None:
+    """No half a pack, with mail in it that nobody would ever erase; it can be planned again."""
+    replica = tmp_path / "replica"
+    shutil.copytree(whole / "v", replica)
+    _flip(_packs(folder)[0], 530)
+    before = {file.name for file in folder.glob("volumes/*/packs/*")}
+    with Vault(folder) as vault, Vault(replica, read_only=True) as other:
+        plan = vault.plan_repair(other)
+        _flip(_packs(replica)[0], 531)
+        with pytest.raises(SinkError, match="any more what it had"):
+            vault.repair(plan, other, actor="Ada", reason="bit rot")
+
+    assert {file.name for file in folder.glob("volumes/*/packs/*")} == before
+    _repaired(folder, whole / "v")
+    _check_whole(folder, whole)
+
+
 def test_a_repair_needs_a_name_a_reason_and_the_right_to_write(folder: Path, whole: Path) -> None:
     """Nobody repairs without a trace, or in a vault that was opened for reading."""
     _flip(_packs(folder)[0], 700)
