@@ -37,6 +37,8 @@ __all__ = ["Objects", "S3Store", "durability_of", "missing"]
 _PROBE: Final = "probe"
 _LOOK_SECONDS: Final = 30
 _FAULT_OF_THE_SERVER: Final = 500
+_LATER: Final = frozenset({408, 429})
+"""What a server answers that is busy: that says nothing of a lock."""
 
 
 def durability_of(store: ObjectStore) -> Durability:
@@ -141,12 +143,21 @@ class Objects:
             with urllib.request.urlopen(asked, timeout=_LOOK_SECONDS) as answer:  # noqa: S310
                 return str(answer.headers.get("x-amz-object-lock-mode"))
         except (OSError, HTTPException) as error:
-            if isinstance(error, urllib.error.HTTPError) and error.code < _FAULT_OF_THE_SERVER:
+            if _is_refused(error):
                 return None
             raise SinkUnavailable(
                 f"{type(error).__name__} of the object store: asked whether an object is locked",
                 suggestions=["see that it can be reached, and run again"],
             ) from None  # the address is signed, and so a secret
+
+
+def _is_refused(error: Exception) -> bool:
+    """Whether the store has understood the question, and says no."""
+    return (
+        isinstance(error, urllib.error.HTTPError)
+        and error.code < _FAULT_OF_THE_SERVER
+        and error.code not in _LATER
+    )
 
 
 def _folder(prefix: str) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import urllib.error
+import urllib.request
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from email.message import Message
 from threading import Barrier
 from typing import TYPE_CHECKING, Any
 
@@ -137,6 +140,23 @@ def test_a_store_that_does_not_say_is_asked_again_later(
                 vault.put_many(some(1))
         assert "secret" not in repr(caught.value)
         assert caught.value.__cause__ is None
+        assert len(receipts(vault.put_many(some(1)))) == 1
+
+
+@pytest.mark.parametrize("code", [408, 429, 503])
+def test_a_store_that_is_busy_is_not_one_without_locks(
+    locked: Here, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """It is asked again, and what was stored meanwhile has its receipt then."""
+
+    def busy(asked: Any, **_: Any) -> Any:
+        raise urllib.error.HTTPError(asked.full_url, code, "busy", Message(), None)
+
+    with locked.open(locked=True) as vault:
+        with monkeypatch.context() as patch:
+            patch.setattr(urllib.request, "urlopen", busy)
+            with pytest.raises(SinkUnavailable, match="whether an object is locked"):
+                vault.put_many(some(1))
         assert len(receipts(vault.put_many(some(1)))) == 1
 
 
