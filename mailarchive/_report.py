@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 LISTED_AT_MOST = 1000
 """How many unexpected items a report names; all of them are counted."""
 
+REASONS_AT_MOST = 10
+"""How many reasons for keeping a message a report names: they are the words of a source."""
+
 
 @frozen
 class FolderFailure:
@@ -54,6 +57,8 @@ class RunReport:
     1,000 are named in `unexpected_refs`.
     `defects` counts the quarantined messages at which the decoder itself broke, so that the
     fault may be ours and not theirs: the report is not ok.
+    `kept` messages were to be removed and are still at the source: `kept_because` counts them
+    by reason, for the first ten reasons there are.
     `relisted` folders had lost their checkpoint and were listed anew; those in `left_out`
     are at the source and were not asked for; what the choice of folders names in `unmatched`
     no folder fits, so that it may be misspelt; `gaps` are what the source cannot reach at all,
@@ -82,6 +87,7 @@ class RunReport:
     unexpected: int = 0
     defects: int = 0
     unexpected_refs: tuple[MessageRef, ...] = field(default=(), repr=False)
+    kept_because: tuple[tuple[str, int], ...] = ()
     relisted: tuple[Folder, ...] = ()
     left_out: tuple[Folder, ...] = ()
     unmatched: tuple[str, ...] = field(default=(), repr=lambda them: f"<{len(them)}>")
@@ -140,6 +146,7 @@ class Tally:
         self._dry_run = dry_run
         self._counts: Counter[str] = Counter()
         self._unexpected: list[MessageRef] = []
+        self._kept_because: Counter[str] = Counter()
         self.relisted: list[Folder] = []
         self.left_out: tuple[Folder, ...] = ()
         self.unmatched: tuple[str, ...] = ()
@@ -176,10 +183,13 @@ class Tally:
     def removals(self, results: Sequence[RemovalResult]) -> tuple[int, int]:
         """Count what became of removals; return how many were removed and how many kept."""
         removed = sum(isinstance(each, Removed) for each in results)
-        kept = sum(isinstance(each, Kept) for each in results)
+        kept = [each.why for each in results if isinstance(each, Kept)]
         self._counts["removed"] += removed
-        self._counts["kept"] += kept
-        return removed, kept
+        self._counts["kept"] += len(kept)
+        for why in kept:
+            if why in self._kept_because or len(self._kept_because) < REASONS_AT_MOST:
+                self._kept_because[why] += 1
+        return removed, len(kept)
 
     def report(self) -> RunReport:
         """Return the report so far."""
@@ -187,6 +197,7 @@ class Tally:
             source=self._source,
             dry_run=self._dry_run,
             unexpected_refs=tuple(self._unexpected),
+            kept_because=tuple(self._kept_because.most_common()),
             relisted=tuple(self.relisted),
             left_out=self.left_out,
             unmatched=self.unmatched,

@@ -17,7 +17,7 @@ from mailarchive.events import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from mailarchive.archiver import RunReport
     from mailarchive.events import Event
@@ -104,6 +104,14 @@ def idle(what: str, patterns: Iterable[str]) -> str:
     return f"  fits no {what}, so is it written right? {names}" if names else ""
 
 
+def _kept(report: RunReport) -> Iterator[tuple[str, str]]:
+    """Yield what was not removed, by reason."""
+    for why, count in report.kept_because:
+        yield f"{count:,}", f"not removed: {safe(why)}"
+    others = report.kept - sum(count for _, count in report.kept_because)
+    yield f"{others:,}", "not removed, for other reasons"
+
+
 def render(report: RunReport) -> str:
     """Return the report of a run in words and numbers."""
     would = report.would_archive + report.would_quarantine
@@ -121,7 +129,7 @@ def render(report: RunReport) -> str:
         (f"{report.vanished:,}", "gone before they were read"),
         (f"{report.unexpected:,}", "no journal report, and left at the source"),
         (f"{report.removed:,}", "removed at the source"),
-        (f"{report.kept:,}", "not removed: flagged or changed"),
+        *_kept(report),
         (f"{report.failed:,}", "failed"),
         (f"{report.waiting:,}", "waiting on the retry list"),
         (f"{report.unripe:,}", "not ripe: left at the source for a later run"),

@@ -75,6 +75,7 @@ _OTHER = {
     Security.PLAIN: USE_SSL,
 }
 RENUMBERED = "the server has numbered the folder anew"
+SHORTER = "lower the limit command_octets, where the server takes no command that long"
 RUN_AGAIN = "run again: what was not read yet is read then"
 
 _BACKOFF = re.compile(rb"Suggested Backoff Time:\s*(\d{1,12})\s*(milli)?s", re.IGNORECASE)
@@ -167,6 +168,8 @@ def refused(place: Place, doing: str, error: Refused) -> SourceError:
         return AccessDenied(
             where, suggestions=["give the login the right to read this folder (and to remove)"]
         )
+    if error.status == "BAD":
+        return SourceError(where, suggestions=[SHORTER, "ask the server's log why", RUN_AGAIN])
     return SourceError(where, suggestions=["ask the server's log why", RUN_AGAIN])
 
 

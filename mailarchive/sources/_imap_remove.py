@@ -29,7 +29,7 @@ from mailarchive.sources._imap_commands import (
     unselect,
 )
 from mailarchive.sources._imap_copied import digests_in
-from mailarchive.sources._imap_errors import RENUMBERED, is_worth_waiting
+from mailarchive.sources._imap_errors import RENUMBERED, is_transient, is_worth_waiting
 from mailarchive.sources._imap_fetch import Fetching
 from mailarchive.sources._imap_session import Refused, grammar, mailbox_name
 from mailarchive.sources._imap_syntax import number, uid_set, uid_sets
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from mailarchive.sources._imap_syntax import Value
 
 _AT_ONCE = 500
+
+_CHANGED = "changed while it was about to be removed"
 
 
 class Recheck(StrEnum):
@@ -142,6 +144,8 @@ class Removing:
             if is_worth_waiting(error):
                 raise
             self._put_back(session, same, same)
+            if is_transient(error):
+                raise  # what is left is still to be removed, by the next run
             left = sorted(uid for uid in same if uid not in self._results)
             self._keep(left, f"the server refuses: {error}")
 
@@ -243,7 +247,9 @@ class Removing:
         now = _states(session, selected, uids)
         spared = [uid for uid in now if now[uid].flagged or not now[uid].marked]
         self._put_back(session, [uid for uid in spared if now[uid].marked], states)
-        self._keep(spared, "changed while it was about to be removed")
+        untouched = [uid for uid in spared if now[uid] == states[uid]]
+        self._keep(untouched, "the server takes no mark: this login may not remove here")
+        self._keep([u for u in spared if u not in untouched], _CHANGED)
         for uid in uids:
             if uid not in now:
                 self._is_gone(uid)

@@ -176,3 +176,21 @@ def test_a_wrong_token_is_one_line(
     assert said.count("\n") == 1
     assert "scope" in said
     assert base64.b64encode(b"expired").decode() not in said
+
+
+def test_the_summary_says_why_something_was_not_removed(
+    server: Dovecot, mailbox: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the words of the source, with the number of messages that each is about."""
+    (tmp_path / "secret").write_text(f"{server.password}\n")
+    users(tmp_path, mailbox)
+    server.put(mailbox, [mail(1)])
+    server.put(mailbox, [mail(2), mail(3)], flags=[r"\Flagged"])
+    login = f'user = "{mailbox}"\npassword = {{ file = "secret" }}'
+    file = write(tmp_path, server, login, '[removal]\nwhen = "archived"\n')
+
+    assert main(["run", str(file)]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "1 removed at the source" in lines
+    assert "2 not removed: flagged" in lines
+    assert not [line for line in lines if "other reasons" in line]
