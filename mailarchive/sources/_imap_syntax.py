@@ -35,6 +35,7 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _LITERAL = re.compile(rb"(?:[ (]~?|\A~?)\{(\d{1,20})\+?\}\r\n\Z")
+_BEHIND_A_LITERAL = (b" ", b")", b"\r", b"\n")
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 _NUMBER = re.compile(rb"\d{1,10}\Z")
 
@@ -73,6 +74,9 @@ def values(segments: Sequence[bytes]) -> list[Value]:
     for index, segment in enumerate(segments):
         if index % 2:
             stack[-1].append(segment)
+        elif index and segment and segment[:1] not in _BEHIND_A_LITERAL:
+            # Its size was wrong: what was read as a message holds other answers too.
+            raise BadSyntax("a literal that ends in the middle of a word")
         else:
             _read_text(segment, stack)
     if len(stack) != 1:

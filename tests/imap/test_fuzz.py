@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from attrs import evolve
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from support.imap import QUICK, scripted
 from typing_extensions import override
@@ -117,6 +117,7 @@ mishaps = st.dictionaries(
 
 @pytest.mark.slow
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@example({8: (lose, 1)})
 @given(mishaps)
 def test_no_message_is_ever_another_one(
     mishaps: dict[int, tuple[Callable[[list[bytes], int], list[bytes]], int]],

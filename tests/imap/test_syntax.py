@@ -125,6 +125,14 @@ def test_a_response_is_read_as_its_values() -> None:
     }
 
 
+def test_a_literal_that_ends_in_the_middle_of_a_word_is_refused() -> None:
+    """It was announced too long: it holds what came after the message, too."""
+    segments = [b"(UID 1 BODY[] {9}\r\n", b")\r\n* 2 FE", b"DY[] {2}\r\n", b"x\n", b")\r\n"]
+
+    with pytest.raises(BadSyntax):
+        values(segments)
+
+
 @pytest.mark.parametrize(
     "text", [b"(", b")", b"(()", b"(" * 100 + b")" * 100, b'"no end', b'"line\r\nend"']
 )
