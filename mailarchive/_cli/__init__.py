@@ -285,7 +285,7 @@ def _add_show(commands: Commands) -> None:
 
 def _add_who(add: argparse.ArgumentParser) -> None:
     who = add.add_mutually_exclusive_group(required=True)
-    who.add_argument("--user", metavar="U", help="see what this user may see")
+    who.add_argument("--user", type=_filters.user, metavar="U", help="see what this user may see")
     who.add_argument("--auditor", metavar="NAME", help="see everything; this is put on record")
     add.add_argument("--reason", metavar="WHY", help="why, with --auditor")
 
@@ -305,7 +305,7 @@ def _export(arguments: argparse.Namespace) -> int:
 def _add_export(commands: Commands) -> None:
     add = commands.add_parser("export", help="write what a user sees to files")
     add.add_argument("vault", type=Path, metavar="VAULT")
-    add.add_argument("--user", metavar="U", required=True)
+    add.add_argument("--user", type=_filters.user, metavar="U", required=True)
     add.add_argument("--to", type=Path, metavar="PATH", required=True)
     add.add_argument(
         "--form",
@@ -339,6 +339,7 @@ def _add_quarantine(commands: Commands) -> None:
     what.add_argument("--release", metavar="ID", help="archive it after all, as it is")
     add.add_argument(
         "--owner",
+        type=_filters.user,
         metavar="U",
         action="append",
         default=[],

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mailarchive._cli import _filters
+
 if TYPE_CHECKING:
     import argparse
 
@@ -125,7 +127,12 @@ def _add_prove(commands: Commands) -> None:
     add.add_argument("vault", type=Path, metavar="VAULT")
     add.add_argument("key", metavar="KEY", help="of the message, as `show` lists it")
     who = add.add_mutually_exclusive_group(required=True)
-    who.add_argument("--user", metavar="U", help="prove what this user sees, and show no more")
+    who.add_argument(
+        "--user",
+        type=_filters.user,
+        metavar="U",
+        help="prove what this user sees, and show no more",
+    )
     who.add_argument("--auditor", metavar="NAME", help="prove and show all; this is put on record")
     add.add_argument("--reason", metavar="WHY", help="why, with --auditor")
     add.add_argument("--copy", type=int, default=1, metavar="N", help="which copy (default: 1)")

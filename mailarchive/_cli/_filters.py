@@ -32,6 +32,13 @@ def _some(text: str) -> str:
     return text
 
 
+def user(text: str) -> str:
+    """Return the id of a user, which an empty text is of nobody."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("an empty text is no user; give the id of one")
+    return text
+
+
 def add_days(parser: argparse.ArgumentParser) -> None:
     """Add `--since` and `--until`."""
     parser.add_argument("--since", type=day, metavar="YYYY-MM-DD", help="from that day on")

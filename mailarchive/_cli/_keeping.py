@@ -34,7 +34,7 @@ def add(commands: Commands) -> None:
     _selecting(retain)
     retain.set_defaults(command=_retain)
     erase = _deciding(commands, "erase", "erase messages for good")
-    erase.add_argument("ids", nargs="*", metavar="ID", help="64 hexadecimal digits")
+    erase.add_argument("ids", nargs="*", metavar="ID", help="its first digits, 8 at least")
     erase.add_argument("--expired", action="store_true", help="everything that `expired` lists")
     erase.add_argument("--dry-run", action="store_true", help="change nothing, list what would go")
     erase.set_defaults(command=_erase)
@@ -57,7 +57,11 @@ def _deciding(commands: Commands, name: str, words: str) -> argparse.ArgumentPar
 
 def _selecting(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--user", metavar="U", action="append", help="mail of this user; may be repeated"
+        "--user",
+        type=_filters.user,
+        metavar="U",
+        action="append",
+        help="mail of this user; may be repeated",
     )
     _filters.add_new_user(parser)
     _filters.add_days(parser)

@@ -70,10 +70,10 @@ def retain(
         _vaults.refuse_strangers(vault, known, "or say --new-user")
         keeper = act.keeper(vault)
         keeper.retain(selection, until=until, days=days)
-        over = sum(1 for _ in keeper.expired(selection))
-    print(f"Kept {_how_long(until, days)}: {_selected(selection)}.")
-    if selection.users is not None:
-        print("  What others own too stays until it is said how long theirs is kept.")
+        print(f"Kept {_how_long(until, days)}: {_selected(selection)}.")
+        if selection.users is not None:
+            print("  What others own too stays until it is said how long theirs is kept.")
+        over = sum(1 for _ in keeper.expired(selection))  # it is on record, whatever this says
     if over:
         print(f"  {counted(over, 'message')} of it may be erased now, each for all of its owners:")
         print("  mailarchive expired lists them; saying a longer time keeps them.")
@@ -107,7 +107,7 @@ def expired(path: Path) -> int:
         found = tuple(vault.keeper("list", "list").expired())
     if found:
         print(_listed(found))
-    else:  # not where a program reads ids
+    else:  # the list itself is empty: nothing for whatever reads it
         words = "Nothing may go: no retention is over for all owners, or a hold is in force."
         print(words, file=sys.stderr)
     return OK

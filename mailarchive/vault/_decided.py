@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from attrs import define, evolve, field, frozen
 
+from mailarchive._model import UserId, one_spelling
 from mailarchive.vault import _knowledge, _loading
-from mailarchive.vault._apply import user_bytes
 from mailarchive.vault._grants import Grant
 from mailarchive.vault._keeping import Hold, Retention
 from mailarchive.vault._lines import FORGED, Heard, forgery
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
     from typing import TypeAlias
 
-    from mailarchive._model import Digest
+    from mailarchive._model import Digest, Owner
     from mailarchive.vault._keeping import Selection
     from mailarchive.vault._lines import Lines
     from mailarchive.vault._manifest import Head, Manifest
@@ -64,7 +64,7 @@ class _Subject:
 
     name: Digest
     archived: datetime
-    owners: set[bytes] | None
+    owners: set[UserId] | None
     at: int | None
     raws: frozenset[Digest]
     erased: bool = False
@@ -220,7 +220,7 @@ class Decided:
         whole = self._lines.opened(tree) if closed else None
         opened = _loading.load(whole["entry"]) if whole is not None else record
         if whole is not None or not closed:
-            made.owners = {user_bytes(each.user) for each in opened.ownership.owners}
+            made.owners = _users(opened.ownership.owners)
             made.at = _knowledge.sorting_time(opened, archived)
         self._entries[record.id] = made
         for raw in raws:
@@ -234,8 +234,7 @@ class Decided:
         if whole is None:
             it.owners = None  # there are owners of whom nobody can tell
         else:
-            owners = Grant.load(Fact(GRANTED, whole)).owners
-            it.owners |= {user_bytes(each.user) for each in owners}
+            it.owners |= _users(Grant.load(Fact(GRANTED, whole)).owners)
 
     # -- facts ----------------------------------------------------------------------------
 
@@ -350,3 +349,7 @@ def _clock(time: datetime) -> str:
 def places_of(tree: Json) -> Iterator[Spot]:
     """Return the places that a `RECLAIMED` fact names; raises one of `BAD_JSON`."""
     return ((str(each["pack"]), _loading.count(each["offset"])) for each in tree["objects"])
+
+
+def _users(owners: Iterable[Owner]) -> set[UserId]:
+    return {UserId(one_spelling(each.user)) for each in owners}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
@@ -15,11 +15,11 @@ from mailarchive.errors import (
     UnderRetention,
     Unsupported,
 )
-from mailarchive.vault import _erasing, _keeping, _knowledge
+from mailarchive.vault import _condition, _erasing, _keeping, _knowledge
 from mailarchive.vault._apply import user_of
 from mailarchive.vault._decided import CLOSED
 from mailarchive.vault._errors import erased, index_disagrees, keys_lost, os_errors
-from mailarchive.vault._keeping import Hold, Retention, Selection
+from mailarchive.vault._keeping import Decisions, Hold, Known, Retention, Selection
 from mailarchive.vault._manifest import HELD, RELEASED, RETAINED
 
 if TYPE_CHECKING:
@@ -27,16 +27,12 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from mailarchive._model import UserId
-    from mailarchive.vault._keeping import Condition
+    from mailarchive.vault._condition import Condition
     from mailarchive.vault._manifest import Fact
     from mailarchive.vault._session import Session
 
 _BEGINNING = re.compile(r"[0-9a-fA-F]{8,64}\Z")
 _PAGE = 500
-_OWNERS = (
-    "SELECT u.id FROM entry e JOIN batch b ON b.n = e.batch"
-    " JOIN owner o ON o.entry = e.n JOIN user u ON u.n = o.user"
-)
 EVERYTHING = Selection()
 
 
@@ -170,21 +166,8 @@ class Keeper:
 
     def status(self, entry: Digest) -> Status:
         """Return what is decided about an entry; raises `SinkError` where there is none."""
-        rows = self._session.index.rows(
-            "SELECT b.at, e.erased FROM entry e JOIN batch b ON b.n = e.batch WHERE e.id = ?",
-            (self._session.index.name(entry).value,),
-        )
-        if not rows:
-            raise _not_there()
-        archived = _knowledge.time_of(rows[0][0])
-        ends = [it.ends(archived) for it in self.retentions() if self._covers(it.selection, entry)]
-        matters = [it.matter for it in self.holds() if self._covers(it.selection, entry)]
-        return Status(
-            tuple(dict.fromkeys(matters)),
-            max(ends, default=None),
-            bool(rows[0][1]),
-            self._undecided(entry),
-        )
+        it, said = self._known(entry), self._decisions()
+        return Status(said.matters(it), said.until(it), it.erased, said.undecided(it))
 
     def expired(self, within: Selection = EVERYTHING) -> Iterator[Candidate]:
         """Yield what of a selection may go: its retention is over, and nothing holds it.
@@ -193,8 +176,8 @@ class Keeper:
         not among it, nor what has an owner of whose mail nobody did.
         """
         name = self._session.index.name
-        over, values = _keeping.over(self.retentions(), self.holds(), self._clock(), name)
-        among, more = within.condition(name)
+        over, values = _condition.over(self._decisions(), self._clock(), name)
+        among, more = _condition.covered(within, name)
         return self._candidates((f"({over} AND {among})", [*values, *more]))
 
     def candidates(self, *entries: Digest) -> tuple[Candidate, ...]:
@@ -202,8 +185,7 @@ class Keeper:
 
         What is erased already is left out.  Whether packs and index agree is not looked at.
         """
-        now = self._clock()
-        new = [each for each in dict.fromkeys(entries) if not self._check(each, now)]
+        new = self._erasable(entries, self._clock())
         names = (self._session.index.name(each).value for each in new)
         return tuple(it for name in names for it in self._candidates(("e.id = ?", [name])))
 
@@ -242,7 +224,7 @@ class Keeper:
         now = self._clock()
 
         def decide() -> list[Fact]:
-            new = [each for each in dict.fromkeys(entries) if not self._check(each, now)]
+            new = self._erasable(entries, now)
             self._agreed(new, now)
             return [_erasing.erased(each, self._actor, self._reason, now) for each in new]
 
@@ -251,22 +233,28 @@ class Keeper:
         overwritten = tuple(each.stored for each in gone)
         return Erasure(tuple(entries), overwritten, self._actor, self._reason, now)
 
-    def _check(self, entry: Digest, now: datetime) -> bool:
-        """Whether it is erased already; raises where it must not be."""
-        status = self.status(entry)
-        if status.erased:
-            return True
-        if status.matters:
+    def _erasable(self, entries: Iterable[Digest], now: datetime) -> list[Digest]:
+        """Those that are not erased yet, each once; raises where one must not be."""
+        said = self._decisions()
+        known = map(self._known, dict.fromkeys(entries))
+        new = [it for it in known if not it.erased]
+        for it in new:
+            self._refuse(it, said, now)
+        return [it.id for it in new]
+
+    @staticmethod
+    def _refuse(it: Known, said: Decisions, now: datetime) -> None:
+        if said.matters(it):
             raise UnderHold(
                 "a legal hold covers one of these entries",
                 suggestions=["list the holds that stand (mailarchive kept); release them first"],
             )
-        if status.until is not None and status.until > now:
+        until = said.until(it)
+        if until is not None and until > now:
             raise UnderRetention(
-                f"one of these entries must be kept until {status.until:%Y-%m-%d}",
+                f"one of these entries must be kept until {until:%Y-%m-%d}",
                 suggestions=["erase it after that day"],
             )
-        return False
 
     def _agreed(self, entries: Collection[Digest], now: datetime) -> None:
         """Raise unless the packs let go of the entries, as the index does."""
@@ -294,37 +282,43 @@ class Keeper:
             f" ORDER BY e.n LIMIT {_PAGE}"
         )
         while rows := self._session.index.rows(query, (after, *values)):
-            yield from (self._candidate(*row) for row in rows)
+            owners = self._owners([row[0] for row in rows])
+            for n, known_as, at, size in rows:
+                id_ = self._session.reading.entry_id(n, Digest(known_as))
+                yield Candidate(id_, owners[n], _knowledge.time_of(at), size)
+            if len(rows) < _PAGE:
+                return
             after = rows[-1][0]
 
-    def _candidate(self, n: int, known_as: bytes, at: int, size: int) -> Candidate:
-        return Candidate(
-            self._session.reading.entry_id(n, Digest(known_as)),
-            self._owners(f"{_OWNERS} WHERE e.n = ?", (n,)),
-            _knowledge.time_of(at),
-            size,
+    def _known(self, entry: Digest) -> Known:
+        """What the index knows of an entry; raises `SinkError` where there is none."""
+        rows = self._session.index.rows(
+            "SELECT e.n, b.at, e.at, e.erased FROM entry e JOIN batch b ON b.n = e.batch"
+            " WHERE e.id = ?",
+            (self._session.index.name(entry).value,),
         )
+        if not rows:
+            raise _not_there()
+        ((n, archived, at, is_erased),) = rows
+        owners = self._owners([n])[n]
+        return Known(entry, _knowledge.time_of(archived), at, owners, bool(is_erased))
 
-    def _undecided(self, entry: Digest) -> frozenset[UserId]:
-        """Those of its owners of whose mail nobody said how long it is kept."""
-        name = self._session.index.name
-        silent, values = _keeping.undecided(self.retentions(), name)
-        return self._owners(f"{_OWNERS} WHERE e.id = ? AND {silent}", (name(entry).value, *values))
-
-    def _owners(self, query: str, values: Iterable[Any]) -> frozenset[UserId]:
-        return frozenset(user_of(id_) for (id_,) in self._session.index.rows(query, values))
+    def _owners(self, numbers: Collection[int]) -> dict[int, frozenset[UserId]]:
+        """The owners of each of the entries with these numbers, a page of them at most."""
+        found: dict[int, set[UserId]] = {n: set() for n in numbers}
+        rows = self._session.index.rows(
+            "SELECT o.entry, u.id FROM owner o JOIN user u ON u.n = o.user"  # noqa: S608 - only marks
+            f" WHERE o.entry IN ({','.join('?' * len(numbers))})",
+            numbers,
+        )
+        for n, user in rows:
+            found[n].add(user_of(user))
+        return {n: frozenset(users) for n, users in found.items()}
 
     # -- facts ----------------------------------------------------------------------------
 
-    def _covers(self, selection: Selection, entry: Digest) -> bool:
-        condition, values = selection.condition(self._session.index.name)
-        return bool(
-            self._session.index.rows(
-                "SELECT 1 FROM entry e JOIN batch b ON b.n = e.batch"  # noqa: S608 - only constants
-                f" WHERE e.id = ? AND {condition}",
-                (self._session.index.name(entry).value, *values),
-            )
-        )
+    def _decisions(self) -> Decisions:
+        return Decisions(self.holds(), self.retentions())
 
     def _state(self, decision: Hold | Retention) -> None:
         """Put it on record, unless it names what is there no more."""

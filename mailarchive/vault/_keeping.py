@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
 from attrs.validators import ge, optional
@@ -18,20 +18,13 @@ from attrs.validators import ge, optional
 from mailarchive._model import Digest, UserId, one_spelling
 from mailarchive.errors import ConfigurationError
 from mailarchive.vault import _knowledge, _loading
-from mailarchive.vault._apply import user_bytes
 from mailarchive.vault._manifest import BAD_JSON, HELD, RELEASED, RETAINED, Fact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator
 
     from mailarchive.vault._record import Json
 
-Condition: TypeAlias = "tuple[str, list[Any]]"
-"""A condition on an entry `e` of a batch `b`, and its values in the same order."""
-
-_OWNER = "SELECT 1 FROM owner o JOIN user u ON u.n = o.user WHERE o.entry = e.n"
-_DAY = 86_400_000_000
-"""Microseconds of a day."""
 _MOST_DAYS = date.max.toordinal()
 """Days that a calendar has; what is kept for more of them is kept for ever."""
 _MOST_ENTRIES = 10_000
@@ -46,6 +39,12 @@ def _set_of(values: Iterable[Any] | None) -> frozenset[Any] | None:
     return None if values is None else frozenset(values)
 
 
+def _spelled(users: Iterable[str] | None) -> frozenset[UserId] | None:
+    """The users, each in the spelling in which the index has it."""
+    found = _set_of(users)
+    return None if found is None else frozenset(UserId(one_spelling(each)) for each in found)
+
+
 @frozen
 class Selection:
     """Which messages are meant: those that everything given here is true of.
@@ -56,7 +55,7 @@ class Selection:
     """
 
     users: frozenset[UserId] | None = field(
-        default=None, converter=_set_of, repr=lambda it: f"<{len(it or ())}>"
+        default=None, converter=_spelled, repr=lambda it: f"<{len(it or ())}>"
     )
     since: datetime | None = None
     until: datetime | None = None
@@ -86,7 +85,7 @@ class Selection:
         )
 
     def covers(
-        self, entry: Digest, owners: Collection[bytes] | None, at: int | None
+        self, entry: Digest, owners: Collection[UserId] | None, at: int | None
     ) -> bool | None:
         """Whether it covers an entry of these owners and this time, as the index has them.
 
@@ -99,38 +98,10 @@ class Selection:
             return None if closed else True
         since, until = self.since, self.until
         return (
-            (self.users is None or any(user_bytes(each) in owners for each in self.users))
+            (self.users is None or not self.users.isdisjoint(owners))
             and (since is None or at >= _knowledge.moment(since))
             and (until is None or at < _knowledge.moment(until))
         )
-
-    def condition(self, name: Callable[[Digest], Digest]) -> Condition:
-        """Return the selection as a condition; `name` gives what the index calls an entry."""
-        clauses, values = ["1"], list[Any]()
-        if self.users is not None:
-            owner, values = self._owner()
-            clauses.append(f"EXISTS ({_OWNER} AND {owner})")
-        for bound, sign in ((self.since, ">="), (self.until, "<")):
-            if bound is not None:
-                clauses.append(f"e.at {sign} ?")
-                values.append(_knowledge.moment(bound))
-        if self.entries is not None:
-            clauses.append(f"e.id IN ({','.join('?' * len(self.entries))})")
-            values += sorted(name(each).value for each in self.entries)
-        return f"({' AND '.join(clauses)})", values
-
-    def names(self, name: Callable[[Digest], Digest]) -> Condition:
-        """Return the condition that it covers an entry, and means its owner `u` by doing so."""
-        covers, values = evolve(self, users=None).condition(name)
-        if self.users is None:
-            return covers, values
-        owner, users = self._owner()
-        return f"({covers} AND {owner})", values + users
-
-    def _owner(self) -> Condition:
-        """The condition that `u` is one of the users, who are given."""
-        users = sorted(map(user_bytes, self.users or ()))
-        return f"u.id IN ({','.join('?' * len(users))})", users
 
 
 @frozen
@@ -200,16 +171,6 @@ class Retention:
         if self.days is not None:
             ends.append(_later(archived, self.days))
         return max(ends, default=datetime.max.replace(tzinfo=UTC))
-
-    def lasts(self, now: datetime, name: Callable[[Digest], Digest]) -> Condition:
-        """Return the condition that the rule covers a message, and has not ended."""
-        covers, values = self.selection.condition(name)
-        if self.until is not None and self.until > now:
-            return covers, values
-        if self.days is None:
-            return ("0", []) if self.until is not None else (covers, values)
-        moment = _knowledge.moment(now)
-        return f"({covers} AND b.at + ? > ?)", [*values, self.days * _DAY, moment]
 
 
 def released(matter: str, actor: str, reason: str, at: datetime) -> Fact:
@@ -290,38 +251,83 @@ def sound(selection: Selection) -> Selection:
     return selection
 
 
-def any_of(conditions: Iterable[Condition]) -> Condition:
-    """Return the condition that one of these is true."""
-    several = list(conditions)
-    values = [value for _, some in several for value in some]
-    return f"({' OR '.join(words for words, _ in several) or '0'})", values
+def merged(selections: Iterable[Selection]) -> tuple[Selection, ...]:
+    """Return selections that cover and mean the same, and are few: one for those alike.
 
-
-def undecided(rules: Iterable[Retention], name: Callable[[Digest], Digest]) -> Condition:
-    """Return the condition that nobody said how long this mail of an owner `u` is kept."""
-    said, values = any_of(it.selection.names(name) for it in rules)
-    return f"(NOT {said})", values
-
-
-def over(
-    rules: Collection[Retention],
-    holds: Iterable[Hold],
-    now: datetime,
-    name: Callable[[Digest], Digest],
-) -> Condition:
-    """Return the condition that an entry may go.
-
-    Nothing holds or keeps it any more, and somebody said how long it is kept: of all mail
-    like it, or else of the mail of each of its owners.
+    Alike are those that differ in their users alone, or in their entries alone: an
+    organisation may say something of each of its users, one by one, and never take it back.
     """
-    kept, values = any_of(
-        [*(it.lasts(now, name) for it in rules), *(it.selection.condition(name) for it in holds)]
+    alike: dict[object, list[Selection]] = {}
+    for it in selections:
+        entries = it.entries is None if it.users is None else it.entries
+        alike.setdefault((it.since, it.until, it.users is None, entries), []).append(it)
+    return tuple(
+        evolve(
+            them[0],
+            users=_union(each.users for each in them),
+            entries=_union(each.entries for each in them),
+        )
+        for them in alike.values()
     )
-    of_all = (it.selection.condition(name) for it in rules if it.selection.users is None)
-    some, of_some = any_of(of_all)
-    silent, of_silent = undecided(rules, name)
-    each = f"(EXISTS ({_OWNER}) AND NOT EXISTS ({_OWNER} AND {silent}))"
-    return f"(NOT {kept} AND ({some} OR {each}))", [*values, *of_some, *of_silent]
+
+
+def _union(sets: Iterable[frozenset[Any] | None]) -> frozenset[Any] | None:
+    found = [each for each in sets if each is not None]
+    return frozenset[Any]().union(*found) if found else None
+
+
+def _few(rules: Iterable[Retention]) -> tuple[Retention, ...]:
+    """Return rules that keep the same for as long, one for those alike."""
+    alike: dict[object, list[Retention]] = {}
+    for it in rules:
+        alike.setdefault((it.until, it.days), []).append(it)
+    return tuple(
+        evolve(them[0], selection=selection)
+        for them in alike.values()
+        for selection in merged(it.selection for it in them)
+    )
+
+
+@frozen
+class Known:
+    """What the index knows of an entry that decisions are about."""
+
+    id: Digest
+    archived: datetime
+    at: int
+    owners: frozenset[UserId] = field(repr=False)
+    erased: bool
+
+
+@frozen
+class Decisions:
+    """All that is decided, read once to be asked about any number of entries."""
+
+    holds: tuple[Hold, ...]
+    retentions: tuple[Retention, ...] = field(converter=_few)
+
+    def matters(self, it: Known) -> tuple[str, ...]:
+        """Return the matters that an entry is held for, each once."""
+        return tuple(
+            dict.fromkeys(each.matter for each in self.holds if _covers(each.selection, it))
+        )
+
+    def until(self, it: Known) -> datetime | None:
+        """Return when its retention ends; `None` where nobody said anything of it."""
+        ends = (each.ends(it.archived) for each in self._about(it))
+        return max(ends, default=None)
+
+    def undecided(self, it: Known) -> frozenset[UserId]:
+        """Return those of its owners of whose mail nobody said how long it is kept."""
+        meant = (each.selection.users for each in self._about(it))
+        return it.owners.difference(*(it.owners if some is None else some for some in meant))
+
+    def _about(self, it: Known) -> Iterator[Retention]:
+        return (each for each in self.retentions if _covers(each.selection, it))
+
+
+def _covers(selection: Selection, it: Known) -> bool:
+    return bool(selection.covers(it.id, it.owners, it.at))
 
 
 def _later(time: datetime, days: int) -> datetime:

@@ -17,9 +17,10 @@ from mailarchive import MessageRef, Retry, UserId, Vault
 from mailarchive._cli import config, main
 from mailarchive._cli._text import safe, size
 from mailarchive._cli.progress import Progress
+from mailarchive.errors import SinkError
 from mailarchive.testing.messages import message
 from mailarchive.testing.reports import recipient, report
-from mailarchive.vault import Selection
+from mailarchive.vault import Keeper, Selection
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -560,6 +561,47 @@ def test_a_retention_says_what_it_ends_for(
     assert "  1 message of it may be erased now, each for all of its owners" in said
     listed = run(capfdbinary, "expired", "acme.vault").decode()
     assert listed.splitlines()[0].endswith("136 bytes  frank")
+
+
+def test_a_retention_is_said_to_be_kept_whatever_becomes_of_the_count(
+    demo: Path, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is on record by then, and nothing takes it back."""
+    del demo
+
+    def broken(*_: object) -> None:
+        raise SinkError("the index cannot be read")
+
+    monkeypatch.setattr(Keeper, "expired", broken)
+    who = ("--actor", "officer", "--reason", "schedule")
+
+    said = run(capfdbinary, "retain", "acme.vault", "--all", "--days", "9", *who, status=1)
+
+    assert said == b"Kept 9 days: all mail.\n"
+    assert b"kept 9 days" in run(capfdbinary, "kept", "acme.vault")
+
+
+@pytest.mark.parametrize("nobody", ["", " "])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("hold", "no.vault", "m", "--actor", "a", "--reason", "b", "--new-user", "--user"),
+        ("retain", "no.vault", "--for-ever", "--actor", "a", "--reason", "b", "--user"),
+        ("quarantine", "no.vault", "--release", "1", "--new-user", "--owner"),
+        ("show", "no.vault", "--user"),
+        ("prove", "no.vault", "key", "--user"),
+        ("export", "no.vault", "--to", "there", "--user"),
+    ],
+)
+def test_an_empty_text_is_no_user(
+    capfdbinary: pytest.CaptureFixture[bytes], words: tuple[str, ...], nobody: str
+) -> None:
+    """It is often a variable that is not set, and a hold of nobody's mail would hold nothing."""
+    with pytest.raises(SystemExit) as raised:
+        main([*words, nobody])
+
+    assert raised.value.code == 2
+    assert b"an empty text is no user" in capfdbinary.readouterr().err
 
 
 def test_a_user_who_owns_nothing_is_taken_for_misspelt(

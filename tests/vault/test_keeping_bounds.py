@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,11 @@ import pytest
 from support import forged
 from support.vaults import Clock, entries, entry, mail
 
-from mailarchive import UserId
+from mailarchive import Digest, UserId
 from mailarchive.errors import ConfigurationError, Erased, UnderHold, UnderRetention
-from mailarchive.vault import FileKeys, Selection, Vault
+from mailarchive.vault import FileKeys, Hold, Retention, Selection, Vault
+from mailarchive.vault._index import Index
+from mailarchive.vault._manifest import Fact
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -184,6 +187,102 @@ def test_a_decision_that_cannot_be_read_bars_nothing(
         found = {each.kind for each in vault.verify("content").findings}
         assert vault.view(UserId("bob")).count() == 1
     assert found == ({"forged"} if encrypted else {"fact"})
+
+
+# -- how much can be decided --------------------------------------------------------------
+
+MANY = 2_000
+"""More rules than an expression of SQLite is deep."""
+
+
+def _sorts(n: int) -> tuple[Selection, timedelta | int]:
+    """The rule number `n`: some are alike but for their user, and no two of the others."""
+    since = datetime(2020, 1, 1, tzinfo=UTC) + timedelta(hours=n)
+    return (
+        (Selection(users=[UserId(f"u{n}")]), 1),
+        (Selection(users=[UserId(f"u{n}")]), timedelta(days=1, seconds=n)),
+        (Selection(users=[UserId(f"u{n}")], since=since), 1 + n),
+        (Selection(entries=[Digest.of(b"%d" % n)]), 1),
+    )[n % 4]
+
+
+def _decide(keeper: Keeper, count: int) -> None:
+    """Put so many rules and holds on record at once: a batch for each would take a while."""
+    now = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    facts = list[Fact]()
+    for n in range(count):
+        selection, end = _sorts(n)
+        until, days = (now + end, None) if isinstance(end, timedelta) else (None, end)
+        facts.append(Retention(selection, until, days, "officer", "case 7", now).fact())
+        hold = Selection(users=[UserId(f"held{n}")])
+        facts.append(Hold(f"m{n}", hold, "officer", "case 7", now).fact())
+    keeper._session.decide(lambda: facts)
+
+
+def test_any_number_of_rules_and_holds_can_be_asked(vault: Vault, clock: Clock) -> None:
+    """A rule for each user is never taken back, and bars neither lists nor erasing for good."""
+    users = ["u0", "u1", "u2", "u4", "nobody", "held7"]
+    every = [entry(mail(n), key=str(n), owners={user: ()}) for n, user in enumerate(users)]
+    every.append(entry(mail(9), key="9", owners={"u4": (), "nobody": ()}))
+    vault.put_many(every)
+    keeper = _keeper(vault)
+    _decide(keeper, MANY)
+    assert len(keeper.retentions()) == len(keeper.holds()) == MANY
+    assert list(keeper.expired()) == []
+    clock.advance(days=2)
+
+    found = list(keeper.expired())
+
+    assert [each.id for each in found] == [every[n].id for n in (0, 1, 3)]
+    assert [set(each.owners) for each in found] == [{"u0"}, {"u1"}, {"u4"}]
+    assert keeper.status(every[2].id).until == clock.now + timedelta(days=1)
+    assert keeper.status(every[6].id).undecided == {"nobody"}
+    with pytest.raises(UnderRetention):
+        keeper.erase(every[2].id)
+    with pytest.raises(UnderHold):
+        keeper.erase(every[5].id)
+    assert len(keeper.erase(*(each.id for each in found)).overwritten) == len(found)
+    assert list(keeper.expired()) == []
+
+
+def test_any_number_of_users_can_be_kept(vault: Vault, clock: Clock) -> None:
+    """Ids are one value of a question: SQLite may take no more than 32,766 of them."""
+    vault.put_many(some := entries(2, owners={"bob": ()}))
+    keeper = _keeper(vault)
+    for n in range(0, 40_000, 10_000):
+        users = [UserId(f"u{each}") for each in range(n + 1, n + 10_000)]
+        keeper.retain(Selection(users=[*users, UserId("bob")]), days=1)
+    clock.advance(days=2)
+
+    connection = keeper._session.index._db
+    connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 32_766)
+
+    assert [each.id for each in keeper.expired()] == [each.id for each in some]
+
+
+def test_decisions_are_read_once_for_all_that_is_erased(
+    vault: Vault, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many entries are erased, and however many owners a list has to name."""
+    vault.put_many(some := entries(20))
+    keeper = _keeper(vault)
+    keeper.retain(Selection(), days=1)
+    clock.advance(days=2)
+    asked = list[str]()
+    rows = Index.rows
+
+    def counted(index: Index, query: str, values: Any = ()) -> list[tuple[Any, ...]]:
+        asked.append(query)
+        return rows(index, query, values)
+
+    monkeypatch.setattr(Index, "rows", counted)
+
+    assert len(list(keeper.expired())) == len(some)
+    assert sum("FROM owner" in query for query in asked) == 2  # the condition, and a page
+    keeper.candidates(*(each.id for each in some))
+    keeper.erase(*(each.id for each in some))
+
+    assert sum("FROM fact" in query for query in asked) == 2 * 3
 
 
 def test_an_erasure_is_accused_with_both_times(vault: Vault, clock: Clock) -> None:
