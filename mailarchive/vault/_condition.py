@@ -83,7 +83,7 @@ def _owner(selection: Selection) -> Condition:
 def _among(column: str, ids: Iterable[bytes]) -> Condition:
     """The condition that a column has one of these ids: one value, however many they are."""
     written = json.dumps(sorted(each.hex().upper() for each in ids))
-    return f"hex({column}) IN (SELECT value FROM json_each(?))", [written]  # noqa: S608 - a constant
+    return f"HEX({column}) IN (SELECT value FROM json_each(?))", [written]  # noqa: S608 - a constant
 
 
 def _lasting(rules: Iterable[Retention], now: datetime, name: Name) -> list[Condition]:
