@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.crashing import SUBJECTS
-from support.powerloss import bad_states
+from support.powerloss import Op, _ops, bad_states
 from support.vault_child import BUGS
 
 if TYPE_CHECKING:
@@ -55,3 +55,20 @@ def test_a_seeded_bug_is_found(
 
     record_property("bad states", len(bad))
     assert bad
+
+
+def test_a_call_beside_another_threads_is_recorded() -> None:
+    """Strace writes it in two halves; without it a state would lack what was written."""
+    lines = [
+        '7 pwrite64(3</top/a>, "\\x61", 1, 0 <unfinished ...>',
+        "8 fdatasync(4</top/b> <unfinished ...>",
+        "7 <... pwrite64 resumed>)           = 1",
+        "8 <... fdatasync resumed>) = 0",
+        '7 pwrite64(3</top/a>, "\\x62", 1, 1) = 1',
+    ]
+
+    assert list(_ops(lines, "/top")) == [
+        Op("write", "/top/a", b"a", 0),
+        Op("sync", "/top/b"),
+        Op("write", "/top/a", b"b", 1),
+    ]

@@ -28,6 +28,8 @@ CALLS = (
 )
 """Everything that changes a disk; one that nothing here knows how to play fails the run."""
 _CALL = re.compile(r"^\d+ +(\w+)\((.*)\) += (-?\d+)")
+_UNFINISHED = " <unfinished ...>"
+_RESUMED = re.compile(r"^\d+ +<\.\.\. \w+ resumed>(.*)")
 
 
 class Op(NamedTuple):
@@ -58,8 +60,22 @@ def record(folder: Path, child: Path, *words: str) -> list[Op]:
     return list(_ops(log.read_text().splitlines(), str(folder)))
 
 
-def _ops(lines: Iterable[str], top: str) -> Iterator[Op]:
+def _whole(lines: Iterable[str]) -> Iterator[str]:
+    """Join the halves of a call during which another thread made one: it is over when it ends."""
+    begun: dict[str, str] = {}
     for line in lines:
+        thread = line.partition(" ")[0]
+        resumed = _RESUMED.match(line)
+        if line.endswith(_UNFINISHED):
+            begun[thread] = line.removesuffix(_UNFINISHED)
+        elif resumed is not None:
+            yield begun.pop(thread) + resumed[1]
+        else:
+            yield line
+
+
+def _ops(lines: Iterable[str], top: str) -> Iterator[Op]:
+    for line in _whole(lines):
         call = _CALL.match(line)
         if call is not None and int(call[3]) >= 0:
             yield from _op(call[1], _arguments(call[2]), top)
