@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
 from mailarchive._model import Digested, Span
-from mailarchive._portions import AT_ONCE, portions
+from mailarchive._portions import AT_ONCE, portions, threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from concurrent.futures import ThreadPoolExecutor
     from typing import Self, TypeAlias
 
     from mailarchive._model import Digest, Original
 
     _Message: TypeAlias = tuple[bytes, Sequence[Original]]
-
-_MOST_THREADS = 4
 
 
 @frozen
@@ -52,8 +49,7 @@ class Digesting:
     @classmethod
     def in_threads(cls) -> Self:
         """Return one with a thread for each processor; none is started before it is needed."""
-        most = min(_MOST_THREADS, max((os.cpu_count() or 1) - 1, 1))
-        return cls(ThreadPoolExecutor(most, thread_name_prefix="mailarchive-sha256"))
+        return cls(threads("sha256", spared=1))
 
     def __enter__(self) -> Self:
         """Return itself."""

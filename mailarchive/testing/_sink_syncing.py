@@ -26,6 +26,10 @@ _ENOUGH: Final = PAYLOAD * 9 // 10
 _BATCHES: Final = (1, 1, 3)
 
 
+def _why_not_tried(make: SinkMaker) -> str | None:
+    return _NO_MEDIUM if _says(make) < Durability.MEDIA else why_not_traced()
+
+
 def _says(make: SinkMaker) -> Durability:
     """What it promises before it is opened, so that the archive itself is made under watch."""
     return make().capabilities.durability
@@ -38,10 +42,7 @@ def acknowledged_means_on_the_medium(make: SinkMaker) -> str | None:
     Seen in the system calls of another process.  A sink that hands the bytes to a server
     cannot be looked at so.
     """
-    if _says(make) < Durability.MEDIA:
-        return _NO_MEDIUM
-    why = why_not_traced()
-    if why is not None:
+    if (why := _why_not_tried(make)) is not None:
         return why
     with Elsewhere(make) as there:
         trace = there.trace()
@@ -73,10 +74,7 @@ def what_a_dead_writer_left_is_synced_before_it_counts(
 
     Whoever finds it there must make it durable before it says that it is `present`.
     """
-    if _says(make) < Durability.MEDIA:
-        return _NO_MEDIUM
-    why = why_not_traced()
-    if why is not None:
+    if (why := _why_not_tried(make)) is not None:
         return why
     _at_each_sync(make, points, _dying_run)
     return None
@@ -89,10 +87,7 @@ def a_failed_sync_is_never_asked_again(make: SinkMaker, *, points: int = 4) -> s
     Neither at once nor when the entry is put again.  By then the kernel has forgotten what
     was never written, and says that all is well.
     """
-    if _says(make) < Durability.MEDIA:
-        return _NO_MEDIUM
-    why = why_not_traced()
-    if why is not None:
+    if (why := _why_not_tried(make)) is not None:
         return why
     _at_each_sync(make, points, _disturbed_run)
     return None

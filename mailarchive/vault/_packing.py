@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from attrs import field, frozen
 
 from mailarchive._model import Digest, Rejected, Span
-from mailarchive._portions import portions
+from mailarchive._portions import portions, threads
 from mailarchive.vault import _record, _values, _zstd
 from mailarchive.vault._record import StoredOriginal
 from mailarchive.vault._writer import Packed
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from mailarchive._model import ArchiveEntry
     from mailarchive.vault._record import Record
 
-_MOST_THREADS = 4
 _MOST_AHEAD = 2
 """Batches that are packed before they are asked for: one that comes next, and one behind it."""
 
@@ -77,8 +75,7 @@ class Packing:
         self._are_stored = are_stored
         self._ahead: deque[_Work] = deque(maxlen=_MOST_AHEAD)
         self._lock = threading.Lock()
-        most = min(_MOST_THREADS, os.cpu_count() or 1)
-        self._threads = ThreadPoolExecutor(most, thread_name_prefix="mailarchive-zstd")
+        self._threads = threads("zstd")
         # A thread keeps the memory that its largest message took: one is enough for those.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="mailarchive-zstd-large")
 

@@ -71,7 +71,7 @@ class Verification:
         self._on_progress = looking.on_progress
         self._signed, self._lines = looking.signed, 0
         self._erased_since = looking.erased_since
-        self._lines_by, self._now = looking.lines, looking.now
+        self._read_by, self._now = looking.lines, looking.now
         self._mentioned = Mentioned()
         self._report = VerifyReport(looking.level)
         self._findings: dict[Finding, None] = {}
@@ -228,8 +228,10 @@ class Verification:
         """Look at every stored byte; headers too unless the members are known to be in place."""
         self._reclaims = self._reclaims or manifest.reclaims
         places = members or [stored.member for stored in manifest.objects]
-        whole = repeat(False) if members is None else self._comparing.whole(pack, members)
-        for stored, place, is_whole in zip(manifest.objects, places, whole, strict=False):
+        whole = (
+            repeat(False, len(places)) if members is None else self._comparing.whole(pack, members)
+        )
+        for stored, place, is_whole in zip(manifest.objects, places, whole, strict=True):
             try:
                 if members is None:
                     pack.expect(*place)
@@ -299,7 +301,7 @@ class Verification:
     def _kept(self, found: list[Where]) -> list[int]:
         """Judge every erasure; return how many lines the log had with each."""
         try:
-            decided = self._mentioned.judged(loaded(self._packs, found), self._lines_by, self._now)
+            decided = self._mentioned.judged(loaded(self._packs, found), self._read_by, self._now)
         except Damage as damage:
             self._blame(damage)
             return []
@@ -361,7 +363,7 @@ class Verification:
         if not manifest.is_readable():
             self._blame(_unreadable(pack, manifest))
             return False
-        for words in doubts(manifest, self._lines_by):
+        for words in doubts(manifest, self._read_by):
             self._find("fact", pack, manifest.offset, words)
         entries = [each for _, each in manifest.contents if not isinstance(each, Fact)]
         for record in entries:

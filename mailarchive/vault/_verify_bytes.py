@@ -6,12 +6,10 @@ whole; what it doubts is looked at again, alone, by whoever can say what is wron
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
-from mailarchive._portions import portions
+from mailarchive._portions import portions, threads
 from mailarchive.vault._errors import Damage
 
 if TYPE_CHECKING:
@@ -20,16 +18,13 @@ if TYPE_CHECKING:
 
     from mailarchive.vault._packs import Member, Pack
 
-_MOST_THREADS = 4
-
 
 class Comparing:
     """Compares members with their names; a context manager, which leaves no thread behind."""
 
     def __init__(self) -> None:
         """Start no thread before one is needed."""
-        most = min(_MOST_THREADS, os.cpu_count() or 1)
-        self._threads = ThreadPoolExecutor(most, thread_name_prefix="mailarchive-verify")
+        self._threads = threads("verify")
 
     def __enter__(self) -> Self:
         """Return itself."""
