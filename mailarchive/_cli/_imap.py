@@ -1,12 +1,14 @@
-"""`[source] kind = "imap"`: a mailbox on an IMAP server."""
+"""`[source] kind = "imap"`: a mailbox on an IMAP server, or those that one login may open."""
 
 from __future__ import annotations
 
 import ssl
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mailarchive._cli._limits import limits
+from mailarchive._cli._organisation import Organisation, chosen
 from mailarchive._cli._secret import readable, secret
 from mailarchive._model import Fidelity, FolderRole
 from mailarchive.auth import ClientCertificate, OAuth, OAuthMechanism, Password, scoped
@@ -22,13 +24,13 @@ if TYPE_CHECKING:
 _LOGINS = ("password", "token", "certificate", "auth")
 
 
-def imap(table: Table, here: Path, *, journal: bool) -> ImapSource:
-    """Return the source that the table describes, with paths relative to `here`."""
+def imap(table: Table, here: Path, *, journal: bool) -> ImapSource | Organisation:
+    """Return the source, or the sources, that the table describes; paths are below `here`."""
     fidelity = table.maybe("fidelity", [each.value for each in Fidelity])
     recheck = table.maybe("recheck", [each.value for each in Recheck])
-    return ImapSource(
+    source_of: Callable[..., ImapSource] = partial(
+        ImapSource,
         table.need("host", str),
-        mailbox=table.get("mailbox", str),
         port=table.get("port", int),
         security=table.choice("security", [each.value for each in Security], "ssl"),
         allow_plaintext=bool(table.get("allow_plaintext", bool)),
@@ -37,9 +39,15 @@ def imap(table: Table, here: Path, *, journal: bool) -> ImapSource:
         recheck=None if recheck is None else Recheck(recheck),
         fidelity=None if fidelity is None else Fidelity(fidelity),
         ripe=_ripe(table),
-        name=table.get("name", str),
         limits=limits(table, ImapLimits),
         **_login(table, here),
+    )
+    if "mailboxes" not in table:
+        return source_of(mailbox=table.get("mailbox", str), name=table.get("name", str))
+    which = chosen(table)
+    names = source_of().name.rpartition("/")[0]  # a wrong setting is found here, not in the run
+    return Organisation(
+        which, lambda each: source_of(mailbox=each.key), f"{names}/", each_logs_in=True
     )
 
 
@@ -131,10 +139,10 @@ def _secret_login(table: Table, here: Path, user: str) -> Auth:
         chosen = None if mechanism is None else OAuthMechanism(mechanism)
         return OAuth(user, _token(table, here), mechanism=chosen)
     separator = table.get("master_separator", str)
-    if separator is not None and "mailbox" not in table:
+    if separator is not None and "mailbox" not in table and "mailboxes" not in table:
         raise table.wrong(
             "master_separator is for a login to another mailbox, and none is named",
-            'add mailbox = "somebody@example.com"',
+            'add mailbox = "somebody@example.com", or mailboxes = "all"',
         )
     return Password(user, secret(table, "password", here), master_separator=separator)
 

@@ -33,6 +33,8 @@ class Organisation:
     """Every mailbox there is; those of the list of users where nothing else tells."""
     listed_here: bool = False
     """Whether they are told by a file here, rather than by a server."""
+    each_logs_in: bool = False
+    """Whether the server is asked anew for each, and may refuse the login to one alone."""
 
     def of(self, users: Directory) -> Self:
         """Return the same with the users' mailboxes, unless it knows of others."""

@@ -14,15 +14,13 @@ from mailarchive._cli import _toml, config, main
 from mailarchive._cli._imap import imap
 from mailarchive.auth import ClientCertificate, OAuth, OAuthMechanism, Password
 from mailarchive.errors import ConfigurationError
-from mailarchive.sources.imap import FolderChoice, Recheck, Ripe
+from mailarchive.sources.imap import FolderChoice, ImapSource, Recheck, Ripe
 from mailarchive.sources.smtp import SmtpIntake
 from mailarchive.testing.certificates import self_signed
 from mailarchive.testing.entra_server import EntraServer
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from mailarchive.sources.imap import ImapSource
 
 LOGIN = 'host = "imap.example.com"\nuser = "admin"\n'
 PASSWORD = 'password = { file = "secret" }\n'
@@ -33,6 +31,7 @@ def source(text: str, here: Path, *, journal: bool = False) -> ImapSource:
     table = _toml.parse(text, "[source]")
     made = imap(table, here, journal=journal)
     table.done()
+    assert isinstance(made, ImapSource)
     return made
 
 
