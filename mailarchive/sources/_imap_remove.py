@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from mailarchive._model import Archived, RemovalResult
     from mailarchive.sources._imap_line import Line
+    from mailarchive.sources._imap_rights import Rights
     from mailarchive.sources._imap_session import Selected, Session, Untagged
     from mailarchive.sources._imap_syntax import Value
 
@@ -86,9 +87,11 @@ class Removing:
         archived: Mapping[int, Archived],
         *,
         recheck: Recheck,
+        rights: Rights,
         target: str | None = None,
     ) -> None:
         """Take the messages by UID, and the key of the folder to move them to, if any."""
+        self._rights = rights
         self._line, self._folder, self._epoch = line, folder, epoch
         self._archived, self._recheck, self._target = archived, recheck, target
         self._results: dict[int, RemovalResult] = {}
@@ -98,10 +101,16 @@ class Removing:
 
     def results(self) -> tuple[RemovalResult, ...]:
         """Remove, and return one result for each; raises our errors."""
+        if why := self._line.run(self._bar, "asking for the rights in a folder"):
+            self._keep(list(self._archived), why)
+            return tuple(self._results.values())
         if self._recheck is Recheck.BYTES:
             self._compare_bytes()
         self._line.run(self._remove, "removing messages")
         return tuple(self._results.values())
+
+    def _bar(self, session: Session) -> str | None:
+        return self._rights.missing(session, self._folder, self._target)
 
     def _compare_bytes(self) -> None:
         """Read each message once more; only what has the bytes of its receipt goes on."""

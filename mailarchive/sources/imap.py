@@ -47,6 +47,7 @@ from mailarchive.sources._imap_limits import ImapLimits
 from mailarchive.sources._imap_line import Line
 from mailarchive.sources._imap_login import log_in
 from mailarchive.sources._imap_remove import Recheck, Removing
+from mailarchive.sources._imap_rights import Rights
 from mailarchive.sources._imap_scan import Ripe, Scanning
 from mailarchive.sources._imap_syntax import LARGEST_NUMBER
 from mailarchive.sources._tls import verified
@@ -122,12 +123,12 @@ class ImapSource(Source):
         self._known: list[Folder] | None = None
         self._epochs: dict[str, int] = {}
         self._waiting: dict[str, int] = {}
-        self._ahead = Ahead(self._limits)
+        self._ahead, self._rights = Ahead(self._limits), Rights()
         self._line = Line(self._place, self._limits, self._connect, sleep)
 
     @override
     def _open(self) -> None:
-        self._ahead, self._waiting = Ahead(self._limits), {}
+        self._ahead, self._waiting, self._rights = Ahead(self._limits), {}, Rights()
         session = self._line.session()
         can = session.capabilities
         fidelity = Fidelity.RENDERED if session.exchange else Fidelity.WIRE
@@ -190,7 +191,15 @@ class ImapSource(Source):
             else:
                 grouped.setdefault((each.ref.folder, key[0]), {})[key[1]] = each
         for (folder, epoch), group in grouped.items():
-            removing = Removing(self._line, folder, epoch, group, recheck=recheck, target=target)
+            removing = Removing(
+                self._line,
+                folder,
+                epoch,
+                group,
+                recheck=recheck,
+                rights=self._rights,
+                target=target,
+            )
             yield from removing.results()
 
     def _connect(self) -> Session:
