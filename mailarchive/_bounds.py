@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import field, frozen
 from typing_extensions import override
+
+from mailarchive.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from attrs import Attribute
@@ -33,3 +35,21 @@ class Bounds:
         """Return the bounds as words; numbers as TOML and Python read them."""
         least = f"{self.least:_}"
         return f"at least {least}" if self.most == inf else f"from {least} to {self.most:_}"
+
+
+_YEAR: Final = 31_536_000
+"""Seconds; no socket and no sleep takes infinity, nor a number like 1e300."""
+TIMEOUT: Final = Bounds(0.01, _YEAR)
+"""Seconds that something may last: zero would be over before it began."""
+PAUSE: Final = Bounds(0, _YEAR)
+"""Seconds that are waited between two attempts, which may be none."""
+
+
+def checked_timeout(name: str, value: float) -> float:
+    """Return the seconds; raises `ConfigurationError` where nobody can wait for so long."""
+    if value not in TIMEOUT:
+        raise ConfigurationError(
+            f"{name} must be a number of seconds {TIMEOUT}",
+            suggestions=[f"set {name} to so many seconds, or leave it out: it is 60 then"],
+        )
+    return value

@@ -15,6 +15,7 @@ from attrs import define, field, frozen
 from attrs.validators import ge
 from typing_extensions import override
 
+from mailarchive._bounds import PAUSE, Bounds
 from mailarchive.abc import Sink, Source
 from mailarchive.errors import Transient
 
@@ -48,12 +49,13 @@ class RetryPolicy:
 
     `tries` counts the first one.  A wait that the other side asked for is kept exactly,
     unless it is longer than `patience` seconds: then the error goes to the caller.
+    With a `patience` of infinity every such wait is kept.
     """
 
     tries: int = field(default=5, validator=ge(1))
-    first: float = 1.0
-    longest: float = 60.0
-    patience: float = 600.0
+    first: float = field(default=1.0, validator=PAUSE)
+    longest: float = field(default=60.0, validator=PAUSE)
+    patience: float = field(default=600.0, validator=Bounds(0))
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
     chance: Callable[[], float] = field(default=random.random, repr=False)
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from mailarchive.auth import Auth
 
 _LOGINS = ("password", "token", "certificate", "auth")
+_MOST_DAYS = 36_500
+"""A century: no mail is older, and no date may be told of much earlier."""
 
 
 def imap(table: Table, here: Path, *, journal: bool) -> ImapSource | Organisation:
@@ -88,6 +90,8 @@ def _ripe(table: Table) -> Ripe | None:
     flags, unwanted = table.texts("with_flags"), table.texts("without_flags")
     if days is not None and days < 0:
         raise table.wrong("older_than_days must not be negative")
+    if days is not None and days > _MOST_DAYS:
+        raise table.wrong(f"older_than_days must be at most {_MOST_DAYS:_}")
     if days is None and not flags and not unwanted:
         return None
     older_than = None if days is None else timedelta(days=days)

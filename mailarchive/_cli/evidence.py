@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from attrs import asdict, frozen
 
 from mailarchive import _durable
+from mailarchive._bounds import PAUSE
 from mailarchive._cli import FAILED, OK, _vaults
 from mailarchive._cli._text import columns, counted, safe
 from mailarchive._cli.reading import found, verified
@@ -160,9 +161,12 @@ def _limit(budget: str | None) -> timedelta | None:
     if budget is None:
         return None
     found = _TIME.match(budget)
-    if found is None:
-        raise ConfigurationError("a budget is a number and s, m, h or d, such as 30m")
-    return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+    seconds = 0 if found is None else int(found[1]) * _UNITS[found[2]]
+    if found is None or seconds not in PAUSE:
+        raise ConfigurationError(
+            "a budget is a number and s, m, h or d, such as 30m, and no more than a year"
+        )
+    return timedelta(seconds=seconds)
 
 
 def _resume(note: Path, level: str) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
-from mailarchive._bounds import Bounds
+from mailarchive._bounds import PAUSE, TIMEOUT, Bounds
 
 _MEBI = 1 << 20
 
@@ -33,19 +33,19 @@ class GraphLimits:
     link_octets: int = field(default=16_384, validator=Bounds(256))
     """The longest delta link, which is kept in the checkpoint."""
 
-    connect_timeout: float = field(default=15.0, validator=Bounds(0.01))
+    connect_timeout: float = field(default=15.0, validator=TIMEOUT)
     """Seconds to wait for a connection and for TLS, each."""
 
-    read_timeout: float = field(default=120.0, validator=Bounds(0.01))
+    read_timeout: float = field(default=120.0, validator=TIMEOUT)
     """Seconds of silence after which a request is given up."""
 
     tries: int = field(default=5, validator=Bounds(1))
     """Attempts at one request, the first one included."""
 
-    first_backoff: float = field(default=0.5, validator=Bounds(0))
+    first_backoff: float = field(default=0.5, validator=PAUSE)
     """Seconds before the second attempt where Graph names no pause; each further one waits
     four times as long."""
 
-    longest_wait: float = field(default=600.0, validator=Bounds(0))
+    longest_wait: float = field(default=600.0, validator=PAUSE)
     """Seconds of pause that are waited out where Graph asks for one; a longer one is raised
     as `Throttled`."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from typing_extensions import override
 
+from mailarchive._bounds import checked_timeout
 from mailarchive._model import Digest, Durability, Receipt, Rejected, SinkCapabilities, Stored
 from mailarchive.abc import Sink
 from mailarchive.errors import ConfigurationError, SinkUnavailable
@@ -81,7 +82,7 @@ class LmtpSink(Sink):
         side: an answer of 250 makes it responsible (RFC 5321, 4.2.5), and no more.  With
         `tls` the connection is made safe by STARTTLS.  `timeout` is in seconds.
 
-        Raises `ConfigurationError` where there is no recipient.
+        Raises `ConfigurationError` where there is no recipient, or nobody can wait so long.
         """
         if not callable(recipients) and (isinstance(recipients, str) or not recipients):
             raise ConfigurationError(
@@ -94,7 +95,7 @@ class LmtpSink(Sink):
         self._recipients = recipients
         self._sender = sender
         self._tls = tls
-        self._timeout = timeout
+        self._timeout = checked_timeout("timeout", timeout)
         self._ledger_path = Path(ledger)
         self._ledger: Ledger | None = None
         self._client: _Client | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
-from mailarchive._bounds import Bounds
+from mailarchive._bounds import PAUSE, TIMEOUT, Bounds
 
 _MEBI = 1 << 20
 
@@ -40,19 +40,19 @@ class EwsLimits:
     folders: int = field(default=100_000, validator=Bounds(1))
     """Folders in one mailbox."""
 
-    connect_timeout: float = field(default=15.0, validator=Bounds(0.01))
+    connect_timeout: float = field(default=15.0, validator=TIMEOUT)
     """Seconds to wait for a connection and for TLS."""
 
-    read_timeout: float = field(default=120.0, validator=Bounds(0.01))
+    read_timeout: float = field(default=120.0, validator=TIMEOUT)
     """Seconds of silence after which the server is given up."""
 
     retries: int = field(default=5, validator=Bounds(0))
     """Attempts made anew without one message of progress in between."""
 
-    first_backoff: float = field(default=1.0, validator=Bounds(0))
+    first_backoff: float = field(default=1.0, validator=PAUSE)
     """Seconds before the first of them, where the server asks for none; each further one
     waits twice as long."""
 
-    longest_wait: float = field(default=600.0, validator=Bounds(0))
+    longest_wait: float = field(default=600.0, validator=PAUSE)
     """Seconds of pause that are waited out where a server asks for one; a longer one is
     raised as `Throttled`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
-from mailarchive._bounds import Bounds
+from mailarchive._bounds import PAUSE, TIMEOUT, Bounds
 
 _MEBI = 1 << 20
 
@@ -44,10 +44,10 @@ class ImapLimits:
     messages: int = field(default=16_000_000, validator=Bounds(1))
     """New messages in one listing of one folder, at eight bytes of memory each."""
 
-    connect_timeout: float = field(default=15.0, validator=Bounds(0.01))
+    connect_timeout: float = field(default=15.0, validator=TIMEOUT)
     """Seconds to wait for a connection, for TLS and for the greeting, each."""
 
-    read_timeout: float = field(default=120.0, validator=Bounds(0.01))
+    read_timeout: float = field(default=120.0, validator=TIMEOUT)
     """Seconds of silence after which the server is given up."""
 
     slowest_octets: int = field(default=1_024, validator=Bounds(1))
@@ -57,9 +57,9 @@ class ImapLimits:
     reconnects: int = field(default=3, validator=Bounds(0))
     """Connections made anew without one message of progress in between."""
 
-    first_backoff: float = field(default=0.5, validator=Bounds(0))
+    first_backoff: float = field(default=0.5, validator=PAUSE)
     """Seconds before the first of them; each further one waits four times as long."""
 
-    longest_wait: float = field(default=600.0, validator=Bounds(0))
+    longest_wait: float = field(default=600.0, validator=PAUSE)
     """Seconds of pause that are waited out where a server asks for one; a longer one is
     raised as `Throttled`."""

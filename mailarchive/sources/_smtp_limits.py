@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
-from mailarchive._bounds import Bounds
+from mailarchive._bounds import PAUSE, TIMEOUT, Bounds
 from mailarchive.errors import ConfigurationError
 
 _MEBI = 1 << 20
@@ -43,23 +43,23 @@ class SmtpLimits:
     """Unknown recipients, failed logins or unknown commands of one connection, after which
     it is closed."""
 
-    mistake_seconds: float = field(default=1.0, validator=Bounds(0))
+    mistake_seconds: float = field(default=1.0, validator=PAUSE)
     """Seconds that a client waits after an unknown recipient or a failed login."""
 
-    command_seconds: float = field(default=60.0, validator=Bounds(0.01))
+    command_seconds: float = field(default=60.0, validator=TIMEOUT)
     """Seconds in which the next command must be complete."""
 
-    piece_seconds: float = field(default=120.0, validator=Bounds(0.01))
+    piece_seconds: float = field(default=120.0, validator=TIMEOUT)
     """Seconds in which the next 64 KiB of a message, or its end, must be there."""
 
-    answer_seconds: float = field(default=540.0, validator=Bounds(0.01))
+    answer_seconds: float = field(default=540.0, validator=TIMEOUT)
     """Seconds after which a message that is not stored yet is asked to come again; a client
     waits ten minutes (RFC 5321, 4.5.3.2.6)."""
 
-    handshake_seconds: float = field(default=15.0, validator=Bounds(0.01))
+    handshake_seconds: float = field(default=15.0, validator=TIMEOUT)
     """Seconds in which TLS must stand."""
 
-    leaving_seconds: float = field(default=30.0, validator=Bounds(0))
+    leaving_seconds: float = field(default=30.0, validator=PAUSE)
     """Seconds that messages under way have when the receiver is stopped."""
 
     def __attrs_post_init__(self) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from typing_extensions import override
 
+from mailarchive._bounds import checked_timeout
 from mailarchive.errors import ConfigurationError, NotProven, SinkError, SinkUnavailable
 
 try:
@@ -62,7 +63,7 @@ class TimestampAnchor:
             )
         self._url = url
         self._roots = None if roots is None else _certificates(roots)
-        self._timeout = timeout
+        self._timeout = checked_timeout("timeout", timeout)
         self.name: str = name
 
     def anchor(self, checkpoint: LogCheckpoint) -> bytes:

@@ -140,6 +140,7 @@ def test_verifying_against_what_was_kept(run: Run, tmp_path: Path) -> None:
         ["--key", "a+b"],
         ["--key", "nowhere"],
         ["--budget", "soon"],
+        ["--budget", "99999999999999999999d"],
         ["--level", "quick", "--key", "x+00+"],
     ],
 )

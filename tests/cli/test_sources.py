@@ -160,6 +160,7 @@ def test_every_limit_has_its_name(tmp_path: Path) -> None:
         (PASSWORD + "with_flags = ['a b']", "no flag", "keyword"),
         (PASSWORD + "older_than = 30", "unknown key", "older_than_days"),
         (PASSWORD + "older_than_days = -1", "negative", ""),
+        (PASSWORD + "older_than_days = 1_000_000_000_000", "at most 36_500", ""),
         (PASSWORD + 'fidelity = "exact"', "wire, rendered", ""),
         (PASSWORD + 'recheck = "digest"', "bytes, size", ""),
         (PASSWORD + 'mechanism = "PLAIN"', "unknown key mechanism", ""),
