@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from mailarchive.vault._packs import Packs
 
 _PIECE = 1 << 20
+_MOST_PLACES = 1_000
+"""Places that one fact names, so that its line stays small enough to be read."""
 
 
 @frozen
@@ -47,10 +49,11 @@ def erased(entry: Digest, actor: str, reason: str, at: datetime) -> Fact:
     return Fact(ERASED, {"entry": entry.hex, **who})
 
 
-def reclaimed(gone: Iterable[Gone]) -> Fact:
-    """Return the fact that these bytes were overwritten."""
+def reclaimed(gone: Iterable[Gone]) -> list[Fact]:
+    """Return the facts that these bytes were overwritten."""
     places = [{"pack": each.pack, "offset": each.offset} for each in gone]
-    return Fact(RECLAIMED, {"objects": places})
+    starts = range(0, len(places), _MOST_PLACES)
+    return [Fact(RECLAIMED, {"objects": places[at : at + _MOST_PLACES]}) for at in starts]
 
 
 def pending(index: Index, *, reclaimed_too: bool = False) -> list[Gone]:

@@ -211,8 +211,9 @@ class Keeper:
     # -- erasing --------------------------------------------------------------------------
 
     def erase(self, *entries: Digest) -> Erasure:
-        """Erase entries for good: all of them, or none.
+        """Erase entries for good: all of them, or none where one of them must stay.
 
+        A crash in the middle of many may leave some of them, for another call to erase.
         They leave every view and search, and an auditor sees only that they were there.
         Their bytes are overwritten, unless another entry that stays has the same; in a
         vault without encryption the manifests keep the envelope.  Copies elsewhere

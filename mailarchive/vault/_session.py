@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
 
 _MOST_ENTRIES = 2_000
-"""Entries of one batch, so that its manifest stays small enough to be read whole."""
+"""Entries, or facts, of one batch, so that its manifest stays small enough to be read whole."""
 
 
 @frozen
@@ -240,6 +240,11 @@ class Session:
             draft = self.encryption.draft(draft, self.reading.needed)
         self._writer.append(draft)
 
+    def _append_facts(self, facts: Sequence[Fact]) -> None:
+        """Write facts, in as many batches as they need; each is durable before the next."""
+        for start in range(0, len(facts), _MOST_ENTRIES):
+            self._append(Draft(contents=tuple(facts[start : start + _MOST_ENTRIES])))
+
     def _forget_opened(self) -> None:
         if isinstance(self.index, OpenedIndex):
             self.index.forget()
@@ -252,7 +257,7 @@ class Session:
     def state(self, *facts: Fact) -> None:
         """Append facts, durable when it returns."""
         with self._appending():
-            self._append(Draft(contents=facts))
+            self._append_facts(facts)
 
     def give(self, grants: Sequence[Grant]) -> int:
         """Append what gives entries to further users; return how many of them were given.
@@ -264,19 +269,20 @@ class Session:
         with self._appending():
             gone = self.index.erased(each.entry for each in grants)
             facts = tuple(each.fact() for each in grants if each.entry not in gone)
-            if facts:
-                self._append(Draft(contents=facts))
+            self._append_facts(facts)
         return len(facts)
 
     def decide(self, decide: Callable[[], Sequence[Fact]]) -> None:
         """Append the facts that are decided on while nobody else can append any."""
         with self._appending():
-            facts = tuple(decide())
-            if facts:
-                self._append(Draft(contents=facts))
+            self._append_facts(decide())
 
     def erase(self, decide: Callable[[], Sequence[Fact]]) -> list[Gone]:
-        """Append the facts that erase entries; return what was overwritten."""
+        """Append the facts that erase entries; return what was overwritten.
+
+        What a crash between two batches of them leaves is erased in part: each fact is true
+        by itself, and whoever opens the vault next overwrites what is to be.
+        """
         self.decide(decide)
         return self._reclaim(searched=True)
 
@@ -321,7 +327,7 @@ class Session:
             self._forget_words()
         if gone:
             overwrite(self.packs, self._disk, gone)
-            self.state(reclaimed(gone))
+            self.state(*reclaimed(gone))
         return gone
 
     def _confirmed(self, gone: Collection[Gone], entries: Iterable[Digest]) -> Decided:
@@ -411,8 +417,7 @@ class Session:
             restored = restoring.done()
             self._empty({str(fact.body["pack"]) for fact in restored})
             done = tuple(fact for fact in restored if fact not in known)
-            if done:
-                self._append(Draft(contents=done))
+            self._append_facts(done)
             restoring.forget()
 
     def _empty(self, packs: Collection[str]) -> None:
