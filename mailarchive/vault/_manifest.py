@@ -33,7 +33,13 @@ PLAIN = "zstd"
 ENCRYPTED = "zstd+aes-256-gcm"
 """The suites: how the bytes of a message are stored."""
 LARGEST = 1 << 30
-"""Bytes of the largest manifest that a reader will take."""
+"""Bytes of the largest manifest that is written, and that a reader will take."""
+MOST_LINES = 1_000_000
+"""Lines of the longest manifest that is written, and that a reader will take.
+
+A batch has 2,000 entries or facts at most, and its objects beside; in memory a line takes a
+few hundred bytes, however short it is.
+"""
 
 POISONED = "poisoned"
 """A fact: a pack ends at a length, and whatever follows there does not count."""
@@ -171,6 +177,9 @@ class Manifest:
         if end < 0 or not data.endswith(b"\n"):
             msg = "no whole line"
             raise ValueError(msg)
+        if not fits(data):
+            msg = "more than a manifest has"
+            raise ValueError(msg)
         return cls(data, offset, _load_head(_json(data[:end])), digest or Digest.of(data))
 
     @classmethod
@@ -289,6 +298,11 @@ class Manifest:
             for _, line in self.contents
             if isinstance(line, Fact) and line.kind == POISONED
         )
+
+
+def fits(data: bytes) -> bool:
+    """Whether a manifest is no larger, and has no more lines, than a reader will take."""
+    return len(data) <= LARGEST and data.count(b"\n") <= MOST_LINES
 
 
 def kind_bytes(kind: str) -> bytes:

@@ -17,7 +17,7 @@ from attrs import frozen
 from mailarchive.errors import SinkCorrupt, SinkError, SinkUnavailable
 from mailarchive.vault import _tar
 from mailarchive.vault._errors import Damage
-from mailarchive.vault._manifest import BAD_JSON, LARGEST, Manifest
+from mailarchive.vault._manifest import BAD_JSON, Manifest
 from mailarchive.vault._object_store import missing
 from mailarchive.vault._recovery import left_out
 from mailarchive.vault._volumes import FIRST
@@ -258,7 +258,7 @@ def _checked(vault: str, name: str, at: int, content: bytes, seen: list[Member])
     """Return a manifest that belongs to this pack, and names the members that are in it."""
     try:
         manifest = Manifest.read(content, at)
-        whole = len(content) <= LARGEST and manifest.is_readable()
+        whole = manifest.is_readable()
     except BAD_JSON as error:
         raise Damage.at(name, at, "manifest", "a manifest that cannot be read") from error
     head, own = manifest.head, _parsed(vault, name)

@@ -92,9 +92,14 @@ def survey(pack: Pack, start: int = 0, *, hashing: bool = False) -> Tail:
     With `hashing` every batch is hashed, else only the newest one: that alone can be torn.
     Of the others the headers are looked at.
     """
-    readable = [each for each in pack.manifests(start) if _has_place(each)]
-    found = [_looked_at(pack, each, hashing=hashing) for each in readable[:-1]]
-    found += [_looked_at(pack, each, hashing=True) for each in readable[-1:]]
+    found: list[Where] = []
+    newest: Manifest | None = None
+    for each in filter(_has_place, pack.manifests(start)):
+        if newest is not None:
+            found.append(_looked_at(pack, newest, hashing=hashing))
+        newest = each
+    if newest is not None:
+        found.append(_looked_at(pack, newest, hashing=True))
     return Tail(pack.name, pack.size, start, tuple(found))
 
 

@@ -348,7 +348,7 @@ def assemble(
         salt=secrets.token_bytes(32),
     )
     manifest = Manifest.written(head, tuple(objects), draft.contents, end)
-    if len(manifest.data) > _manifest.LARGEST:
+    if not _manifest.fits(manifest.data):
         raise SinkError(
             "the manifest of a batch would be too large to be read back",
             suggestions=["put fewer messages at a time"],
