@@ -228,9 +228,11 @@ class Decided:
 
     def _granted(self, tree: Json, _: Head) -> None:
         it = self._entries.get(_loading.digest(tree["entry"]))
-        if it is None or it.owners is None or self._lines.is_forged(tree):
+        if it is None or it.owners is None:
             return
         whole = self._lines.opened(tree)
+        if self._lines.is_forged(tree, whole):
+            return
         if whole is None:
             it.owners = None  # there are owners of whom nobody can tell
         else:
@@ -244,7 +246,7 @@ class Decided:
             self._reclaimed(tree)
             return
         whole = self._lines.opened(tree)
-        forged = self._lines.is_forged(tree) or self._heard.is_copy(tree, self._where)
+        forged = self._lines.is_forged(tree, whole) or self._heard.is_copy(tree, self._where)
         if forged:
             self._wrong(FORGED, forgery(kind), bars=kind not in _DECISIONS)
         if kind == ERASED:

@@ -34,8 +34,9 @@ def doubts(manifest: Manifest, lines: Lines) -> Iterator[str]:
         if not isinstance(fact, Fact) or fact.kind not in _LOADERS:
             continue
         tree = {**fact.body, "kind": fact.kind}
-        whole = None if lines.is_forged(tree) else lines.opened(tree)
-        words = None if whole is None else _doubt(Fact(fact.kind, whole))
+        whole = lines.opened(tree)
+        forged = lines.is_forged(tree, whole)
+        words = None if whole is None or forged else _doubt(Fact(fact.kind, whole))
         if words is not None:
             yield words
 

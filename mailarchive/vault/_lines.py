@@ -43,15 +43,18 @@ class Lines:
             return self.encryption.whole(tree)
         return None if "encrypted" in tree else tree
 
-    def is_forged(self, tree: Json) -> bool:
+    def is_forged(self, tree: Json, opened: Json | None = None) -> bool:
         """Whether nobody with the vault's keys wrote a line, as far as can be told here.
 
         Without keys, what is encrypted may be genuine; with them, what lacks its own key.
+        `opened` is the line as it was opened before, where it was: of a fact that is proof.
         """
         if tree["kind"] in CLEAR:
             return False
         if self.is_encrypted != ("encrypted" in tree):
             return True
+        if opened is not None and tree["kind"] != "entry":
+            return False
         return self.encryption is not None and self.encryption.is_false(tree)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import suppress
 from itertools import chain, pairwise
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
@@ -123,17 +124,17 @@ def _looked_at(pack: Pack, manifest: Manifest, *, hashing: bool) -> Where:
 
 
 def that_count(
-    tails: Iterable[Tail], *, newest_too: bool, numbers: Mapping[Digest, int] | None = None
+    tails: Iterable[Tail], *, newest_too: bool, wrong: Collection[Digest] | None = None
 ) -> list[Tail]:
     """Return the tails without what was poisoned, misnumbered batches and torn ones.
 
     A batch of which something is lost was torn, and never acknowledged, unless the next
     one names it.  Of the newest of all nobody can say: it counts where `newest_too`.
-    `numbers` are those of batches that are known already.
+    `wrong` are the misnumbered ones, where somebody has worked them out already.
     """
     tails = list(tails)
+    wrong = misnumbered(tails) if wrong is None else wrong
     found = [where for tail in tails for where in tail.found]
-    wrong = misnumbered(tails, numbers or {})
     poisoned: dict[str, int] = {}
     for where in found:
         poisoned.update(where.poisoned)
@@ -149,11 +150,14 @@ def that_count(
     return [evolve(tail, found=tuple(filter(counts, tail.found))) for tail in tails]
 
 
-def misnumbered(tails: Iterable[Tail], numbers: Mapping[Digest, int]) -> dict[Digest, Where]:
+def misnumbered(
+    tails: Iterable[Tail], numbers: Mapping[Digest, int] = MappingProxyType({})
+) -> dict[Digest, Where]:
     """Return the batches whose number is not the one after that of the batch they name.
 
     No writer makes one, or goes on behind it: whoever appended it could take all numbers
     away from those who write.  What follows such a batch counts no more than it does.
+    `numbers` are those of batches that are known already.
     """
     found = sorted((it for tail in tails for it in tail.found), key=lambda it: it.sequence)
     known = {**numbers, **{where.digest: where.sequence for where in found}}
@@ -332,7 +336,8 @@ class Recovery:
         if behind:
             self._place.settle()
             tails = [self._survey(row.name, row.upto, hashing=True) for row in behind]
-            counted = that_count(tails, newest_too=False, numbers=self._numbers(tails))
+            wrong = misnumbered(tails, self._numbers(tails))
+            counted = that_count(tails, newest_too=False, wrong=wrong)
             if not self._continues(counted):
                 return False
             with self._index.transaction():

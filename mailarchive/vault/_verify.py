@@ -94,8 +94,9 @@ class Verification:
         with self._comparing:
             for name, size in sizes.items():
                 self._pack(name, size, None if rows is None else rows[name])
-        found = in_order(that_count(self._tails, newest_too=True))
-        for where in misnumbered(self._tails, {}).values():
+        wrong = misnumbered(self._tails)
+        found = in_order(that_count(self._tails, newest_too=True, wrong=wrong))
+        for where in wrong.values():
             words = (
                 f"batch {where.sequence} has another number than the one that it names leads to"
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,10 +13,13 @@ from support.vaults import Clock, entry, mail, receipts
 
 from mailarchive import UserId
 from mailarchive.errors import MailArchiveError
-from mailarchive.vault import FileKeys, Level, Selection, Vault, _record
+from mailarchive.vault import FileKeys, Level, Selection, Vault, _record, _recovery, _verify
+from mailarchive.vault._encrypting import Encryption
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from mailarchive.vault._keyring import EntryKey
 
 ALICE, MALLORY = UserId("alice"), UserId("mallory")
 FROM_ALICE = {"alice": ("alice@example.com",)}
@@ -244,3 +248,47 @@ def test_an_intent_that_cannot_be_read_keeps_nobody_out(
     with Vault(folder, clock=clock, keys=keys) as vault:
         assert vault.view(ALICE).count() == 2
         assert _found(vault) == [["repair"]] * len(Level)
+
+
+# -- once ---------------------------------------------------------------------------------
+
+
+def test_a_fact_is_decrypted_once_to_be_judged(
+    folder: Path, keys: FileKeys, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That it opens shows that it is genuine: it is not opened again to be read."""
+    decrypted: Counter[str] = Counter()
+    whole = Encryption.opened
+
+    def counting(self: Encryption, tree: dict[str, Any], key: EntryKey | None) -> dict[str, Any]:
+        decrypted[tree["encrypted"]] += 1
+        return whole(self, tree, key)
+
+    with Vault(folder, keys=keys, clock=clock) as vault:
+        name = vault._opened().index.name(entry(SECRET, key="1", owners=FROM_ALICE).id)
+        monkeypatch.setattr(Encryption, "opened", counting)
+        said = vault._opened().decided([name])
+
+        assert said.is_known(name)
+        assert said.against(name, clock()) == {"hold"}
+    facts = [line["encrypted"] for kind in ("held", "released") for line in _lines(folder, kind)]
+    assert [decrypted[each] for each in facts] == [1, 1, 1]
+
+
+def test_misnumbered_batches_are_worked_out_once(
+    folder: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What verifies names them, and leaves them out, by the same answer."""
+    asked: list[int] = []
+    misnumbered = _recovery.misnumbered
+
+    def counting(tails: Any, *numbers: Any) -> Any:
+        asked.append(1)
+        return misnumbered(tails, *numbers)
+
+    with Vault(folder, clock=clock, read_only=True) as vault:
+        for module in (_recovery, _verify):
+            monkeypatch.setattr(module, "misnumbered", counting)
+        assert vault.verify("quick").findings == ()
+
+    assert asked == [1]
