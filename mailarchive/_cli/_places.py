@@ -1,4 +1,4 @@
-"""The folders that a command or a job names: whether they are what is meant, and may be used.
+"""The places that a command or a job names: whether they are what is meant, and may be used.
 
 Whatever is found here is a `ConfigurationError`, and nothing is made to find it out.
 """
@@ -40,6 +40,19 @@ def check_vault(path: Path, *, or_state: bool = False) -> None:
         raise ConfigurationError("the folder is no vault", suggestions=["check the path"])
 
 
+def check_file(path: Path) -> None:
+    """Refuse a place for a file before the work that it is to hold is done."""
+    folder = path.absolute().parent
+    if path.is_dir():
+        raise _in_the_way(_FILE, "a folder stands where the file should be")
+    if not folder.exists():
+        raise _in_the_way(_FILE, "the folder that it should be in is not there")
+    if not folder.is_dir():
+        raise _in_the_way(_FILE, _NO_FOLDER)
+    if not _writable(folder):
+        raise _closed(_FILE, folder, "write to")
+
+
 @frozen
 class Place:
     """The folder in which a job keeps its vault, or without one its state."""
@@ -79,6 +92,9 @@ class Place:
 
 
 _CHOOSE = "choose an empty folder, or the path of a vault"
+_NO_FOLDER = "a file stands where the folder should be"
+_FILE = "the file to write"
+_ELSEWHERE = "give a path in a folder that is there, and this user may write to"
 
 
 def _names(folder: Path, what: str) -> frozenset[str] | None:
@@ -86,9 +102,7 @@ def _names(folder: Path, what: str) -> frozenset[str] | None:
     try:
         return frozenset(each.name for each in folder.iterdir())
     except NotADirectoryError as error:
-        raise ConfigurationError(
-            f"{what}: a file stands where the folder should be", suggestions=[_CHOOSE]
-        ) from error
+        raise _in_the_way(what, _NO_FOLDER, _CHOOSE) from error
     except PermissionError as error:
         raise _closed(what, folder, "read") from error
     except OSError as error:
@@ -111,6 +125,10 @@ _EFFECTIVE = os.access in os.supports_effective_ids
 def _writable(path: Path) -> bool:
     right = os.W_OK | os.X_OK if path.is_dir() else os.W_OK
     return os.access(path, right, effective_ids=_EFFECTIVE)
+
+
+def _in_the_way(what: str, words: str, choose: str = _ELSEWHERE) -> ConfigurationError:
+    return ConfigurationError(f"{what}: {words}", suggestions=[choose])
 
 
 def _closed(what: str, path: Path, doing: str) -> ConfigurationError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import json
-import os
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +14,7 @@ from attrs import asdict, frozen
 from mailarchive import _durable
 from mailarchive._bounds import PAUSE
 from mailarchive._cli import FAILED, OK, _vaults
+from mailarchive._cli._places import check_file
 from mailarchive._cli._text import columns, counted, safe
 from mailarchive._cli.reading import found, verified
 from mailarchive._model import Digest, UserId
@@ -53,15 +53,6 @@ def _write(path: Path, data: bytes) -> None:
         ) from error
 
 
-def _check_place(path: Path) -> None:
-    """Refuse a place for a file before the work that it is to hold is done."""
-    if path.is_dir() or not os.access(path.absolute().parent, os.W_OK | os.X_OK):
-        raise ConfigurationError(
-            "no file can be written there",
-            suggestions=["give a path in a folder that is there, and this user may write to"],
-        )
-
-
 @frozen
 class Against:
     """What was kept elsewhere: checkpoints, and the verifier key or a file that holds it."""
@@ -98,7 +89,7 @@ def verify(
     level = level or ("log" if against.files or against.key else "stored")
     limit, note = _limit(budget), state or path / "verify.json"
     if limit is not None:
-        _check_place(note)
+        check_file(note)
     with _vaults.opened(path, create=False, read_only=True) as vault:
         report = vault.verify(
             level,
@@ -222,7 +213,7 @@ def _named(kind: str, place: object) -> str:
 def seal(path: Path, folder: Path, out: Path | None, places: Places) -> int:
     """Sign for what is in a vault; exit 1 where an anchor failed."""
     if out is not None:
-        _check_place(out)
+        check_file(out)
     known = folder.exists()
     signer, anchors = FileSigner(folder), places.anchors()
     with _vaults.opened(path, create=False) as vault:
@@ -248,7 +239,7 @@ def seal(path: Path, folder: Path, out: Path | None, places: Places) -> int:
 def prove(path: Path, who: Who, key: str, copy: int, out: Path | None) -> int:
     """Print or write the proof that one message is in the log."""
     if out is not None:
-        _check_place(out)
+        check_file(out)
     with _vaults.opened(path, create=False, read_only=who.user is not None) as vault:
         proof = _for_user(vault, who, key, copy) if who.user else _for_auditor(vault, who, key)
     if out is None:

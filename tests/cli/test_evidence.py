@@ -65,11 +65,34 @@ def test_a_seal_looks_first_where_the_checkpoint_goes(
     assert run("seal", "v", "--signer", "signer", "--out", "nodir/x")[0] == 2
     assert not (tmp_path / "signer").exists()
 
-    monkeypatch.setattr("mailarchive._cli.evidence._check_place", lambda _: None)
+    monkeypatch.setattr("mailarchive._cli.evidence.check_file", lambda _: None)
     status, said, error = run("seal", "v", "--signer", "signer", "--out", "nodir/x")
     assert status == 1
     assert _key(said)
     assert "a file cannot be written" in error
+
+
+@pytest.mark.parametrize(
+    ("out", "words"),
+    [
+        ("v", "a folder stands where the file should be"),
+        ("nodir/x", "the folder that it should be in is not there"),
+        ("file/x", "a file stands where the folder should be"),
+        ("closed/x", "this user may not write to closed"),
+    ],
+)
+def test_a_place_for_a_file_is_refused_with_the_reason(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, words: str
+) -> None:
+    """In the words in which a vault's place is refused, whoever runs it: root may write to all."""
+    (tmp_path / "file").touch()
+    (tmp_path / "closed").mkdir()
+    monkeypatch.setattr("mailarchive._cli._places._writable", lambda path: path.name != "closed")
+    status, _, error = run("seal", "v", "--signer", "signer", "--out", out)
+
+    assert status == 2
+    assert f"the file to write: {words}" in error
+    assert not (tmp_path / "signer").exists()
 
 
 def test_anchors_are_told_apart_and_failures_count(run: Run, tmp_path: Path) -> None:
