@@ -7,9 +7,12 @@ take a token along where a server sends it elsewhere.
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
+
+from mailarchive import _paced
 
 try:
     import urllib3
@@ -19,7 +22,7 @@ except ModuleNotFoundError as _error:
     ) from _error
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from os import PathLike
 
 __all__ = ["Web", "pause"]
@@ -41,8 +44,14 @@ class Web:
         connections: int = 4,
         connect_timeout: float = 15.0,
         read_timeout: float = 120.0,
+        slowest_octets: int = _paced.SLOWEST,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Verify against `ca_file` or the system's authorities; `proxy` is an URL."""
+        """Verify against `ca_file` or the system's authorities; `proxy` is an URL.
+
+        An answer may keep us waiting for `read_timeout` seconds, and for one more at each
+        `slowest_octets` that have come.  `clock` gives seconds and never goes back.
+        """
         timeout = urllib3.Timeout(connect=connect_timeout, read=read_timeout)
         arguments: dict[str, Any] = {
             "num_pools": 4,
@@ -57,6 +66,8 @@ class Web:
             if proxy is None
             else urllib3.ProxyManager(proxy, **arguments)
         )
+        pace = _paced.Pace(read_timeout, slowest_octets)
+        self._pool.pool_classes_by_scheme = _paced.pools(pace, clock)
 
     def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None

@@ -39,6 +39,10 @@ class GraphLimits:
     read_timeout: float = field(default=120.0, validator=TIMEOUT)
     """Seconds of silence after which a request is given up."""
 
+    slowest_octets: int = field(default=1_024, validator=Bounds(1))
+    """Octets a second, averaged over one answer, below which Graph is given up as well where
+    it drips instead of being silent."""
+
     tries: int = field(default=5, validator=Bounds(1))
     """Attempts at one request, the first one included."""
 

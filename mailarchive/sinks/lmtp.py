@@ -6,9 +6,11 @@ be combined with removal, and its receipts promise what the other side is known 
 
 from __future__ import annotations
 
+import io
 import re
 import smtplib
 import ssl
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -16,6 +18,7 @@ from typing_extensions import override
 
 from mailarchive._bounds import checked_timeout
 from mailarchive._model import Digest, Durability, Receipt, Rejected, SinkCapabilities, Stored
+from mailarchive._paced import Pace, Paced
 from mailarchive.abc import Sink
 from mailarchive.errors import ConfigurationError, SinkUnavailable
 from mailarchive.sinks import _files_disk as disk
@@ -24,7 +27,6 @@ from mailarchive.sinks._ledger import Ledger
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator, Sequence
-    from io import BufferedReader
 
     from mailarchive._model import ArchiveEntry
 
@@ -73,6 +75,7 @@ class LmtpSink(Sink):
         tls: ssl.SSLContext | None = None,
         timeout: float = 60.0,
         name: str = "lmtp",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Hand over to the server at `host`, or at a Unix socket where that begins with `/`.
 
@@ -80,7 +83,8 @@ class LmtpSink(Sink):
         must give the same ones each time.  `ledger` is a file, made where it is missing,
         that belongs to this archive alone.  `durability` is what is known of the other
         side: an answer of 250 makes it responsible (RFC 5321, 4.2.5), and no more.  With
-        `tls` the connection is made safe by STARTTLS.  `timeout` is in seconds.
+        `tls` the connection is made safe by STARTTLS.  `timeout` is in seconds, for each
+        connection, command and answer as a whole, on a `clock` that never goes back.
 
         Raises `ConfigurationError` where there is no recipient, or nobody can wait so long.
         """
@@ -96,6 +100,7 @@ class LmtpSink(Sink):
         self._sender = sender
         self._tls = tls
         self._timeout = checked_timeout("timeout", timeout)
+        self._clock = clock
         self._ledger_path = Path(ledger)
         self._ledger: Ledger | None = None
         self._client: _Client | None = None
@@ -201,7 +206,7 @@ class LmtpSink(Sink):
         if self._client is not None:
             return self._client
         try:
-            client = self._client = _Client(*self._server, timeout=self._timeout)
+            client = self._client = _Client(self._server, self._timeout, self._clock)
             client.ehlo_or_helo_if_needed()
             if self._tls is not None:
                 client.starttls(context=self._tls)
@@ -224,11 +229,16 @@ class LmtpSink(Sink):
 
 
 class _Lines:
-    """The lines of a server's answers: so many of each, and then the connection is given up."""
+    """The lines of a server's answers: so many of each, in so much time, and no more."""
 
-    def __init__(self, file: BufferedReader) -> None:
+    def __init__(self, source: Paced) -> None:
+        self._source, self._file = source, io.BufferedReader(source)
+        self.begin()
+
+    def begin(self) -> None:
+        """Expect another answer."""
         self.left = _MOST_LINES
-        self._file = file
+        self._source.begin()
 
     def readline(self, size: int) -> bytes:
         """Return the next line; raises `SMTPServerDisconnected` for one too many."""
@@ -247,17 +257,23 @@ class _Lines:
 
 
 class _Client(smtplib.LMTP):
-    """Keeps no more of one answer than memory is there for: smtplib reads it to its end."""
+    """Bounds each answer in lines and in time: smtplib reads it to its end."""
 
     file: _Lines | None
+
+    def __init__(
+        self, server: tuple[str, int], timeout: float, clock: Callable[[], float]
+    ) -> None:
+        self._pace, self._clock = Pace(timeout), clock
+        super().__init__(*server, timeout=timeout)
 
     @override
     def getreply(self) -> tuple[int, bytes]:
         """Return the code and the text of the next answer."""
         if self.file is None:
             assert self.sock is not None
-            self.file = _Lines(self.sock.makefile("rb"))
-        self.file.left = _MOST_LINES
+            self.file = _Lines(Paced(self.sock, self._pace, self._clock))
+        self.file.begin()
         return super().getreply()
 
     def has_said_more(self) -> bool:

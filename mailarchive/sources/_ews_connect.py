@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import random
 import ssl
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ from requests.exceptions import RequestException, SSLError, Timeout
 from typing_extensions import override
 from urllib3.exceptions import HTTPError
 
+from mailarchive import _paced
 from mailarchive.auth import Password, token_for
 from mailarchive.errors import ConfigurationError, MailArchiveError, SourceUnavailable
 from mailarchive.sources._ews_errors import broken, pause_in, status_error, unauthorized
@@ -99,17 +101,27 @@ class _Bearer(AuthBase):
 class _Tls(HTTPAdapter):
     """TLS as a context says, and as nothing else does."""
 
-    def __init__(self, context: ssl.SSLContext | None) -> None:
+    def __init__(
+        self,
+        context: ssl.SSLContext | None,
+        limits: EwsLimits,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._context = context
+        pace = _paced.Pace(limits.read_timeout, limits.slowest_octets)
+        self._pools = _paced.pools(pace, clock)
         super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0, pool_block=True)
 
     @override
     def init_poolmanager(self, *arguments: Any, **keywords: Any) -> None:
         super().init_poolmanager(*arguments, ssl_context=self._context, **keywords)
+        self.poolmanager.pool_classes_by_scheme = self._pools
 
     @override
     def proxy_manager_for(self, *arguments: Any, **keywords: Any) -> Any:
-        return super().proxy_manager_for(*arguments, ssl_context=self._context, **keywords)
+        manager = super().proxy_manager_for(*arguments, ssl_context=self._context, **keywords)
+        manager.pool_classes_by_scheme = self._pools
+        return manager
 
     @override
     def build_connection_pool_key_attributes(
@@ -212,7 +224,7 @@ def _bare_session(endpoint: Endpoint, prefix: str) -> Session:
     session.headers["User-Agent"] = endpoint.agent
     if endpoint.proxy is not None:
         session.proxies = {"http": endpoint.proxy, "https": endpoint.proxy}
-    session.mount(prefix, _Tls(endpoint.context))
+    session.mount(prefix, _Tls(endpoint.context, endpoint.limits))
     return session
 
 

@@ -46,6 +46,10 @@ class EwsLimits:
     read_timeout: float = field(default=120.0, validator=TIMEOUT)
     """Seconds of silence after which the server is given up."""
 
+    slowest_octets: int = field(default=1_024, validator=Bounds(1))
+    """Octets a second, averaged over one answer, below which a server that drips instead of
+    being silent is given up as well."""
+
     retries: int = field(default=5, validator=Bounds(0))
     """Attempts made anew without one message of progress in between."""
 

@@ -120,6 +120,7 @@ class GraphSource(Source):
             connections=limits.in_flight,
             connect_timeout=limits.connect_timeout,
             read_timeout=limits.read_timeout,
+            slowest_octets=limits.slowest_octets,
         )
         self._wire = Wire(
             Place(self.name),

@@ -73,6 +73,7 @@ class GraphDirectory:
             proxy=proxy,
             connect_timeout=limits.connect_timeout,
             read_timeout=limits.read_timeout,
+            slowest_octets=limits.slowest_octets,
         )
         place = Place("graph-directory")
         self._wire = Wire(place, cloud, tokens, limits, web, clock=clock, sleep=sleep)

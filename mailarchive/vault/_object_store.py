@@ -11,6 +11,7 @@ from http.client import HTTPException
 from typing import TYPE_CHECKING, Final
 
 from mailarchive._model import Durability
+from mailarchive._paced import Pace, handlers
 from mailarchive.errors import (
     ConfigurationError,
     SinkCorrupt,
@@ -36,6 +37,7 @@ __all__ = ["Objects", "S3Store", "durability_of", "missing"]
 
 _PROBE: Final = "probe"
 _LOOK_SECONDS: Final = 30
+_LOOK: Final = Pace(_LOOK_SECONDS, octets=1 << 20)
 _FAULT_OF_THE_SERVER: Final = 500
 _LATER: Final = frozenset({408, 429})
 """What a server answers that is busy: that says nothing of a lock."""
@@ -140,7 +142,8 @@ class Objects:
             )
         asked = urllib.request.Request(address, method="HEAD")  # noqa: S310 - the store's own address
         try:
-            with urllib.request.urlopen(asked, timeout=_LOOK_SECONDS) as answer:  # noqa: S310
+            opener = urllib.request.build_opener(*handlers(_LOOK))
+            with opener.open(asked, timeout=_LOOK_SECONDS) as answer:
                 return str(answer.headers.get("x-amz-object-lock-mode"))
         except (OSError, HTTPException) as error:
             if _is_refused(error):

@@ -6,6 +6,7 @@ One token covers every line below the checkpoint.  Needs the extra `timestamps`.
 from __future__ import annotations
 
 import hashlib
+import time
 import urllib.request
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, final
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, final
 from typing_extensions import override
 
 from mailarchive._bounds import checked_timeout
+from mailarchive._paced import Pace, handlers
 from mailarchive.errors import ConfigurationError, NotProven, SinkError, SinkUnavailable
 
 try:
@@ -23,7 +25,7 @@ except ImportError as _error:
     ) from _error
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from cryptography.x509 import Certificate
@@ -51,8 +53,12 @@ class TimestampAnchor:
         roots: bytes | None = None,
         name: str = "rfc3161",
         timeout: float = _PATIENCE,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Ask the authority at `url`, an http or https address; wait `timeout` seconds.
+        """Ask the authority at `url`, an http or https address.
+
+        `timeout` is in seconds: for the connection, and for the answer as a whole, on a
+        `clock` that never goes back.
 
         `roots` are certificates in PEM: with them an answer is taken only where it leads
         to one of them.  Raises `ConfigurationError`.
@@ -64,6 +70,8 @@ class TimestampAnchor:
         self._url = url
         self._roots = None if roots is None else _certificates(roots)
         self._timeout = checked_timeout("timeout", timeout)
+        pace = Pace(self._timeout, octets=2 * _LARGEST)  # twice: there are headers
+        self._ways = handlers(pace, clock)
         self.name: str = name
 
     def anchor(self, checkpoint: LogCheckpoint) -> bytes:
@@ -87,7 +95,8 @@ class TimestampAnchor:
         )
         try:
             # Neither a proxy of the environment nor a redirection says who is asked.
-            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
+            none = urllib.request.ProxyHandler({})
+            opener = urllib.request.build_opener(none, _NoRedirect, *self._ways)
             with opener.open(request, timeout=self._timeout) as answer:
                 data: bytes = answer.read(_LARGEST)
         except (OSError, HTTPException) as error:

@@ -149,12 +149,12 @@ def test_a_store_that_is_busy_is_not_one_without_locks(
 ) -> None:
     """It is asked again, and what was stored meanwhile has its receipt then."""
 
-    def busy(asked: Any, **_: Any) -> Any:
+    def busy(_: Any, asked: Any, **__: Any) -> Any:
         raise urllib.error.HTTPError(asked.full_url, code, "busy", Message(), None)
 
     with locked.open(locked=True) as vault:
         with monkeypatch.context() as patch:
-            patch.setattr(urllib.request, "urlopen", busy)
+            patch.setattr(urllib.request.OpenerDirector, "open", busy)
             with pytest.raises(SinkUnavailable, match="whether an object is locked"):
                 vault.put_many(some(1))
         assert len(receipts(vault.put_many(some(1)))) == 1
