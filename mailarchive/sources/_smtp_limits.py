@@ -56,6 +56,10 @@ class SmtpLimits:
     """Seconds after which a message that is not stored yet is asked to come again; a client
     waits ten minutes (RFC 5321, 4.5.3.2.6)."""
 
+    session_seconds: float = field(default=21_600.0, validator=TIMEOUT)
+    """Seconds that one connection may last; then it is closed (421), after the message that
+    is under way where that ends within `answer_seconds`.  The rest comes over another one."""
+
     handshake_seconds: float = field(default=15.0, validator=TIMEOUT)
     """Seconds in which TLS must stand."""
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _OUT_OF_FILES = 0.1
 """Seconds to wait where the system has no socket to give."""
 
+_LONG_ENOUGH = b"421 4.4.2 this connection has lasted long enough, come again\r\n"
+
 
 class Listener:
     """Accepts clients, at most so many, and sees them out; all of it on its own thread."""
@@ -151,11 +153,10 @@ class Listener:
             transport, _ = await self._loop.connect_accepted_socket(
                 lambda: talk, sock, ssl=tls, ssl_handshake_timeout=limit
             )
-            while not (talk.over.is_set() or transport.is_closing()):
-                # A look now and then, so that nothing that was forgotten keeps its place.
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._limits.command_seconds):
-                        await talk.over.wait()
+            for seconds in (self._limits.session_seconds, self._limits.answer_seconds):
+                if await self._is_over(talk, transport, seconds):
+                    break
+                talk.say_goodbye(_LONG_ENOUGH)
         except OSError:
             sock.close()
         finally:
@@ -163,6 +164,21 @@ class Listener:
             self._talks.discard(talk)
             self._clients[client] -= 1
             self._clients += collections.Counter()  # forget those who have no connection
+
+    async def _is_over(
+        self, talk: Conversation, transport: asyncio.BaseTransport, seconds: float
+    ) -> bool:
+        """Wait for so many seconds, and return whether a conversation is over by then."""
+        ends = self._loop.time() + seconds
+        while not (talk.over.is_set() or transport.is_closing()):
+            left = ends - self._loop.time()
+            if left <= 0:
+                return False
+            # A look now and then, so that nothing that was forgotten keeps its place.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(left, self._limits.command_seconds)):
+                    await talk.over.wait()
+        return True
 
     async def hand_in(self, raw: bytes, delivery: Delivery, share: Share) -> str:
         """Let a message wait until it is answered, and return the reply."""

@@ -47,6 +47,7 @@ _COMMAND_OCTETS = 1_024
 _AUTH_OCTETS = 12_288
 """RFC 4954, 4.2."""
 
+_STOPPED = b"421 4.3.2 this receiver is being stopped\r\n"
 _GREETINGS = 20
 """Times that a client may introduce itself over one connection."""
 
@@ -328,12 +329,12 @@ class Conversation(SMTP):
         """Close the connection after the reply that is under way."""
         self._leaving = True
 
-    def say_goodbye(self) -> None:
+    def say_goodbye(self, why: bytes = _STOPPED) -> None:
         """Close a connection on which nothing is under way; another one when it is done."""
         self.leave()
         if not self.busy and self.transport is not None:
             with contextlib.suppress(Exception):
-                self._writer.write(b"421 4.3.2 this receiver is being stopped\r\n")
+                self._writer.write(why)
             self.transport.close()
 
     def hang_up(self) -> None:

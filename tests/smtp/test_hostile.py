@@ -184,6 +184,31 @@ def test_a_message_that_drips_is_given_up() -> None:
     assert not running.sink.entries
 
 
+def test_a_session_lasts_only_so_long() -> None:
+    """Also of a client that keeps to every other bound, and says something now and then."""
+    limits = evolve(QUICK, session_seconds=0.2)
+    with receiving(plain(limits=limits)) as running:
+        with running.raw() as client:
+            client.hello()
+
+            assert client.reply().startswith(b"421 4.4.2")
+            assert client.reply() == b""
+        running.send(mail(1))
+    assert len(running.sink.entries) == 1
+
+
+def test_a_message_that_drips_ends_with_its_session() -> None:
+    """It has as long to end as an answer may take, and not as long as its pieces might."""
+    limits = evolve(QUICK, session_seconds=0.2, answer_seconds=0.2, piece_seconds=3_600)
+    with receiving(plain(limits=limits)) as running, running.raw() as client:
+        client.hello().envelope()
+        assert client.say("DATA").startswith(b"354")
+        client.send(b"Subject: a")
+
+        assert client.reply() == b""
+    assert not running.sink.entries
+
+
 def test_a_line_without_end_is_given_up() -> None:
     """It is read past, in bounded time and memory."""
     limits = evolve(QUICK, command_seconds=0.3)
