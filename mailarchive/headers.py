@@ -151,7 +151,10 @@ def date(content: bytes, start: int = 0, end: int | None = None) -> datetime | N
 
 
 def _moment(value: bytes) -> datetime | None:
-    match = _MOMENT.match(_COMMENT.sub(b" ", value[:_LONGEST_DATE]).strip())
+    text = value[:_LONGEST_DATE]
+    if text.find(b"(") >= 0:
+        text = _COMMENT.sub(b" ", text)
+    match = _MOMENT.match(text.strip())
     if match is None:
         return None
     month = _MONTHS.get(match[2].lower())
@@ -200,8 +203,12 @@ def fork_key(content: bytes) -> Digest:
 
 
 def _collapsed(value: bytes) -> bytes:
-    if b'"' not in value:
+    parts = value.split(b'"')
+    if len(parts) == 1:
         return b" ".join(value.split())
+    if value.find(b"\\") < 0:  # what stands in quotes is each second part
+        parts[::2] = [b" ".join((b'"%b"' % part).split())[1:-1] for part in parts[::2]]
+        return b'"'.join(parts)
     return _BLANKS.sub(lambda found: found[1] or b" ", value)
 
 

@@ -114,7 +114,8 @@ def decode_text(data: bytes, label: str | None = None) -> tuple[str, bool]:
         except UnicodeError:
             pass
     if not label or label == "us-ascii":
-        if data.isascii() and b"\x1b$" not in data and b"\0" not in data:
+        # Not `in`, which takes the bytes for a number first, and fails at it.
+        if data.isascii() and data.find(b"\x1b$") < 0 and data.find(b"\0") < 0:
             return data.decode("ascii"), False
         codec = None
     else:

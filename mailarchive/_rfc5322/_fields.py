@@ -125,7 +125,7 @@ def header_end(
 def unfold(value: bytes) -> bytes:
     """Return a field's value as one line, without the blanks around it."""
     value = value.strip(_SPACE)
-    if b"\n" in value:
+    if value.find(b"\n") >= 0:  # `in` would take the bytes for a number first
         value = value.replace(b"\r", b"").replace(b"\n", b"")
     return value
 

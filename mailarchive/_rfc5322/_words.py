@@ -17,7 +17,7 @@ def decode_header(value: bytes) -> str:
     Neighbouring words of one charset are decoded together, as writers break them within
     a character, and white space between words is dropped (RFC 2047, section 6.2).
     """
-    if b"=?" not in value:
+    if value.find(b"=?") < 0:  # `in` would take the bytes for a number first
         return decode_text(value)[0]
     runs: list[tuple[str | None, list[bytes]]] = []
     end = 0

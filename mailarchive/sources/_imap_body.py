@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _BODY_FOLLOWS = re.compile(rb"BODY\[\](?:<\d{1,10}>)? ~?\{\d{1,20}\+?\}\r\n\Z", re.IGNORECASE)
 _UID = re.compile(rb"[( ]UID (\d{1,10})[ )]", re.IGNORECASE)
 _NOTICE = rb"Retrieval using the IMAP4 protocol failed for the following message: (\d{1,10})"
+_WORD_OF_THE_NOTICE = b"retrieval"
 _PLACEHOLDER = re.compile(
     # A long header may be folded at any of its spaces.
     rb"^Subject: " + _NOTICE.replace(b" ", rb"(?:\r\n)?[ \t]+") + rb"\r?$",
@@ -163,6 +164,8 @@ def is_placeholder(uid: int, raw: bytes) -> bool:
     """
     if len(raw) > _PLACEHOLDER_OCTETS:
         return False
-    header = raw.partition(b"\r\n\r\n")[0]
+    header = raw[: max(raw.find(b"\r\n\r\n"), 0) or None]
+    if header.lower().find(_WORD_OF_THE_NOTICE) < 0:
+        return False
     found = _PLACEHOLDER.search(header)
     return found is not None and int(found[1]) == uid and not _TRAVELLED.search(header)

@@ -22,6 +22,7 @@ from mailarchive.vault._forgetting import Forgetting
 from mailarchive.vault._grants import Grant, Granted
 from mailarchive.vault._manifest import BAD_JSON, ERASED, GRANTED, RECLAIMED, Fact
 from mailarchive.vault._record import StoredOriginal
+from mailarchive.vault._schema import blob
 
 if TYPE_CHECKING:
     import sqlite3
@@ -33,7 +34,12 @@ if TYPE_CHECKING:
     from mailarchive.vault._record import Record
 
 _ID = re.compile("[0-9a-f]{64}")
-_dump = json.JSONEncoder(separators=(",", ":")).encode
+_HEADS = (
+    "WITH asked (user, raw) AS (VALUES {}) SELECT a.user, a.raw, ("
+    "SELECT o.head FROM entry e JOIN owner o ON o.entry = e.n AND o.user = a.user"
+    " WHERE e.raw = a.raw LIMIT 1) FROM asked a"
+)
+_dump = json.JSONEncoder(check_circular=False, separators=(",", ":")).encode
 
 
 def user_bytes(user: str) -> bytes:
@@ -104,7 +110,7 @@ class _Rows:
     """What is to be written for a batch."""
 
     entries: list[tuple[Any, ...]] = field(factory=list)
-    parts: list[tuple[int, bytes]] = field(factory=list)
+    parts: list[tuple[int, bytearray]] = field(factory=list)
     owners: list[tuple[Any, ...]] = field(factory=list)
 
 
@@ -116,7 +122,6 @@ class Applying:
         self._db = db
         self._vault = vault
         self._users: dict[str, _User] = {}
-        self._again: set[bytes] = set()
         self._heads: dict[tuple[int, bytes], int] = {}
         self._messages: dict[bytes, _Message] = {}
 
@@ -144,7 +149,14 @@ class Applying:
             "INSERT OR IGNORE INTO object (raw, size, stored, stored_size, batch, offset)"
             " VALUES (?, ?, ?, ?, ?, ?)",
             [
-                (it.raw.value, it.size, it.stored.value, it.stored_size, batch, it.offset)
+                (
+                    blob(it.raw.value),
+                    it.size,
+                    blob(it.stored.value),
+                    it.stored_size,
+                    batch,
+                    it.offset,
+                )
                 for it in objects
                 if it.stored not in lost
             ],
@@ -197,9 +209,7 @@ class Applying:
     def _learn(self, records: list[Record | Granted]) -> None:
         """Ask for everything at once that the rows of these entries depend on."""
         self._learn_users([owner.user for record in records for owner in record.ownership.owners])
-        raws = {record.raw.value for record in records}
-        found = self._among("SELECT DISTINCT raw FROM entry WHERE raw IN ({})", raws)
-        self._again = {raw for (raw,) in found}
+        self._learn_heads(records)
         keys = {
             self._users[owner.user].keys.of(record.fork_key)
             for record in records
@@ -209,6 +219,20 @@ class Applying:
         self._messages = {
             key: _Message(user, at, head, is_new=False) for key, user, at, head in rows
         }
+
+    def _learn_heads(self, records: Iterable[Record | Granted]) -> None:
+        """Ask behind which of their messages users have these very bytes already."""
+        raws = {record.raw.value for record in records}
+        found = self._among("SELECT DISTINCT raw FROM entry WHERE raw IN ({})", raws)
+        there = {raw for (raw,) in found}
+        asked = {
+            (self._users[owner.user].n, record.raw.value)
+            for record in records
+            if record.raw.value in there
+            for owner in record.ownership.owners
+        }
+        rows = _schema.among(self._db, _HEADS, asked, columns=2)
+        self._heads = {(user, raw): head for user, raw, head in rows if head is not None}
 
     def _learn_users(self, users: list[str]) -> None:
         """Number the users, new ones in the order in which they appear."""
@@ -238,34 +262,32 @@ class Applying:
             at = _knowledge.sorting_time(record, archived)
             rows.entries.append((n, batch, line, at, *_entry(record)))
             rows.parts += [
-                (n, part.digest.value)
+                (n, blob(part.digest.value))
                 for part in record.originals
                 if isinstance(part, StoredOriginal)
             ]
-            again = record.raw.value in self._again
-            self._again.add(record.raw.value)
             folder = _knowledge.folder_is_known(record.ownership.owners)
-            rows.owners += self._owners(record, n, at, again=again, folder=folder)
+            rows.owners += self._owners(record, n, at, folder=folder)
         for it in granted:
-            rows.owners += self._owners(it, it.n, it.at, again=True, folder=it.folder)
+            rows.owners += self._owners(it, it.n, it.at, folder=it.folder)
         return rows
 
     def _owners(
-        self, record: Record | Granted, n: int, at: int, *, again: bool, folder: bool
+        self, record: Record | Granted, n: int, at: int, *, folder: bool
     ) -> Iterator[tuple[Any, ...]]:
         lines = _knowledge.lines_of(record.envelope)
+        senders = record.envelope.senders
         for owner in record.ownership.owners:
             user = self._users[owner.user]
-            head, copy = self._place(record, user, at, n, again=again)
-            sender = not owner.addresses.isdisjoint(record.envelope.senders)
-            yield (user.n, head, n, copy, sender, folder, *_own(record, owner, lines))
+            head, copy = self._place(record, user, at, n)
+            sender = not owner.addresses.isdisjoint(senders)
+            own, search = _own(record, owner, lines)
+            yield user.n, head, n, int(copy), int(sender), int(folder), own, blob(search)
 
-    def _place(
-        self, record: Record | Granted, user: _User, at: int, n: int, *, again: bool
-    ) -> tuple[int, bool]:
+    def _place(self, record: Record | Granted, user: _User, at: int, n: int) -> tuple[int, bool]:
         """The message that an entry is behind, and whether it is another copy of it."""
         mine = user.n, record.raw.value
-        head = self._same_bytes(*mine) if again else None
+        head = self._heads.get(mine)
         if head is not None:
             return head, False
         key = user.keys.of(record.fork_key)
@@ -273,18 +295,6 @@ class Applying:
         message.copies += 1
         self._heads[mine] = message.head
         return message.head, True
-
-    def _same_bytes(self, user: int, raw: bytes) -> int | None:
-        """The message behind which the user already has these bytes."""
-        known = self._heads.get((user, raw))
-        if known is not None:
-            return known
-        rows = self._db.execute(
-            "SELECT o.head FROM entry e JOIN owner o ON o.entry = e.n AND o.user = ?"
-            " WHERE e.raw = ? LIMIT 1",
-            (user, raw),
-        ).fetchall()
-        return rows[0][0] if rows else None
 
     def _write(self, rows: _Rows) -> None:
         write = self._db.executemany
@@ -299,7 +309,7 @@ class Applying:
         write(
             "INSERT INTO message VALUES (?, ?, ?, ?, ?)",
             [
-                (it.user, it.at, it.head, key, it.copies)
+                (it.user, it.at, it.head, blob(key), it.copies)
                 for key, it in self._messages.items()
                 if it.is_new
             ],
@@ -356,16 +366,16 @@ def _entry(record: Record) -> tuple[Any, ...]:
     for recipient, role in zip(envelope.recipients, record.shown, strict=True):
         (hidden if role is None else visible).append(recipient.address)
     return (
-        record.id.value,
-        record.raw.value,
+        blob(record.id.value),
+        blob(record.raw.value),
         len(record.ownership.owners),
         len(record.ownership.unresolved),
-        envelope.sender and user_bytes(envelope.sender.normal),
-        envelope.on_behalf_of and user_bytes(envelope.on_behalf_of.normal),
-        user_bytes(record.folder.name),
+        envelope.sender and blob(user_bytes(envelope.sender.normal)),
+        envelope.on_behalf_of and blob(user_bytes(envelope.on_behalf_of.normal)),
+        blob(user_bytes(record.folder.name)),
         _dump(record.summary),
-        _knowledge.searchable([envelope.subject, *(each.spec for each in visible)]),
-        _knowledge.searchable([each.spec for each in hidden]),
+        blob(_knowledge.searchable([envelope.subject, *(each.spec for each in visible)])),
+        blob(_knowledge.searchable([each.spec for each in hidden])),
     )
 
 

@@ -33,7 +33,9 @@ def lines_of(envelope: Envelope) -> dict[Address, list[int]]:
 
 def own_lines(lines: Mapping[Address, Sequence[int]], owner: Owner) -> list[int]:
     """Return the positions of the recipient lines that name the owner, of all `lines_of` has."""
-    return sorted(n for address in owner.addresses for n in lines.get(address, ()))
+    own = [n for address in owner.addresses for n in lines.get(address, ())]
+    own.sort()
+    return own
 
 
 def recipients_for(
@@ -62,6 +64,8 @@ def hidden(envelope: Envelope, shown: Iterable[Role | None]) -> frozenset[int]:
     None is that the message shows, that the journal says stood in To or Cc, or that a list
     led to which the message shows.
     """
+    if None not in (shown := tuple(shown)):
+        return frozenset()
     lines = tuple(zip(envelope.recipients, shown, strict=True))
     public = {recipient.address for recipient, role in lines if role is not None}
     return frozenset(
@@ -92,7 +96,7 @@ def folder_is_known(owners: Iterable[Owner]) -> bool:
 
 def searchable(parts: Iterable[str | None]) -> bytes:
     """Return texts in the form in which they are searched, a line each."""
-    text = "\n".join(part for part in parts if part)
+    text = "\n".join(filter(None, parts))
     if text.isascii():
         return text.lower().encode("ascii")
     return normalized("NFKC", text).casefold().encode("utf-8", "surrogatepass")

@@ -198,7 +198,7 @@ class Manifest:
         start = 1 + len(objects)
         vars(made)["objects"] = objects
         vars(made)["contents"] = tuple(
-            (n, _content(line) if _HALF in line or _ENCRYPTED_LINE in line else content)
+            (n, _content(line) if _reads_otherwise(line) else content)
             for n, (line, content) in enumerate(
                 zip(made.lines[start:], contents, strict=True), start
             )
@@ -319,6 +319,11 @@ def poison(fact: Fact) -> tuple[str, int]:
     return pack, length
 
 
+def _reads_otherwise(line: bytes) -> bool:
+    # Not `in`, which takes the bytes for a number first, and fails at it.
+    return line.find(_HALF) >= 0 or line.find(_ENCRYPTED_LINE) >= 0
+
+
 def _content(line: bytes) -> Record | Fact:
     tree = _json(line)
     kind = str(tree.pop("kind"))
@@ -339,7 +344,12 @@ def write(head: Head, objects: Iterable[StoredObject], contents: Iterable[Record
     return b"".join(lines)
 
 
-_ENCODER = json.JSONEncoder(ensure_ascii=True, sort_keys=True, separators=(",", ":"))
+_ENCODER = json.JSONEncoder(
+    ensure_ascii=True,
+    check_circular=False,  # what is written here are trees
+    sort_keys=True,
+    separators=(",", ":"),
+)
 
 
 def _line(tree: Json) -> bytes:

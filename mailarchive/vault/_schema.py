@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -82,24 +83,36 @@ CONTENTS = {
 """What of each table follows from the packs alone, in an order that does so too."""
 
 
+blob = bytearray
+"""Bytes as they are given to SQLite by the thousand.
+
+Of `bytes`, `None` and `bool`, but neither of this nor of `int` and `str`, its module asks
+first whether they would rather be something else, and swallows two errors in doing so: that
+takes longer than to write the value.
+"""
+
 _AT_ONCE = 512
 """Values in one question; SQLite takes at least 999."""
 
 
 def among(
-    connection: sqlite3.Connection, query: str, values: Collection[Any]
+    connection: sqlite3.Connection, query: str, values: Collection[Any], *, columns: int = 1
 ) -> list[tuple[Any, ...]]:
-    """Return what a query with `IN ({})` finds for all of these values.
+    """Return what a query with `({})` finds for all of these values, or rows of them.
 
-    Asked with the last value repeated up to a power of two: a statement that was prepared
+    Asked with the last one repeated up to a power of two: a statement that was prepared
     before need not be prepared again.
     """
     found: list[tuple[Any, ...]] = []
     left = list(values)
-    for start in range(0, len(left), _AT_ONCE):
-        some = left[start : start + _AT_ONCE]
+    one = "?" if columns == 1 else f"({','.join('?' * columns)})"
+    at_once = _AT_ONCE // columns
+    for start in range(0, len(left), at_once):
+        some = left[start : start + at_once]
         some += some[-1:] * ((1 << (len(some) - 1).bit_length()) - len(some))
-        found += connection.execute(query.format(",".join("?" * len(some))), some)
+        asked = some if columns == 1 else chain.from_iterable(some)
+        bound = [blob(each) if isinstance(each, bytes) else each for each in asked]
+        found += connection.execute(query.format(",".join([one] * len(some))), bound)
     return found
 
 

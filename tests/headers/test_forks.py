@@ -40,6 +40,15 @@ def test_folding_does_not_change_the_key(raw: bytes) -> None:
     assert headers.fork_key(folded) == headers.fork_key(raw)
 
 
+@given(st.lists(st.sampled_from([*b'" \t\r\n\x0b\x0c\\a;\x1c\x85\xa0\0'])).map(bytes))
+def test_white_space_is_collapsed_outside_of_quotes_alone(value: bytes) -> None:
+    """As the pattern says it, which is the rule; without it for what has no escapes."""
+    single = headers._BLANKS.sub(lambda found: found[1] or b" ", value)
+    expected = single if b'"' in value else b" ".join(value.split())
+
+    assert headers._collapsed(value) == expected
+
+
 @pytest.mark.parametrize("name", [*KEYED.values(), "Message-ID"])
 def test_each_header_that_the_author_wrote_changes_the_key(name: str) -> None:
     """Two mails that share a Message-ID are told apart by any of them."""
