@@ -189,8 +189,11 @@ class LogFolder:
     # -- writing --------------------------------------------------------------------------
 
     def write(self, path: Path, data: bytes) -> None:
-        """Put a file in its place; its name is durable after `settle`."""
-        if self.read(path) == data:
+        """Put a file in its place; its name is durable after `settle`.
+
+        Whatever else stands there is replaced, but for a folder: then it raises `SinkCorrupt`.
+        """
+        if self._holds(path, data):
             return
         beside = f".{path[-1]}.{secrets.token_hex(6)}"
         with self._folder(path[:-1], create=True) as folder:
@@ -200,8 +203,19 @@ class LogFolder:
                 self._disk.sync(handle)
             finally:
                 _disk.close(handle)
-            self._disk.rename(beside, path[-1], folder)
+            try:
+                self._disk.rename(beside, path[-1], folder)
+            except IsADirectoryError as error:
+                self._disk.remove(beside, folder)
+                raise log_damage("/".join(path), "is a folder: move it away") from error
         self._touched[path[:-1]] = None
+
+    def _holds(self, path: Path, data: bytes) -> bool:
+        """Whether just that is in a file already; what is no file of a log holds nothing."""
+        try:
+            return self.read(path) == data
+        except SinkCorrupt:
+            return False
 
     def settle(self) -> None:
         """Make the names of everything that was written durable."""

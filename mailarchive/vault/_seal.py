@@ -103,8 +103,9 @@ class Sealing:
         """
         known = self._log.newest()
         if known is not None:
-            self._anew([known])
+            self._anew([known], [each for _, each in self._log.checkpoints() if each])
             self._log.settle()
+            self._drop()
 
     # -- the tree -------------------------------------------------------------------------
 
@@ -127,10 +128,32 @@ class Sealing:
             return None
         return (tree, _End(last, manifest.digest)) if logged == ours else None
 
-    def _anew(self, known: Sequence[LogCheckpoint]) -> tuple[Tree, _End]:
+    def _anew(
+        self, known: Sequence[LogCheckpoint], older: Sequence[LogCheckpoint] = ()
+    ) -> tuple[Tree, _End]:
         """The whole tree from the packs; raises where it does not begin with what is known.
 
-        Then no tile is written: those that are there tell what is wrong.
+        Partial tiles are made of what is known, and of those `older` ones that it begins with.
+        """
+        self._compare(known)
+        tree, end = Tree(), _End()
+        roots = {each.size: each.root for each in (*older, *known)}
+        partial: dict[Path, bytes] = {}
+        for grown in self._growing():
+            tree, end, tiles = grown
+            self._keep(tiles)
+            if full := {path for path, _ in tiles}:
+                partial = {it: partial[it] for it in partial if _tiles.completed(it) not in full}
+            if tree.size in roots and tree.root() == roots[tree.size]:
+                partial.update(tree.partial())
+        for path, data in partial.items():
+            self._log.write(path, data)
+        return tree, end
+
+    def _compare(self, known: Sequence[LogCheckpoint]) -> None:
+        """Raise where the packs do not begin with what is known.
+
+        Before any tile is written: those that are there tell what is wrong.
         """
         reached = 0
         for tree, _, _ in self._growing():
@@ -141,14 +164,6 @@ class Sealing:
         missing = max((each.size for each in known), default=0)
         if missing > reached:
             raise _taken_back(missing, reached)
-        tree, end = Tree(), _End()
-        sizes = {each.size for each in known}
-        for grown in self._growing():
-            tree, end, tiles = grown
-            self._keep(tiles)
-            for path, data in tree.partial() if tree.size in sizes else ():
-                self._log.write(path, data)
-        return tree, end
 
     def _growing(self) -> Iterator[tuple[Tree, _End, list[tuple[Path, bytes]]]]:
         """The tree from the packs after each leaf, its last batch, and the tiles made full."""
@@ -217,6 +232,10 @@ class Sealing:
             self._log.settle()
         self._log.write(_log.CHECKPOINT, data)
         self._log.settle()
+        self._drop()
+
+    def _drop(self) -> None:
+        """Remove the partial tiles of those that are full, and durable, by now."""
         for path in self._full:
             self._log.drop(_tiles.partials(path))
 

@@ -45,6 +45,11 @@ def partials(full: Path) -> Path:
     return (*full[:-1], f"{full[-1]}.p")
 
 
+def completed(partial: Path) -> Path:
+    """Return where the tile is that a partial one became."""
+    return (*partial[:-2], partial[-2].removesuffix(".p"))
+
+
 def bundle(leaves: list[bytes]) -> bytes:
     """Return a bundle: each leaf behind its length, two bytes, big-endian."""
     return b"".join(len(leaf).to_bytes(2, "big") + leaf for leaf in leaves)

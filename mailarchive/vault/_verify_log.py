@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 _MOST = 100
 """Findings about tiles; more would say nothing new."""
-_KEPT = 3
-"""Sizes, the largest ones, of which the partial tiles are compared."""
 
 
 @frozen
@@ -100,13 +98,13 @@ class LogCheck:
         sizes = {each.checkpoint.size for each in self._claims}
         self._roots: dict[int, bytes | None] = dict.fromkeys(sizes)
         self._roots[0] = _merkle.EMPTY
-        saved = sorted(each.checkpoint.size for each in self._claims if not each.kept)
-        self._largest = saved[-1] if saved else 0
-        self._partial: dict[int, list[tuple[Path, bytes]]] = {n: [] for n in saved[-_KEPT:]}
+        self._saved = {each.checkpoint.size for each in self._claims if not each.kept}
+        self._largest = max(self._saved, default=0)
         self._tree = Tree()
         self._batches: dict[str, _Batch] = {}
         self._numbers: dict[int, _Batch] = {}
         self._differing: list[tuple[Path, int]] = []
+        self._partial: list[tuple[Path, int]] = []
 
     def _claim(self, name: str, made: LogCheckpoint | None, origin: str, *, kept: bool) -> None:
         if made is None:
@@ -143,13 +141,22 @@ class LogCheck:
             size = self._tree.size
             if size in self._roots:
                 self._roots[size] = self._tree.root()
-            if size in self._partial:
-                self._partial[size] = self._tree.partial()
+            for path, data in self._tree.partial() if size in self._saved else ():
+                self._compare_partial(path, data)
 
     def _compare(self, path: Path, data: bytes) -> None:
         """Note a full tile that differs, and from which size on it has to be there."""
         if self._tree.size <= self._largest and self._read(path) != data:
             self._differing.append((path, self._tree.size))
+
+    def _compare_partial(self, path: Path, data: bytes) -> None:
+        """Note a partial tile that differs, or is gone and has no full one in its place."""
+        if self._read(path) != data and (self._has(path) or not self._has(_tiles.completed(path))):
+            self._partial.append((path, self._tree.size))
+
+    def _has(self, path: Path) -> bool:
+        assert self._log is not None
+        return self._log.has(path)
 
     def _read(self, path: Path) -> bytes | None:
         assert self._log is not None
@@ -177,8 +184,8 @@ class LogCheck:
         for claim in self._claims:
             if claim not in right:
                 found.update(dict.fromkeys(self._wrong(claim, covered)))
-        saved = [each.checkpoint.size for each in right if not each.kept]
-        found.update(dict.fromkeys(self._tiles(max(saved, default=0))))
+        saved = {each.checkpoint.size for each in right if not each.kept}
+        found.update(dict.fromkeys(self._tiles(saved)))
         kept = [each.checkpoint.size for each in right if each.kept]
         known = max(kept, default=0) if any(each.kept for each in self._claims) else covered
         return Judgement(covered, known, tuple(found))
@@ -236,12 +243,13 @@ class LogCheck:
                 words = f"batch {number} is not the one that was sealed"
                 yield "sealed-batch", other.pack, other.offset, words
 
-    def _tiles(self, newest: int) -> Iterator[_Finding]:
-        """The tiles that are not what they must be under the newest right checkpoint."""
+    def _tiles(self, saved: set[int]) -> Iterator[_Finding]:
+        """The tiles that are not what they must be under the right checkpoints of these sizes."""
+        newest = max(saved, default=0)
         differing = [path for path, size in self._differing if size <= newest]
-        for path, data in self._partial.get(newest, ()):
-            full = self._read((*path[:-2], path[-2].removesuffix(".p")))
-            if self._read(path) != data and not (full or b"").startswith(data):
+        gone = set(differing)
+        for path, size in self._partial:
+            if size in saved and (self._has(path) or _tiles.completed(path) not in gone):
                 differing.append(path)
         for path in differing[:_MOST]:
             words = f"the log's file {'/'.join(path)} does not follow from the packs: rebuild"

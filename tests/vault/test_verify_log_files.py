@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 from support.vaults import entries
 
+from mailarchive import UserId
+from mailarchive.errors import SinkCorrupt
 from mailarchive.testing.fuse import Crash, Fuse
 from mailarchive.vault import FileSigner, Vault
 from mailarchive.vault.anchors import FileAnchor
@@ -157,6 +160,68 @@ def test_a_pack_or_a_tile_that_is_none_is_named(
 
     assert found[3] >= ({"log-tile"} if place == log else {"missing-pack", "sealed-batch"})
     assert all(found[:3]) == (place != log)
+
+
+def _flip(at: Path) -> None:
+    at.write_bytes(bytes(byte ^ 1 for byte in at.read_bytes()))
+
+
+OLDER: dict[str, Callable[[Path], object]] = {
+    "changed": _flip,
+    **{name: partial(_put, name) for name in THINGS if name != "folder"},
+}
+
+
+@pytest.mark.parametrize("how", OLDER)
+@pytest.mark.parametrize("kind", ["0", "entries"])
+def test_a_tile_of_an_older_checkpoint_is_named_and_made_anew(
+    log: Path, folder: Path, kind: str, how: str
+) -> None:
+    """A proof under that checkpoint needs it, as long as no full tile takes its place."""
+    tiles = sorted((log / "tile" / kind / "000.p").iterdir(), key=lambda each: int(each.name))
+    was = tiles[0].read_bytes()
+
+    OLDER[how](tiles[0])
+    (finding,) = _found(folder, "log").findings
+    with Vault(folder) as vault:
+        vault.rebuild()
+        old, *_ = vault.checkpoints()
+        message = list(vault.view(UserId("bob")).messages())[-1]
+        message.proof(checkpoint=old).check(message.content(), checkpoint=old)
+
+    assert finding.kind == "log-tile"
+    assert f"tile/{kind}/000.p/{old.size}" in finding.words
+    assert tiles[0].read_bytes() == was
+    assert _kinds(folder, "log") == set()
+
+
+def test_tiles_that_became_full_ones_are_not_missed(tmp_path: Path) -> None:
+    """Nor made anew: a full tile is all that a log keeps of them."""
+    with Vault(tmp_path / "v", keys=None) as vault:
+        for n in (2, 200, 100, 3):
+            vault.put_many(entries(n, start=n * 1000))
+            vault.seal(FileSigner(tmp_path / "s"))
+        log = tmp_path / "v" / "volumes" / "0001" / "log" / "tile"
+        kept = {each: each.read_bytes() for each in log.rglob("*") if each.is_file()}
+        assert vault.verify("log").ok
+        shutil.rmtree(log)
+        assert {each.kind for each in vault.verify("log").findings} == {"log-tile"}
+        vault.rebuild()
+
+    assert {each: each.read_bytes() for each in log.rglob("*") if each.is_file()} == kept
+    assert not (log / "0" / "000.p").exists()
+
+
+def test_a_folder_in_the_place_of_a_tile_is_to_be_moved_away(log: Path, folder: Path) -> None:
+    """What is in it may be somebody's: a rebuild says so, and leaves nothing behind."""
+    newest = max((log / "tile/0/000.p").iterdir(), key=lambda each: int(each.name))
+    _put("folder", newest)
+    before = sorted(newest.parent.iterdir())
+
+    with Vault(folder) as vault, pytest.raises(SinkCorrupt, match="is a folder: move it away"):
+        vault.rebuild()
+
+    assert sorted(newest.parent.iterdir()) == before
 
 
 @pytest.mark.slow
