@@ -21,6 +21,7 @@ NETWORK = frozenset(
         "davfs",
         "gfs2",
         "glusterfs",
+        "gpfs",
         "lustre",
         "ncpfs",
         "nfs",
@@ -29,12 +30,23 @@ NETWORK = frozenset(
         "pvfs2",
         "smb3",
         "smbfs",
+        "fuse.blobfuse",
+        "fuse.blobfuse2",
         "fuse.ceph",
+        "fuse.ceph-fuse",
+        "fuse.curlftpfs",
         "fuse.davfs",
+        "fuse.gcsfuse",
         "fuse.glusterfs",
+        "fuse.goofys",
+        "fuse.gvfsd-fuse",
         "fuse.juicefs",
+        "fuse.mfs",
+        "fuse.mountpoint-s3",
         "fuse.rclone",
         "fuse.s3fs",
+        "fuse.seaweedfs",
+        "fuse.smbnetfs",
         "fuse.sshfs",
     }
 )
@@ -86,8 +98,13 @@ def file_system(path: str, mounts: str) -> str | None:
         covers = path == point or path.startswith(f"{point}/")
         # A later mount at the same point hides the earlier one.
         if covers and (best is None or len(point) >= best[0]):
-            best = (len(point), rest.split(" ")[0])
+            best = (len(point), _kind(*rest.split(" ")[:2]))
     return None if best is None else best[1]
+
+
+def _kind(name: str, source: str = "") -> str:
+    """The type by name; davfs2 leaves its own out, and says only of what URL it is."""
+    return "davfs" if name == "fuse" and "://" in source else name
 
 
 _OCTAL = re.compile(r"\\([0-7]{3})")

@@ -8,6 +8,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,7 +28,6 @@ from mailarchive.vault import Vault, _mounts, _place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from support.vaults import OpenVault
 
@@ -137,6 +137,9 @@ MOUNTS = """\
 32 31 8:1 / /srv/share/disk rw - xfs /dev/sdb rw
 33 22 0:50 / /mnt/twice rw - ext4 /dev/sdc rw
 34 22 0:51 / /mnt/twice rw - fuse.sshfs me@host: rw
+35 22 0:52 / /mnt/dav rw - fuse https://host/dav rw
+36 22 0:53 / /mnt/own rw - fuse own rw
+37 22 0:54 / /mnt/ceph rw - fuse.ceph-fuse ceph-fuse rw
 garbage
 """
 
@@ -150,11 +153,21 @@ garbage
         ("/srv/shared", "ext4"),
         ("/srv/share/disk/v", "xfs"),
         ("/mnt/twice/v", "fuse.sshfs"),
+        ("/mnt/dav/v", "davfs"),
+        ("/mnt/own/v", "fuse"),
     ],
 )
 def test_the_mount_table_tells_the_file_system(path: str, kind: str) -> None:
     """The longest mount point above a path, and the latest of two, is the one that counts."""
     assert _mounts.file_system(path, MOUNTS) == kind
+
+
+@pytest.mark.parametrize("path", ["/srv/share", "/mnt/twice", "/mnt/dav", "/mnt/ceph"])
+def test_whatever_other_machines_write_to_is_refused(path: str) -> None:
+    """By the name that the table of mounts has for it."""
+    with pytest.raises(Unsupported, match="network file system"):
+        _mounts.refuse_unfit(Path(path), MOUNTS)
+    _mounts.refuse_unfit(Path("/mnt/own"), MOUNTS)
 
 
 def test_a_network_file_system_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
