@@ -64,7 +64,7 @@ if len(sys.argv) > 3:  # noqa: PLR2004 - the key
     signature = base64.b64decode(signatures.split()[2])[4:]
     Ed25519PublicKey.from_public_bytes(public).verify(signature, text + b"\n")
 
-stored, manifests, ends, log, objects, entries, erased = {}, [], {}, [], [], {}, {}
+stored, manifests, ends, log, objects, entries, erased = {}, {}, {}, [], [], {}, {}
 PACK = re.compile(r"/(?!0+/)[0-9]{4,8}/packs/[0-9]{8}T[0-9]{6}Z-[0-9]{1,10}-[0-9a-f]{12}\.tar\Z")
 for pack in filter(lambda each: PACK.search(each.as_posix()), vault.glob("volumes/*/packs/*.tar")):
     # An end that tar cannot read was never acknowledged, or the root will miss it.
@@ -75,9 +75,9 @@ for pack in filter(lambda each: PACK.search(each.as_posix()), vault.glob("volume
             stored[pack.stem, member.offset] = digest if any(data) else "zeros"
             if member.name == f"m/{digest}.jsonl":
                 lines = [json.loads(line) for line in data.splitlines()]
-                manifests.append((lines[0]["sequence"], member.offset, data, lines))
+                manifests[digest] = lines[0]["sequence"], member.offset, data, lines
                 ends |= {it["pack"]: it["length"] for it in lines if it["kind"] == "poisoned"}
-for _, offset, data, (head, *lines) in sorted(manifests, key=lambda each: each[:3]):
+for _, offset, data, (head, *lines) in sorted(manifests.values(), key=lambda each: each[:3]):
     if offset < ends.get(head["pack"], offset + 1):
         if sealed := len(log) < int(size):
             log += [sha256(b"\0", leaf) for leaf in leaves(data)]

@@ -249,6 +249,14 @@ def test_another_folder_is_no_volume(kept: Kept, name: str) -> None:
     assert kept.says()[0] == 0
 
 
+def test_a_copy_of_a_pack_under_another_name_counts_for_nothing(kept: Kept) -> None:
+    """Its manifests name the pack that they were written in."""
+    for pack in _packs(kept):
+        shutil.copy(pack, pack.with_name(pack.name.replace("Z-", "Z-1", 1)))
+
+    assert kept.says()[0] == 0
+
+
 def test_a_pack_that_never_began_is_no_damage(kept: Kept) -> None:
     """A pack whose first write was broken off holds nothing that counts."""
     for n, left in enumerate((b"", b"b/torn" * 20)):

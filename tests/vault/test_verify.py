@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sqlite3
 import zlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,7 +23,6 @@ from mailarchive.vault import Level, Vault, _manifest, _tar
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
-    from pathlib import Path
 
     from support.vaults import OpenVault
 
@@ -122,6 +123,24 @@ def test_another_level_is_refused(vault: Vault) -> None:
     """A level that there is not is an error, not the laxest one."""
     with pytest.raises(ConfigurationError):
         vault.verify("thorough")
+
+
+def test_every_kind_of_finding_is_in_the_reference() -> None:
+    """Whoever reads a report by program knows all words that may stand in it."""
+    top = Path(__file__).parents[2]
+    table = (top / "docs/reference/vault.md").read_text().partition("| kind | what |")[2]
+    words = set(re.findall(r"`([a-z-]+)`", table.partition("\n\n")[0]))
+    code = "".join(each.read_text() for each in (top / "mailarchive/vault").glob("_*.py"))
+    patterns = (
+        r'_(?:find|note)\(\s*"([a-z-]+)"',
+        r'yield "([a-z-]+)", ',
+        r'\.damage\([^"]*?"([a-z-]+)"',
+        r'Damage\.at\([^"]*?"([a-z-]+)"',
+    )
+    kinds = {kind for pattern in patterns for kind in re.findall(pattern, code)}
+
+    assert len(kinds) > 25
+    assert kinds <= words
 
 
 def test_an_empty_vault_is_whole(vault: Vault) -> None:
