@@ -9,7 +9,8 @@ Subclass `SinkContract` in a test module and say how your sink is made::
 
 The fixture returns a maker: each call gives a sink, not yet opened, into the same archive,
 which is empty before each law.  What a sink does not promise, by its `capabilities`, is
-not asked of it.  A law that it cannot keep is waived by name, with the reason, and pytest
+not asked of it.  The test of a law that cannot be tried here, such as without strace, is
+skipped, with the reason.  A law that it cannot keep is waived by name, with the reason, and pytest
 lists it at its end, among the warnings, as `LawWaived`; overriding a law, or what is behind
 it, does not work::
 
@@ -87,6 +88,8 @@ class SinkContract:
                 _tell(f"{law.__name__} is waived: {waived} ({broken})")
                 pytest.xfail(f"waived: {waived} ({broken})")
             raise
+        if isinstance(note, laws.NotTried):
+            pytest.skip(f"not tried: {note}")
         if waived is not None:
             pytest.fail(f"waived ({waived}), and kept all the same: take the waiver away")
         if note is not None:

@@ -280,7 +280,7 @@ def _verdict(
         note = why if waived is None else f"{waived} ({why})"
     else:
         result = _result(note)
-        if waived is not None:
+        if waived is not None and result is not Result.NOT_TRIED:
             result, note = Result.BROKEN, "waived, and kept all the same: take the waiver away"
     return Verdict(law.__name__, says, result, note or "")
 

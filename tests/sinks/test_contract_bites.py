@@ -388,6 +388,26 @@ def test_what_could_not_be_seen_is_not_said_to_be_kept(monkeypatch: pytest.Monke
     assert "strace is not installed" in report.markdown()
 
 
+@pytest.mark.parametrize("waivers", [{}, {"acknowledged_means_on_the_medium": "a network disk"}])
+def test_what_could_not_be_tried_is_neither_passed_nor_failed(
+    waivers: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The test is skipped and says why, and no waiver is told to be needless."""
+    contract = type("Mine", (SinkContract,), {"waivers": waivers})()
+    monkeypatch.setenv("PATH", "/nowhere")
+    why_not_traced.cache_clear()
+    try:
+        with pytest.raises(pytest.skip.Exception, match="not tried: strace is not installed"):
+            contract.test_acknowledged_means_on_the_medium(partial(OneFileEach, tmp_path))
+        report = sink_report.report(OneFileEach, only=QUICK[1:], waivers=waivers)
+    finally:
+        monkeypatch.undo()
+        why_not_traced.cache_clear()
+
+    assert [each.result for each in report.verdicts] == [Result.NOT_TRIED]
+    assert report.holds
+
+
 def test_the_laws_need_no_pytest() -> None:
     """They are plain functions, and so is the report."""
     program = (
