@@ -10,14 +10,18 @@ from __future__ import annotations
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from attrs import frozen
+
 from mailarchive._model import Digest
 from mailarchive.errors import (
+    ConfigurationError,
     SinkCorrupt,
     SinkError,
     SinkFull,
     SinkNotWritable,
     SinkUnavailable,
 )
+from mailarchive.vault import _tar
 from mailarchive.vault._index import Found
 from mailarchive.vault._manifest import StoredObject
 from mailarchive.vault._record import Record
@@ -60,14 +64,25 @@ _PATIENCE: Final = "SET lock_timeout = '10min'; SET tcp_keepalives_idle = 60"
 """How long to wait for another writer, and how soon to notice that one's machine is gone."""
 
 _FIND: Final = """
-SELECT e.id, o.stored, o.stored_size, o.raw, o.size, o.start, o.pack, e.verified
+SELECT e.id, o.stored, o.stored_size, o.raw, o.size, o.start, o.pack, e.verified, e.pack, e.line
 FROM mailarchive.entry e JOIN mailarchive.object o ON o.vault = e.vault AND o.raw = e.raw
 WHERE e.vault = %s AND e.id = ANY(%s)
 """
 _FIND_BYTES: Final = """
-SELECT raw, stored, stored_size, raw, size, start, pack, false
+SELECT raw, stored, stored_size, raw, size, start, pack, false, '', -1
 FROM mailarchive.object WHERE vault = %s AND raw = ANY(%s)
 """
+
+
+@frozen
+class Place(Found):
+    """Where bytes are, as rows say that somebody may have altered.
+
+    `by` is the pack whose manifest has the entry, and `line` is where; none of bytes alone.
+    """
+
+    by: str = ""
+    line: int = -1
 
 
 class ObjectIndex:
@@ -77,7 +92,7 @@ class ObjectIndex:
         """Connect, and make the tables where they are missing; raises `SinkError`."""
         self._vault = vault
         with _errors("connecting"):
-            self._base = psycopg.connect(database, autocommit=True)
+            self._base = _connection(database)
         try:
             with _errors("connecting"):
                 self._base.execute(_PATIENCE)
@@ -109,17 +124,17 @@ class ObjectIndex:
                     "SELECT pg_advisory_unlock(hashtextextended(%s, 0))", (self._vault,)
                 )
 
-    def find(self, ids: Iterable[Digest]) -> dict[Digest, Found]:
+    def find(self, ids: Iterable[Digest]) -> dict[Digest, Place]:
         """Return where the bytes of these entries are, of those that are known."""
         with _errors("looking for entries"):
             return self._found(_FIND, ids)
 
-    def places(self, raws: Iterable[Digest]) -> dict[Digest, Found]:
+    def places(self, raws: Iterable[Digest]) -> dict[Digest, Place]:
         """Return where these bytes are, of those that are stored already."""
         with _errors("looking for bytes"):
             return self._found(_FIND_BYTES, raws)
 
-    def _found(self, question: LiteralString, digests: Iterable[Digest]) -> dict[Digest, Found]:
+    def _found(self, question: LiteralString, digests: Iterable[Digest]) -> dict[Digest, Place]:
         wanted = [each.value for each in digests]
         rows = self._base.execute(question, (self._vault, wanted)).fetchall()
         return {each.id: each for each in map(_found, rows)}
@@ -131,22 +146,22 @@ class ObjectIndex:
             rows = self._base.execute(question, (self._vault, [each.value for each in raws]))
             return {Digest(raw) for (raw,) in rows}
 
-    def last(self) -> tuple[int, Digest | None]:
-        """Return number and digest of the newest manifest; 0 and `None` before the first."""
+    def last(self) -> tuple[int, Digest | None, str]:
+        """Return number, digest and pack of the newest manifest; 0 and `None` before the first."""
         question = (
-            "SELECT sequence, manifest FROM mailarchive.pack"
+            "SELECT sequence, manifest, name FROM mailarchive.pack"
             " WHERE vault = %s AND sequence IS NOT NULL ORDER BY sequence DESC, name LIMIT 1"
         )
         with _errors("looking for the newest pack"):
             row = self._base.execute(question, (self._vault,)).fetchone()
-            return (0, None) if row is None else (int(row[0]), Digest(row[1]))
+            return (0, None, "") if row is None else (int(row[0]), Digest(row[1]), _pack(row[2]))
 
     def packs(self) -> dict[str, int | None]:
         """Return the packs that are known, each with its number; one that is closed has none."""
         question = "SELECT name, sequence FROM mailarchive.pack WHERE vault = %s"
         with _errors("looking for packs"):
             rows = self._base.execute(question, (self._vault,))
-            return {str(name): number for name, number in rows}
+            return {_pack(name): number for name, number in rows}
 
     def begun(self) -> set[str]:
         """Return the packs that were begun and of which nothing more is known."""
@@ -154,7 +169,7 @@ class ObjectIndex:
             "SELECT name FROM mailarchive.pack WHERE vault = %s AND sequence IS NULL AND NOT void"
         )
         with _errors("looking for packs"):
-            return {str(name) for (name,) in self._base.execute(question, (self._vault,))}
+            return {_pack(name) for (name,) in self._base.execute(question, (self._vault,))}
 
     def begin(self, pack: str) -> bool:
         """Note that an object of this name is about to be created, durable at once.
@@ -218,13 +233,36 @@ class ObjectIndex:
             )
 
 
-def _found(row: tuple[Any, ...]) -> Found:
-    id_, stored, stored_size, raw, size, start, pack, verified = row
+def _connection(database: str) -> psycopg.Connection[Any]:
+    """Connect; raises `ConfigurationError` for what says nothing of a database."""
+    try:
+        return psycopg.connect(database, autocommit=True)
+    except psycopg.ProgrammingError:
+        raise ConfigurationError(
+            "what connects to the database of the index cannot be understood",
+            suggestions=[
+                "name host, user and database as libpq does, and put quotes around what has blanks"
+            ],
+        ) from None  # its words are cut out of what was given, a password perhaps
+
+
+def _pack(name: str) -> str:
+    """Return the name of a pack; raises `ValueError` for what could name any other object."""
+    if not _tar.is_pack(name):
+        msg = "no name of a pack"
+        raise ValueError(msg)
+    return name
+
+
+def _found(row: tuple[Any, ...]) -> Place:
+    id_, stored, stored_size, raw, size, start, pack, verified, by, line = row
     if min(stored_size, size, start) < 0:
         msg = "no place in a pack"
         raise ValueError(msg)
     where = StoredObject(Digest(stored), stored_size, Digest(raw), size, start)
-    return Found(Digest(id_), where, pack, verified, Digest(raw))
+    return Place(
+        Digest(id_), where, _pack(pack), verified, Digest(raw), by=by and _pack(by), line=line
+    )
 
 
 @contextmanager

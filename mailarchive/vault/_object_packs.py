@@ -8,8 +8,6 @@ store it.
 
 from __future__ import annotations
 
-import hashlib
-import re
 from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
@@ -17,7 +15,7 @@ from attrs import frozen
 from mailarchive.errors import SinkCorrupt, SinkError, SinkUnavailable
 from mailarchive.vault import _tar
 from mailarchive.vault._errors import Damage
-from mailarchive.vault._manifest import BAD_JSON, Manifest
+from mailarchive.vault._object_manifests import PACKS, key, named, parsed, whole
 from mailarchive.vault._object_store import missing
 from mailarchive.vault._recovery import left_out
 from mailarchive.vault._volumes import FIRST
@@ -29,11 +27,10 @@ if TYPE_CHECKING:
 
     from mailarchive._model import Digest
     from mailarchive.vault._object_index import ObjectIndex
+    from mailarchive.vault._object_manifests import Manifests
     from mailarchive.vault._object_store import Objects
-    from mailarchive.vault._packs import Member
     from mailarchive.vault._writer import Draft
 
-PACKS: Final = f"volumes/{FIRST}/packs"
 _ATTEMPTS: Final = 1 << 16
 """How often a number may be begun: the digits that a name has for it."""
 
@@ -61,16 +58,21 @@ class ObjectPacks:
     vault: str
     objects: Objects
     index: ObjectIndex
+    manifests: Manifests
 
     def write(self, draft: Draft, at: datetime, *, read_back: bool) -> None:
         """Store one pack under the next number, and take it into the index.
 
         Raises `SinkUnavailable` for one that did not arrive, `SinkError` where the number
-        is another's.
+        is another's, `SinkCorrupt` where the newest pack is not the one that the index says.
         """
-        last = self.index.last()
+        number, digest, newest = self.index.last()
+        if digest is not None:
+            # A number that was made up would leave a gap in the chain, for good.
+            self.manifests.confirm_newest(number, digest, newest)
+        last = (number, digest)
         for attempt in range(_ATTEMPTS):
-            name = _named(self.vault, last[0] + 1, attempt)
+            name = named(self.vault, number + 1, attempt)
             if self.index.begin(name) and self._written(name, draft, last, at, read_back):
                 return
         raise SinkError(
@@ -91,14 +93,17 @@ class ObjectPacks:
         data = b"".join([*members, _tar.TRAILER])
         created = self.objects.create(key(name), data)
         if read_back or not created:
-            there = self.objects.get(key(name))
-            if there == b"" and not created:
-                self.index.void(name)
-                return False
-            if there != data:
+            there = self.objects.reading(key(name))
+            if there is None or not there.is_equal(data):
+                if there is not None:
+                    self._compare_sizes(name, there.size)
+                if there is not None and not there.size and not created:
+                    self.index.void(name)
+                    return False
                 raise self._in_the_way(name, created=created or there is None)
         self._check_lock(name)
         self.index.take(manifest, verified=read_back)
+        self.manifests.keep(manifest)
         return True
 
     def _check_lock(self, name: str) -> None:
@@ -130,8 +135,12 @@ class ObjectPacks:
 
     # -- what a crash left behind, and what others did ------------------------------------
 
-    def settle(self) -> None:
-        """Decide what became of each pack that was begun and of which nothing more is known."""
+    def settle(self) -> SinkCorrupt | None:
+        """Decide what became of each pack that was begun and of which nothing more is known.
+
+        Returns why one of them stays undecided.
+        """
+        undecided: SinkCorrupt | None = None
         for name in sorted(self.index.begun()):
             # Whoever began it is dead: it held the right to write that this one holds now.
             self.objects.create(key(name), b"")
@@ -140,9 +149,13 @@ class ObjectPacks:
                 self._take(name)
             except Damage:
                 self.index.void(name)  # it arrived changed, and was never acknowledged
+            except SinkCorrupt as error:
+                undecided = error
+        return undecided
 
     def look(self) -> Looked:
         """List the store once, and take in every pack that the index does not know."""
+        undecided = self.settle()
         known = self.index.packs()
         there = self._sizes()
         lost = frozenset(
@@ -152,9 +165,10 @@ class ObjectPacks:
         damaged = self._taken(unknown)
         numbers = self.index.packs() if unknown else known
         for name in [each for each in damaged if self._is_superseded(each, numbers)]:
-            self.index.void(name)
-            del damaged[name]
-        trouble = _trouble(damaged, lost, numbers.values())
+            if isinstance(damaged[name], Damage):
+                self.index.void(name)
+                del damaged[name]
+        trouble = undecided or _trouble(damaged, lost, numbers.values())
         return Looked(len(unknown) - len(damaged), lost, trouble)
 
     def _sizes(self) -> dict[str, int]:
@@ -174,21 +188,49 @@ class ObjectPacks:
 
     def _is_superseded(self, name: str, numbers: Iterable[str]) -> bool:
         """Whether a later attempt has the number of a pack, which so was never acknowledged."""
-        own = _parsed(self.vault, name)
-        others = (_parsed(self.vault, each) for each in numbers)
+        own = parsed(self.vault, name)
+        others = (parsed(self.vault, each) for each in numbers)
         return own is not None and any(
             each[0] == own[0] and each[1] > own[1] for each in others if each is not None
         )
 
     def _take(self, name: str) -> None:
-        """Take in a pack as it is in the store; an empty one is closed."""
-        data = self.objects.get(key(name))
-        if data is None:
+        """Take in a pack as it is in the store; an empty one is closed.
+
+        Raises `Damage` for one that is not what it must be, whoever is asked; any other
+        `SinkCorrupt` where the store contradicts itself.
+        """
+        there = self.objects.reading(key(name))
+        if there is None:
             raise missing(key(name))
-        if not data:
+        try:
+            manifest = whole(self.vault, name, there) if there.size else None
+        except Damage:
+            self._compare_sizes(name, there.size)
+            raise
+        if manifest is None:
+            self._compare_sizes(name, 0)
             self.index.void(name)
-            return
-        self.index.take(_manifest_of(self.vault, name, data), verified=True)
+        else:
+            self.index.take(manifest, verified=True)
+
+    def _compare_sizes(self, name: str, given: int) -> None:
+        """Raise `SinkCorrupt` where other bytes were given than the store says there are.
+
+        Something between here and the store may cut short what is sound there, each time:
+        a name that is closed for that is closed for ever.
+        """
+        asked, listed = self.objects.size(key(name)), self.objects.listed(key(name))
+        if not given == asked == listed:
+            said = listed if given == asked else asked
+            raise SinkCorrupt(
+                f"the store gives {given:,} bytes of {key(name)}, and says that it has"
+                f" {said or 0:,}; nothing was decided about it",
+                suggestions=[
+                    "see what stands between here and the store: a proxy, a gateway, a cache",
+                    "then open the vault again: it takes in what is sound",
+                ],
+            )
 
 
 def _trouble(
@@ -206,65 +248,3 @@ def _trouble(
         f"pack number {first} is not in the store, and later ones are",
         suggestions=["restore it from a copy or an older version of the bucket"],
     )
-
-
-# -- names ------------------------------------------------------------------------------------
-
-
-def key(pack: str) -> str:
-    """Return the name of the object that a pack is."""
-    return f"{PACKS}/{pack}.tar"
-
-
-_NUMBERED: Final = re.compile(r"00000000T000000Z-([0-9]{10})-([0-9a-f]{8})([0-9a-f]{4})\Z")
-
-
-def _named(vault: str, number: int, attempt: int) -> str:
-    """Return the one name that the pack of this number has, at this attempt to store it."""
-    return f"00000000T000000Z-{number:010}-{vault[:8]}{attempt:04x}"
-
-
-def _parsed(vault: str, name: str) -> tuple[int, int] | None:
-    """Return number and attempt of a pack, `None` where its name follows from something else."""
-    found = _NUMBERED.match(name)
-    if found is None or found[2] != vault[:8]:
-        return None
-    return int(found[1]), int(found[3], 16)
-
-
-# -- contents ---------------------------------------------------------------------------------
-
-
-def _manifest_of(vault: str, name: str, data: bytes) -> Manifest:
-    """Return the manifest of a whole pack, every byte of it compared; raises `Damage`."""
-    at, view = 0, memoryview(data)
-    seen: list[Member] = []
-    while (parsed := _tar.parse(data[at : at + _tar.BLOCK])) is not None:
-        member, size = parsed
-        content = view[at + _tar.BLOCK :][:size]
-        if len(content) != size or hashlib.sha256(content).hexdigest() not in member:
-            raise Damage.at(name, at, "digest", "the content is not what its name says")
-        end = at + _tar.member_size(size)
-        if member.startswith("m/"):
-            if view[end:] not in (b"", _tar.TRAILER):
-                raise Damage.at(name, end, "misplaced", "more than one batch, which none here has")
-            return _checked(vault, name, at, bytes(content), seen)
-        seen.append((at, member, size))
-        at = end
-    raise Damage.at(name, at, "header", "no manifest where one must be")
-
-
-def _checked(vault: str, name: str, at: int, content: bytes, seen: list[Member]) -> Manifest:
-    """Return a manifest that belongs to this pack, and names the members that are in it."""
-    try:
-        manifest = Manifest.read(content, at)
-        whole = manifest.is_readable()
-    except BAD_JSON as error:
-        raise Damage.at(name, at, "manifest", "a manifest that cannot be read") from error
-    head, own = manifest.head, _parsed(vault, name)
-    numbered = own is None or own[0] == head.sequence
-    if not (whole and numbered) or (head.vault, head.pack, head.offset) != (vault, name, 0):
-        raise Damage.at(name, at, "misplaced", "a manifest that belongs elsewhere")
-    if [it.member for it in manifest.objects] != seen:
-        raise Damage.at(name, at, "misplaced", "other members than the manifest says")
-    return manifest

@@ -31,11 +31,14 @@ except ImportError as error:  # pragma: no cover - there is no test without it
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from obstore import GetResult
     from obstore.store import ObjectStore
 
-__all__ = ["Objects", "S3Store", "durability_of", "missing"]
+__all__ = ["Objects", "Reading", "S3Store", "durability_of", "missing"]
 
 _PROBE: Final = "probe"
+_PIECE: Final = 1 << 20
+"""Bytes of an object that are in memory at a time, where it is read from end to end."""
 _LOOK_SECONDS: Final = 30
 _LOOK: Final = Pace(_LOOK_SECONDS, octets=1 << 20)
 _FAULT_OF_THE_SERVER: Final = 500
@@ -50,6 +53,43 @@ def durability_of(store: ObjectStore) -> Durability:
     if isinstance(store, LocalStore):
         return Durability.PROCESS  # it is written and linked, and never synced
     return Durability.BUFFERED
+
+
+class Reading:
+    """An object on its way, read once and in pieces; `size` is what the store gives of it."""
+
+    def __init__(self, found: GetResult) -> None:
+        """Take the store's answer, of whose content nothing has been read."""
+        self.size: int = found.meta["size"]
+        self._stream = iter(found.stream(min_chunk_size=_PIECE))
+        self._rest = memoryview(b"")
+
+    def pieces(self, size: int) -> Iterator[memoryview]:
+        """Yield the next `size` bytes, fewer where the object ends before."""
+        while size:
+            if not self._rest:
+                with _errors("reading an object"):
+                    self._rest = memoryview(next(self._stream, b""))
+            piece, self._rest = self._rest[:size], self._rest[size:]
+            if not piece:
+                return
+            size -= len(piece)
+            yield piece
+
+    def read(self, size: int) -> bytes:
+        """Return the next `size` bytes, fewer where the object ends before."""
+        return b"".join(self.pieces(size))
+
+    def is_equal(self, data: bytes) -> bool:
+        """Whether the object is these bytes, and nothing behind them."""
+        if self.size != len(data):
+            return False
+        at = 0
+        for piece in self.pieces(len(data) + 1):
+            if bytes(piece) != data[at : at + len(piece)]:
+                return False
+            at += len(piece)
+        return at == len(data)
 
 
 class Objects:
@@ -82,7 +122,33 @@ class Objects:
             except (exceptions.NotFoundError, FileNotFoundError):
                 return None
 
-    def part(self, name: str, start: int, size: int) -> bytes | None:
+    def reading(self, name: str) -> Reading | None:
+        """Return an object that is too large to be held whole, or `None` where there is none."""
+        with _errors("reading an object"):
+            try:
+                return Reading(obstore.get(self._store, self._prefix + name))
+            except (exceptions.NotFoundError, FileNotFoundError):
+                return None
+
+    def size(self, name: str) -> int | None:
+        """Return how large the store says an object is; `None` where there is none."""
+        with _errors("looking at an object"):
+            try:
+                return int(obstore.head(self._store, self._prefix + name)["size"])
+            except (exceptions.NotFoundError, FileNotFoundError):
+                return None
+
+    def listed(self, name: str) -> int | None:
+        """Return how large an object is in a listing that begins at it; `None` for none."""
+        whole, folder = self._prefix + name, (self._prefix + name).rpartition("/")[0]
+        with _errors("listing objects"):
+            for some in obstore.list(self._store, prefix=folder, offset=whole[:-1]):
+                for each in some:
+                    if each["path"] == whole:
+                        return int(each["size"])
+        return None
+
+    def part(self, name: str, start: int, size: int) -> memoryview | None:
         """Return bytes of an object, fewer at its end; `None` where there is no object."""
         with _errors("reading an object"):
             try:
@@ -94,8 +160,8 @@ class Objects:
             except exceptions.GenericError:
                 if obstore.head(self._store, self._prefix + name)["size"] >= start + size:
                     raise
-                return b""  # it has become shorter than it was
-        return bytes(found)
+                return memoryview(b"")  # it has become shorter than it was
+        return memoryview(found)
 
     def names(self, folder: str) -> Iterator[tuple[str, int]]:
         """Yield the objects of a folder by their names in it, each with its size."""

@@ -28,7 +28,8 @@ from mailarchive.vault import _place, _tar, _zstd
 from mailarchive.vault._choice import PLAIN
 from mailarchive.vault._errors import Damage, closed
 from mailarchive.vault._object_index import ObjectIndex, altered
-from mailarchive.vault._object_packs import PACKS, Looked, ObjectPacks, key
+from mailarchive.vault._object_manifests import PACKS, Manifests, key
+from mailarchive.vault._object_packs import Looked, ObjectPacks
 from mailarchive.vault._object_store import Objects, S3Store, durability_of, missing
 from mailarchive.vault._packing import Packing
 from mailarchive.vault._reading import location
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from mailarchive._model import ArchiveEntry, Digest, Durability
     from mailarchive.vault._index import Found
+    from mailarchive.vault._object_index import Place
     from mailarchive.vault._packing import Prepared
     from mailarchive.vault._writer import Packed
 
@@ -86,6 +88,10 @@ class ObjectVault(Sink):
     that was begun is taken in where it arrived whole, and else its name is closed for ever,
     so that no late upload can follow.  Opening lists the store once and takes in every pack
     that the index does not know, such as after PostgreSQL was put back from a dump.
+
+    The index is not believed: before a receipt its rows are compared with the manifest that
+    ends their pack, two requests for each pack that was not asked lately.  Where the store
+    gives fewer bytes than it says it has, nothing is decided, and nothing new stored.
 
     A number is given to one pack of a store: where two databases write to one, the second
     to store gets a `SinkError`.  While a pack is missing or damaged, of which nobody can
@@ -187,9 +193,11 @@ class ObjectVault(Sink):
         refused = {each.entry_id for each in rejected}
         ids = [entry.id for entry in entries if entry.id not in refused]
         found = session.index.find(ids)
-        return [*rejected, *(self._receipt(found, each, new) for each in ids)]
+        given = [self._receipt(found, each, new) for each in ids]
+        session.packs.manifests.confirm(found.values())
+        return [*rejected, *given]
 
-    def _receipt(self, found: dict[Digest, Found], id_: Digest, new: frozenset[Digest]) -> Receipt:
+    def _receipt(self, found: dict[Digest, Place], id_: Digest, new: frozenset[Digest]) -> Receipt:
         where = found.get(id_)
         if where is None:
             raise altered("looking for what was stored")
@@ -230,8 +238,8 @@ class ObjectVault(Sink):
         member = self._objects.part(pack, stored.offset, _tar.member_size(stored.stored_size))
         if member is None:
             raise missing(pack)
-        frame = member[_tar.BLOCK :][: stored.stored_size]
-        if _tar.parse(member[: _tar.BLOCK]) != (stored.name, stored.stored_size):
+        frame = bytes(member[_tar.BLOCK :][: stored.stored_size])
+        if _tar.parse(bytes(member[: _tar.BLOCK])) != (stored.name, stored.stored_size):
             raise Damage.at(found.pack, stored.offset, "misplaced", "another member stands here")
         if hashlib.sha256(frame).digest() != stored.stored.value:
             raise Damage.at(found.pack, stored.offset, "digest", "not what its name says")
@@ -250,11 +258,11 @@ class ObjectVault(Sink):
     ) -> frozenset[Digest]:
         """Store what is not there yet, and return the ids that are new."""
         with session.index.writing():
-            session.packs.settle()
+            undecided = session.packs.settle()
             known = session.index.find(each.record.id for each in ready)
             wanted = [each for each in ready if each.record.id not in known]
             if wanted:
-                self._refuse_doubt()
+                self._refuse_doubt(undecided or self._looked.trouble)
             there = self._there(session, wanted)
             for some in self._portions(wanted, packed):
                 parts = dict.fromkeys(digest for each in some for digest in each.parts)
@@ -269,6 +277,7 @@ class ObjectVault(Sink):
     def _there(self, session: _Session, wanted: Sequence[Prepared]) -> set[Digest]:
         """Return what is stored already of these, read again where receipts will say so."""
         found = session.index.places(digest for each in wanted for digest in each.parts)
+        session.packs.manifests.confirm(found.values())
         if self._read_back:
             for each in found.values():
                 self._unpacked(each)
@@ -307,17 +316,19 @@ class ObjectVault(Sink):
         return looked.taken
 
     def _look(self, session: _Session) -> Looked:
-        session.packs.settle()
         self._looked = session.packs.look()
         return self._looked
 
-    def _refuse_doubt(self) -> None:
+    def _refuse_doubt(self, trouble: SinkCorrupt | None) -> None:
         """Store nothing while a pack cannot be read: it may hold what would be stored again."""
-        if self._looked.trouble is not None:
+        if trouble is not None:
             raise SinkCorrupt(
-                f"nothing is stored while packs are missing or damaged: {self._looked.trouble}",
-                suggestions=["restore what is missing, and open the vault again"],
-            ) from self._looked.trouble
+                f"nothing is stored while packs are missing or damaged: {trouble}",
+                suggestions=[
+                    *trouble.suggestions,
+                    "restore what is missing, and open the vault again",
+                ],
+            ) from trouble
 
     # -- the parts ------------------------------------------------------------------------
 
@@ -328,9 +339,8 @@ class ObjectVault(Sink):
             vault = self._identify()
             index = ObjectIndex(self._database, vault)
             packing = Packing(self._level, index.stored)
-            self._session = _Session(
-                vault, index, ObjectPacks(vault, self._objects, index), packing
-            )
+            packs = ObjectPacks(vault, self._objects, index, Manifests(vault, self._objects))
+            self._session = _Session(vault, index, packs, packing)
         return self._session
 
     def _identify(self) -> str:

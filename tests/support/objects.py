@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from obstore.store import MemoryStore
+
 from mailarchive import Receipt
 from mailarchive.testing.entries import entry, mail
 from mailarchive.testing.s3_server import S3Server
+from mailarchive.vault._object_store import Objects, Reading
 from mailarchive.vault.objects import ObjectVault
 
 if TYPE_CHECKING:
@@ -52,6 +55,15 @@ class Here:
         """Take an object away, or a version of it."""
         with self.server.client() as client:
             client.delete_object(Bucket=self.bucket, Key=key, **which)
+
+
+def reading(data: bytes) -> Reading:
+    """Return these bytes as an object on its way."""
+    objects = Objects(MemoryStore(), "")
+    objects.create("x", data)
+    found = objects.reading("x")
+    assert found is not None
+    return found
 
 
 def receipts(answers: Any) -> list[Receipt]:

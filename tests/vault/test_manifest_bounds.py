@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support import forged
+from support.objects import reading
 from support.vaults import entries, receipts
 
 from mailarchive import Digest
 from mailarchive.errors import SinkError
-from mailarchive.vault import Vault, _erasing, _manifest, _object_packs, _packs, _session, _tar
+from mailarchive.vault import Vault, _erasing, _manifest, _object_manifests, _packs, _session, _tar
 from mailarchive.vault._errors import Damage
 from mailarchive.vault._recovery import survey
 
@@ -120,10 +121,10 @@ def test_a_pack_in_a_store_keeps_the_bound_too(monkeypatch: pytest.MonkeyPatch) 
     """It is damaged, and named so, before its lines are looked at."""
     data = _batches("v", 1, 9)
 
-    assert _object_packs._manifest_of("v", NAME, data).log_lines == 10
+    assert _object_manifests.whole("v", NAME, reading(data)).log_lines == 10
     _bound(monkeypatch, 9)
     with pytest.raises(Damage) as caught:
-        _object_packs._manifest_of("v", NAME, data)
+        _object_manifests.whole("v", NAME, reading(data))
 
     assert caught.value.kind == "manifest"
 
