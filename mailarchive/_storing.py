@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from attrs import evolve, field, frozen
 
@@ -102,6 +102,13 @@ class Begun:
     )
 
 
+class _Named(NamedTuple):
+    """The addresses of a message: those that make an owner, and all that took part."""
+
+    owning: frozenset[Address]
+    participants: frozenset[Address]
+
+
 @frozen
 class Storing:
     """How messages of a source become entries of an archive."""
@@ -138,9 +145,12 @@ class Storing:
     def begin(self, folder: Folder, batch: DecodedBatch) -> Begun:
         """Make the entries of a batch, and let the sink foresee them; raises as `store`."""
         begun = Begun(batch.messages, batch.settled)
-        users = self._resolve([decoded for _, decoded in batch.decoded])
-        for (message, decoded), taken in zip(batch.decoded, batch.digests, strict=True):
-            ownership = self._ownership(decoded, users)
+        named = [self._named(decoded) for _, decoded in batch.decoded]
+        users = self._resolve(named)
+        for (message, decoded), each, taken in zip(
+            batch.decoded, named, batch.digests, strict=True
+        ):
+            ownership = self._ownership(each, users)
             stray = decoded.unexpected is not None
             if not ownership.owners and isinstance(self.unknown, HoldUnowned):
                 held = self.hold(message, "nobody known owns it", unexpected=stray)
@@ -182,17 +192,19 @@ class Storing:
             else:
                 yield message, decoded
 
-    def _resolve(self, decoded: Sequence[Decoded]) -> Mapping[Address, frozenset[UserId]]:
+    def _resolve(self, named: Sequence[_Named]) -> Mapping[Address, frozenset[UserId]]:
         """One question to the user map for the whole batch."""
-        addresses = frozenset(chain.from_iterable(map(self._chosen, decoded)))
+        addresses = frozenset(chain.from_iterable(each.owning for each in named))
         if not addresses:
             return {}
-        named = chain.from_iterable(each.envelope.participants for each in decoded)
-        known = _asking.resolve(self.users, addresses.union(named))
+        others = chain.from_iterable(each.participants for each in named)
+        known = _asking.resolve(self.users, addresses.union(others))
         return known if self.dry_run else {**known, **self._create(addresses, known)}
 
-    def _chosen(self, decoded: Decoded) -> frozenset[Address]:
-        return _asking.chosen(self.attribution, decoded.envelope, self.mailbox)
+    def _named(self, decoded: Decoded) -> _Named:
+        envelope = decoded.envelope
+        owning = _asking.chosen(self.attribution, envelope, self.mailbox)
+        return _Named(owning, envelope.participants)
 
     def _create(
         self, addresses: frozenset[Address], known: Mapping[Address, frozenset[UserId]]
@@ -205,10 +217,8 @@ class Storing:
                 self._created[address] = frozenset({_asking.create(self.unknown, address)})
         return {each: self._created[each] for each in strangers if each in self._created}
 
-    def _ownership(
-        self, decoded: Decoded, users: Mapping[Address, frozenset[UserId]]
-    ) -> Ownership:
-        ownership = own(self._chosen(decoded), users, decoded.envelope.participants)
+    def _ownership(self, named: _Named, users: Mapping[Address, frozenset[UserId]]) -> Ownership:
+        ownership = own(named.owning, users, named.participants)
         if not ownership.owners and isinstance(self.unknown, CatchAll):
             return evolve(ownership, owners=(Owner(self.unknown.user),))
         return ownership

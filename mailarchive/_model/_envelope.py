@@ -66,7 +66,10 @@ class Envelope:
     @property
     def senders(self) -> tuple[Address, ...]:
         """The sender, and on whose behalf."""
-        return tuple(a for a in (self.sender, self.on_behalf_of) if a is not None)
+        first, second = self.sender, self.on_behalf_of
+        if second is None:
+            return () if first is None else (first,)
+        return (second,) if first is None else (first, second)
 
     @property
     def participants(self) -> frozenset[Address]:
