@@ -54,14 +54,13 @@ def root(hashes: list[bytes]) -> bytes:
 
 
 vault, checkpoint = Path(sys.argv[1]), Path(sys.argv[2]).read_bytes()
-text, _, signatures = checkpoint.partition(b"\n\n")
-origin, size, expected = text.decode().splitlines()
+origin, size, expected = (text := checkpoint.partition(b"\n\n")[0]).decode().splitlines()
 check(json.loads((vault / "vault.json").read_bytes())["origin"] == origin, "it is another vault")
 if len(sys.argv) > 3:  # noqa: PLR2004 - the key
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     public = base64.b64decode(sys.argv[3].split("+", 2)[2])[1:]
-    signature = base64.b64decode(signatures.split()[2])[4:]
+    signature = base64.b64decode(checkpoint[len(text) :].split()[2])[4:]
     Ed25519PublicKey.from_public_bytes(public).verify(signature, text + b"\n")
 
 stored, manifests, ends, log, objects, entries, erased = {}, {}, {}, [], [], {}, {}
@@ -77,8 +76,9 @@ for pack in filter(lambda each: PACK.search(each.as_posix()), vault.glob("volume
                 lines = [json.loads(line) for line in data.splitlines()]
                 manifests[digest] = lines[0]["sequence"], member.offset, data, lines
                 ends |= {it["pack"]: it["length"] for it in lines if it["kind"] == "poisoned"}
+named = {lines[0]["previous"] for *_, lines in manifests.values()}
 for _, offset, data, (head, *lines) in sorted(manifests.values(), key=lambda each: each[:3]):
-    if offset < ends.get(head["pack"], offset + 1):
+    if offset < ends.get(head["pack"], offset + 1) or sha256(data).hex() in named:
         if sealed := len(log) < int(size):
             log += [sha256(b"\0", leaf) for leaf in leaves(data)]
         for each in lines:

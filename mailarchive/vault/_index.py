@@ -353,17 +353,13 @@ class Index:
             (pack, volume),
         )
 
-    def seal(self, pack: str, *, upto: int | None = None, owed: bool = False) -> None:
-        """Take note that a pack is never written again, and counts no further than `upto`.
+    def seal(self, pack: str, *, owed: bool = False) -> None:
+        """Take note that a pack is never written again.
 
         With `owed` it was poisoned, and a manifest has yet to say so.
         """
         self.register(pack, FIRST)
-        self._db.execute(
-            "UPDATE pack SET sealed = 1, owed = ?, upto = min(upto, coalesce(?, upto))"
-            " WHERE name = ?",
-            (owed, upto, pack),
-        )
+        self._db.execute("UPDATE pack SET sealed = 1, owed = ? WHERE name = ?", (owed, pack))
 
     def apply(self, manifest: Manifest, *, verified: bool, lost: Collection[Digest] = ()) -> None:
         """Take in a batch; one that is there already changes nothing.
@@ -385,8 +381,8 @@ class Index:
         except _CONTRADICTS as error:
             words = "a batch that contradicts itself, or what is there"
             raise Damage.at(head.pack, manifest.offset, "manifest", words) from error
-        for pack, length in manifest.poisoned().items():
-            self.seal(pack, upto=length)
+        for pack in manifest.poisoned():
+            self.seal(pack)
 
     def adopt(self, manifest: Manifest, *, verified: bool, lost: Collection[Digest] = ()) -> bool:
         """Take in a batch that anybody may have written; `False` where nothing of it can be."""

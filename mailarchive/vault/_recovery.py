@@ -129,8 +129,10 @@ def that_count(
     """Return the tails without what was poisoned, misnumbered batches and torn ones.
 
     A batch of which something is lost was torn, and never acknowledged, unless the next
-    one names it.  Of the newest of all nobody can say: it counts where `newest_too`.
-    `wrong` are the misnumbered ones, where somebody has worked them out already.
+    one names it.  Nor is one poisoned that another names: nobody goes on behind a write that
+    failed, and whoever can append could take away all that there is.  Of the newest of all
+    nobody can say whether it is torn: it counts where `newest_too`.  `wrong` are the
+    misnumbered ones, where somebody has worked them out already.
     """
     tails = list(tails)
     wrong = misnumbered(tails) if wrong is None else wrong
@@ -142,10 +144,13 @@ def that_count(
     rivals = Counter(where.sequence for where in found)
 
     def counts(where: Where) -> bool:
-        if where.end > poisoned.get(where.pack, where.end) or where.digest in wrong:
+        if where.digest in wrong:
             return False
-        torn = where.lost and where.digest not in named
-        return not torn or (newest_too and rivals[where.sequence] == 1)
+        if where.digest in named:
+            return True
+        if where.end > poisoned.get(where.pack, where.end):
+            return False
+        return not where.lost or (newest_too and rivals[where.sequence] == 1)
 
     return [evolve(tail, found=tuple(filter(counts, tail.found))) for tail in tails]
 
@@ -212,11 +217,17 @@ def history(packs: Packs, index: Index) -> Iterator[Manifest]:
         (then[0], then[2]) == (before[0] + 1, before[1])
         for before, then in pairwise([(0, None, None), *found])
     )
-    if _left_out(packs, ends, poisoned) or not (chained or _is_all(packs, found)):
+    named = {previous for _, _, previous in found}
+    if _left_out(packs, ends, poisoned, named) or not (chained or _is_all(packs, found)):
         raise index_disagrees("it has not all the batches that there are")
 
 
-def _left_out(packs: Packs, ends: Mapping[str, int], poisoned: Mapping[str, int]) -> bool:
+def _left_out(
+    packs: Packs,
+    ends: Mapping[str, int],
+    poisoned: Mapping[str, int],
+    named: Collection[Digest | None],
+) -> bool:
     """Whether a batch that counts stands behind what is known of its pack."""
     for name in packs.names():
         known, size = ends.get(name, 0), packs.size(name) or 0
@@ -227,7 +238,10 @@ def _left_out(packs: Packs, ends: Mapping[str, int], poisoned: Mapping[str, int]
             if rest <= len(TRAILER) and not any(pack.read(known, rest)):
                 continue
             found = survey(pack, known, hashing=True).found
-        if any(not it.lost and it.end <= poisoned.get(name, it.end) for it in found):
+        if any(
+            not it.lost and (it.digest in named or it.end <= poisoned.get(name, it.end))
+            for it in found
+        ):
             return True
     return False
 

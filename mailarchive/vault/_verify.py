@@ -292,10 +292,11 @@ class Verification:
     def _unhide(self, found: list[Where]) -> None:
         """Only a batch of a poisoned pack may be whole, and still not count."""
         poisoned: dict[str, int] = {}
+        named = {where.previous for where in found}
         for where in found:
             poisoned.update(where.poisoned)
         for where in self._hidden:
-            if where.end <= poisoned.get(where.pack, where.end):
+            if where.digest in named or where.end <= poisoned.get(where.pack, where.end):
                 words = f"batch {where.sequence} is whole, and the index leaves it out"
                 self._find("hidden", where.pack, where.offset, words)
 

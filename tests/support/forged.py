@@ -61,6 +61,11 @@ def append(folder: Path, *lines: dict[str, Any] | str, **changes: Any) -> Path:
     return made
 
 
+def digest(lines: list[dict[str, Any]]) -> str:
+    """Return the digest of the manifest that has these lines."""
+    return Digest.of("\n".join([*map(_line, lines), ""]).encode()).hex
+
+
 def _line(tree: dict[str, Any]) -> str:
     return json.dumps(tree, sort_keys=True, separators=(",", ":"))
 

@@ -262,6 +262,31 @@ def test_a_batch_that_the_index_refuses_is_not_left_to_be_taken_in(
         assert again.verify("content").ok
 
 
+@pytest.mark.parametrize("encrypted", [False, True])
+@pytest.mark.parametrize("pack", [0, -1])
+def test_nothing_that_was_acknowledged_is_poisoned_later(
+    tmp_path: Path, pack: int, encrypted: bool
+) -> None:
+    """Anybody can append that a write failed: what another batch names counts all the same."""
+    folder = tmp_path / "v"
+    keys = FileKeys.create(tmp_path / "key") if encrypted else None
+    with Vault(folder, keys=keys, pack_size=1) as vault:
+        for n in range(3):
+            vault.put_many(entries(2, start=10 * n))
+        sealed = vault.seal(FileSigner(tmp_path / "s")).checkpoint
+    heads = [lines[0] for lines in forged.manifests(folder)]
+    forged.append(folder, {"kind": "poisoned", "pack": heads[pack]["pack"], "length": 0})
+
+    for count in (6, 7):
+        with Vault(folder, keys=keys) as vault:
+            assert vault.view(BOB).count() == count
+            assert vault.verify("log", checkpoints=[sealed]).findings == ()
+            receipts([vault.put(entry(mail(90), key="90"))])
+            vault.rebuild()
+            assert vault.view(BOB).count() == 7
+        forged.forget_index(folder)
+
+
 # -- numbers that nobody can follow ---------------------------------------------------------
 
 LAST = (1 << 62) - 1

@@ -249,6 +249,14 @@ def test_another_folder_is_no_volume(kept: Kept, name: str) -> None:
     assert kept.says()[0] == 0
 
 
+def test_nothing_sealed_is_poisoned_later(kept: Kept) -> None:
+    """What another batch names counts, whoever appends that a write to its pack failed."""
+    for lines in forged.manifests(kept.folder)[:3]:
+        forged.append(kept.folder, {"kind": "poisoned", "pack": lines[0]["pack"], "length": 0})
+
+    assert kept.says()[0] == 0
+
+
 def test_a_copy_of_a_pack_under_another_name_counts_for_nothing(kept: Kept) -> None:
     """Its manifests name the pack that they were written in."""
     for pack in _packs(kept):

@@ -111,10 +111,16 @@ def test_its_reader_passes_over_what_was_poisoned(
         vault.put_many(every)
         (pack,) = folder.rglob("*.tar")
         length = pack.stat().st_size
-        vault.put(entry(mail(9), key="9"))
-    forged.append(folder, {"kind": "poisoned", "pack": pack.stem, "length": length})
+        vault.put(failed := entry(mail(9), key="9"))
+    (first, _), said = forged.manifests(folder), {"kind": "poisoned", "pack": pack.stem}
+    behind = {"sequence": 2, "previous": forged.digest(first)}
+    later = forged.append(folder, {**said, "length": length}, **behind)
 
     assert _read(tmp_path, monkeypatch) == _of(every)
+
+    later.unlink()
+    forged.append(folder, {**said, "length": 0})
+    assert _read(tmp_path, monkeypatch) == _of([*every, failed]), "a batch names it"
 
 
 def test_its_reader_fails_at_what_is_damaged(
