@@ -23,6 +23,7 @@ from mailarchive._model import (
 from mailarchive.abc import Sink
 from mailarchive.errors import (
     ConfigurationError,
+    MailArchiveError,
     ReceiptMismatch,
     SinkCorrupt,
     Unsupported,
@@ -80,6 +81,18 @@ def _within(parts: Iterable[Sink]) -> list[Sink]:
     return [*parts, *(each for some in inner for each in some)]
 
 
+def _foresee_all(told: Iterable[tuple[Sink, Sequence[ArchiveEntry]]]) -> None:
+    """Tell each part what is its own, also after one that raises; then raise the first error."""
+    errors: list[MailArchiveError] = []
+    for part, entries in told:
+        try:
+            part.foresee(entries)
+        except MailArchiveError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+
+
 def _least(parts: Iterable[Sink]) -> SinkCapabilities:
     """Return what all of the parts promise."""
     all_ = [part.capabilities for part in parts]
@@ -123,6 +136,10 @@ class Tee(_Combined):
                     wanted[place] = _as_stored(part, wanted[place], answer)
                 answers[place][name] = answer
         return [self._worst(entry, each) for entry, each in zip(entries, answers, strict=True)]
+
+    @override
+    def _foresee(self, entries: Sequence[ArchiveEntry]) -> None:
+        _foresee_all((part, entries) for part in self._parts)
 
     def _worst(
         self, entry: ArchiveEntry, answers: Mapping[str, Receipt | Rejected]
@@ -213,15 +230,24 @@ class Router(_Combined):
 
     @override
     def _put_many(self, entries: Sequence[ArchiveEntry]) -> Iterable[Receipt | Rejected]:
-        sorted_: dict[str, list[ArchiveEntry]] = {}
-        for entry in entries:
-            sorted_.setdefault(self._route(entry), []).append(entry)
-        for name, some in sorted_.items():
+        for name, some in self._sorted(entries).items():
             if name not in self._named:
                 yield from (Rejected(each.id, "no part of the router is for it") for each in some)
                 continue
             for answer in self._named[name].put_many(some):
                 yield answer if isinstance(answer, Rejected) else self._ours(name, answer)
+
+    @override
+    def _foresee(self, entries: Sequence[ArchiveEntry]) -> None:
+        theirs = self._sorted(entries).items()
+        _foresee_all((self._named[name], some) for name, some in theirs if name in self._named)
+
+    def _sorted(self, entries: Sequence[ArchiveEntry]) -> dict[str, list[ArchiveEntry]]:
+        """Return the entries by the name that the function gives for each."""
+        found: dict[str, list[ArchiveEntry]] = {}
+        for entry in entries:
+            found.setdefault(self._route(entry), []).append(entry)
+        return found
 
     def _ours(self, name: str, receipt: Receipt) -> Receipt:
         place = json.dumps([name, receipt.sink, receipt.location])
@@ -268,6 +294,10 @@ class ReadBack(_Combined):
     def _put_many(self, entries: Sequence[ArchiveEntry]) -> Iterable[Receipt | Rejected]:
         for answer in self._part.put_many(entries):
             yield answer if isinstance(answer, Rejected) else self._verified(answer)
+
+    @override
+    def _foresee(self, entries: Sequence[ArchiveEntry]) -> None:
+        self._part.foresee(entries)
 
     def _verified(self, receipt: Receipt) -> Receipt:
         if Digest.of(self._part.read(receipt)) != receipt.stored_digest:

@@ -71,6 +71,16 @@ class StoresWhatItForesees(OneFileEach):
             self._put(each)
 
 
+class StoresWhatHasItsDigest(OneFileEach):
+    """Puts at once what comes with a digest that was taken, as everything of a run does."""
+
+    @override
+    def _foresee(self, entries: Sequence[ArchiveEntry]) -> None:
+        for each in entries:
+            if each.digested is not None:
+                self._put(each)
+
+
 class BreaksWhenItForesees(OneFileEach):
     """Fails at what it need not do."""
 

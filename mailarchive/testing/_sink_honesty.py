@@ -17,6 +17,7 @@ from mailarchive.errors import MailArchiveError, Unsupported
 from mailarchive.testing._open_files import can_be_counted, open_files
 from mailarchive.testing._sink_kit import (
     SERIAL,
+    as_a_run_makes_it,
     fails_well,
     is_first,
     law,
@@ -302,9 +303,9 @@ def memory_is_bounded(make: SinkMaker, *, count: int = 48) -> str | None:
         stored(sink, entry(mail(1, octets=_MEBI), key=_key()))
         tracemalloc.start()
         try:
-            following = entry(mail(0, octets=_MEBI), key=_key())
+            following = _large(0)
             for number in range(1, count):
-                now, following = following, entry(mail(number, octets=_MEBI), key=_key())
+                now, following = following, _large(number)
                 sink.foresee([following])
                 stored(sink, now)
             _, peak = tracemalloc.get_traced_memory()
@@ -312,6 +313,10 @@ def memory_is_bounded(make: SinkMaker, *, count: int = 48) -> str | None:
             tracemalloc.stop()
     assert peak < count // 2 * _MEBI, f"{count} messages of 1 MiB took {peak >> 20} MiB of memory"
     return None
+
+
+def _large(number: int) -> ArchiveEntry:
+    return as_a_run_makes_it(entry(mail(number, octets=_MEBI), key=_key()))
 
 
 LAWS = (

@@ -14,6 +14,7 @@ from mailarchive.errors import MailArchiveError
 from mailarchive.testing._elsewhere import Elsewhere
 from mailarchive.testing._sink_kit import (
     SERIAL,
+    as_a_run_makes_it,
     is_first,
     law,
     read_back,
@@ -270,7 +271,9 @@ def foreseeing_changes_nothing(
 
 
 def _batch(count: int) -> list[ArchiveEntry]:
-    return [entry(mail(number), key=_key()) for number in range(count)]
+    """Return entries as a run makes them, of which no two have one and the same bytes."""
+    numbers = (next(SERIAL) for _ in range(count))
+    return [as_a_run_makes_it(entry(mail(n), key=f"key-{n}")) for n in numbers]
 
 
 def _foresee(sink: Sink, entries: Sequence[ArchiveEntry]) -> None:

@@ -59,6 +59,7 @@ from mailarchive.testing._broken_seldom import (
     RejectsWhenTheDiskFails,
     RewritesItsList,
     StoresAPageOfABatch,
+    StoresWhatHasItsDigest,
     StoresWhatItForesees,
     TakesForeseenForStored,
 )
@@ -158,6 +159,7 @@ __all__ = [
     "StopsAtNul",
     "StoresAPageOfABatch",
     "StoresAgain",
+    "StoresWhatHasItsDigest",
     "StoresWhatItForesees",
     "SyncsTheLastOfABatch",
     "TakesDotsAway",
@@ -192,6 +194,7 @@ BROKEN = (
     Broken(TakesForeseenForStored, laws.foreseeing_changes_nothing, "only foreseen"),
     Broken(PutsWhatWasForeseenLast, laws.foreseeing_changes_nothing, "were foreseen and put"),
     Broken(StoresWhatItForesees, laws.foreseeing_changes_nothing, "only foreseen"),
+    Broken(StoresWhatHasItsDigest, laws.foreseeing_changes_nothing, "only foreseen"),
     Broken(BreaksWhenItForesees, laws.foreseeing_changes_nothing, "NotImplementedError"),
     Broken(StoresAPageOfABatch, laws.foreseeing_changes_nothing, "one of 200"),
     Broken(NormalisesLineEnds, laws.every_byte_comes_back, "bare LF"),
