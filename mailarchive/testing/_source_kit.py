@@ -24,7 +24,7 @@ from mailarchive.testing._source_mail import check_came, messages, numbered
 from mailarchive.testing._traced import NotTried
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from mailarchive._model import Page
@@ -140,6 +140,12 @@ The text is a `NotTried` where only the world lacks what the law needs.  Raises
 `AssertionError` where it is broken; the text names the fault.
 """
 
+_QUIET, _MOST = 100, 10_000
+"""Pages in a row that name nothing new, and refs, after which a scan counts as endless.
+
+No law has a thousand messages in a folder.
+"""
+
 _ENOUGH_FOR_TWO_PAGES: Final = (12, 60, 520)
 
 CANNOT_REMOVE: Final = "it says that it cannot remove"
@@ -238,7 +244,27 @@ def two_pages(world: SourceWorld, *, start: int = 0, before: int = 0) -> list[Pa
 
 def pages_of(world: SourceWorld, source: Source, after: str | None = None) -> list[Page]:
     """Return all pages after a token."""
-    return list(source.scan(world.folder(source), after))
+    return list(scanned(source, world.folder(source), after))
+
+
+def scanned(source: Source, folder: Folder, after: str | None = None) -> Iterator[Page]:
+    """Yield the pages after a token, and wait for the end of a scan no longer than a law can.
+
+    Every law lists by this, so that none of them waits for ever.
+    """
+    seen: set[MessageRef] = set()
+    quiet = 0
+    for page in source.scan(folder, after):
+        quiet = quiet + 1 if seen.issuperset(page.refs) else 0
+        seen.update(page.refs)
+        assert quiet <= _QUIET, (
+            f"a scan has no end: {quiet} pages in a row name nothing new, and the token changes"
+            " from one to the next although nothing else does"
+        )
+        assert len(seen) <= _MOST, (
+            f"a scan has no end: it names more than {_MOST} messages, and so many are not there"
+        )
+        yield page
 
 
 def raws_of(items: Sequence[SourceMessage | Unavailable]) -> list[bytes]:
@@ -267,7 +293,7 @@ def check_kept(
 def read(world: SourceWorld, source: Source) -> list[SourceMessage]:
     """Return every message of the folder, read as a run does."""
     found: list[SourceMessage] = []
-    for page in source.scan(world.folder(source)):
+    for page in scanned(source, world.folder(source)):
         found += [item for item in source.fetch(page.refs) if isinstance(item, SourceMessage)]
     return found
 

@@ -17,6 +17,7 @@ from mailarchive.testing._source_kit import (
     raws_of,
     read,
     refs_of,
+    scanned,
     two_pages,
 )
 from mailarchive.testing._source_mail import messages
@@ -146,7 +147,7 @@ def _scan_in_motion(
     found: list[bytes] = []
     token = ""
     with world.source() as source:
-        for page in source.scan(world.folder(source)):
+        for page in scanned(source, world.folder(source)):
             listed, token = [*listed, *page.refs], page.token
             items = [item for item in source.fetch(page.refs) if isinstance(item, SourceMessage)]
             found += [item.raw for item in items]

@@ -22,6 +22,7 @@ from mailarchive.testing._source_kit import (
     raws_of,
     read,
     refs_of,
+    scanned,
     two_pages,
 )
 from mailarchive.testing._source_mail import messages
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mailarchive._model import Page
+    from mailarchive.abc import Source
+
+_QUIET_RUNS = 4
+"""How many runs with nothing new come one after another."""
 
 
 @law
@@ -58,12 +63,39 @@ def _resumes(world: SourceWorld, pages: Sequence[Page]) -> None:
 
 @law
 def a_run_with_nothing_new_lists_nothing(world: SourceWorld) -> None:
-    """After the last token there is nothing, as long as nothing comes."""
+    """After the last token there is nothing, as long as nothing comes, run after run.
+
+    The token may be another one after each, and then means the same.  A folder has one key in
+    all of them, for checkpoints are kept under it.
+    """
     world.deliver(messages(3))
     with world.source() as source:
+        key = world.folder(source).key
         last = pages_of(world, source)[-1].token
 
         assert not refs_of(pages_of(world, source, last)), "something old was listed as new"
+    for _ in range(_QUIET_RUNS):
+        with world.source() as again:
+            assert world.folder(again).key == key, (
+                "a folder has another key in each run: its checkpoint is never found, and it is"
+                " listed anew each time"
+            )
+            last = _still_nothing(world, again, last)
+
+
+def _still_nothing(world: SourceWorld, source: Source, token: str) -> str:
+    """List what came after the last token, which is nothing; return the last token by now."""
+    try:
+        pages = pages_of(world, source, token)
+    except CheckpointInvalid as error:
+        raise AssertionError(
+            "the last token is refused in a later run although nothing changed: all is listed anew"
+        ) from error
+    assert not refs_of(pages), (
+        "the last token means another place in a later run although nothing changed: something"
+        " old was listed as new"
+    )
+    return pages[-1].token if pages else token
 
 
 @law
@@ -77,7 +109,7 @@ def what_comes_later_is_found(world: SourceWorld) -> None:
     with world.source() as source:
         items = [
             item
-            for page in source.scan(world.folder(source), last)
+            for page in scanned(source, world.folder(source), last)
             for item in source.fetch(page.refs)
         ]
 
@@ -200,7 +232,7 @@ def a_folder_of_nothing_harms_nothing(world: SourceWorld) -> None:
     with world.source() as source:
         for key in ("nothing", "../..", "nothing\r\nLOGOUT"):
             try:
-                found = refs_of(list(source.scan(Folder(key, (key,)))))
+                found = refs_of(list(scanned(source, Folder(key, (key,)))))
             except SourceError as error:
                 is_honest(error)
             else:

@@ -18,6 +18,7 @@ from mailarchive.testing._source_kit import (
     raws_of,
     read,
     refs_of,
+    scanned,
     two_pages,
 )
 from mailarchive.testing._traced import NotTried
@@ -143,7 +144,7 @@ def _before_each_call(notes: _Notes, source: Source) -> None:
         folders = notes.tried(source.folders)
     assert folders != (), "a place that is broken has no folders any more, and no error"
     with notes.broken():
-        notes.check_listed(source.scan(folder, notes.token), notes.rest)
+        notes.check_listed(scanned(source, folder, notes.token), notes.rest)
     with notes.broken():
         notes.check_read(source.fetch(notes.refs), notes.refs)
 
@@ -160,11 +161,11 @@ def _at_the_opening(world: SourceWorld) -> None:
 
 def _open_and_list(notes: _Notes, folder: Folder) -> None:
     with notes.world.source() as another:
-        notes.check_listed(another.scan(folder, notes.token), notes.rest)
+        notes.check_listed(scanned(another, folder, notes.token), notes.rest)
 
 
 def _between_pages(notes: _Notes, source: Source) -> None:
-    scan = source.scan(notes.world.folder(source))
+    scan = scanned(source, notes.world.folder(source))
     notes.token = next(scan).token
     with notes.broken():
         notes.check_listed(scan, notes.rest)

@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from support.broken_memory import BROKEN, KnowsNoEpoch
+from support.broken_memory import (
+    BROKEN,
+    ENDLESS,
+    KeysByTheRun,
+    KnowsNoEpoch,
+    MovesItsToken,
+)
 from support.memory_worlds import MemoryWorld
 from typing_extensions import override
 
@@ -27,6 +33,51 @@ def test_a_source_that_breaks_a_law_fails_it(
     """The law names the fault."""
     with pytest.raises(AssertionError, match=said):
         law(MemoryWorld(kind()))
+
+
+@pytest.mark.parametrize("law", laws.LAWS, ids=lambda law: law.__name__)
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_no_law_waits_for_the_end_of_a_scan_that_has_none(
+    kind: type[MemorySource], law: Law
+) -> None:
+    """Each comes to an end, and says so wherever it waited for that of the scan."""
+    lists = "scan" in _calls_of(law) and law is not laws.a_token_of_nothing_is_no_checkpoint
+    try:
+        law(MemoryWorld(kind()))
+    except AssertionError as broken:
+        said = str(broken)
+    else:
+        said = ""
+
+    assert ("a scan has no end" in said) is lists
+
+
+def _calls_of(law: Law) -> set[str]:
+    """What a law asks an honest source for."""
+    honest = MemorySource()
+    law(MemoryWorld(honest))
+    return set(honest.calls)
+
+
+@pytest.mark.parametrize("law", laws.LAWS, ids=lambda law: law.__name__)
+def test_a_token_may_be_another_one_after_each_scan(law: Law) -> None:
+    """That of a server's deltas is: it breaks no law, as long as it means the same."""
+    law(MemoryWorld(MovesItsToken()))
+
+
+def test_a_folder_has_one_key_in_all_runs() -> None:
+    """Its checkpoint is kept under it."""
+
+    class World(MemoryWorld):
+        """Takes the first folder, whatever it is called."""
+
+        @override
+        def folder(self, source: Source) -> Folder:
+            """The first one."""
+            return source.folders()[0]
+
+    with pytest.raises(AssertionError, match="another key in each run: its checkpoint is never"):
+        laws.a_run_with_nothing_new_lists_nothing(World(KeysByTheRun()))
 
 
 def test_two_folders_are_not_blamed_for_what_goes_wrong_in_each() -> None:

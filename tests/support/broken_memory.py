@@ -15,6 +15,7 @@ from mailarchive import (
     Digest,
     Folder,
     Kept,
+    MessageRef,
     Page,
     Removed,
     SourceMessage,
@@ -27,7 +28,7 @@ from mailarchive.testing.memory import MemorySource
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from mailarchive import MessageRef, RemovalResult
+    from mailarchive import RemovalResult
     from mailarchive.testing.source_laws import Law
 
 
@@ -78,6 +79,100 @@ class ListsAcrossPages(MemorySource):
         for page in super()._scan(folder, after):
             yield evolve(page, refs=last + page.refs)
             last = page.refs[-1:]
+
+
+class MovesItsToken(MemorySource):
+    """Says another token in each scan, which means the same: nothing is wrong with it."""
+
+    serial = 0
+
+    @override
+    def _scan(self, folder: Folder, after: str | None) -> Iterator[Page]:
+        last = after
+        for page in super()._scan(folder, after):
+            yield page
+            last = page.token
+        if last is not None:
+            yield from self._moved(folder, last.partition("+")[0])
+
+    def _moved(self, folder: Folder, last: str) -> Iterator[Page]:
+        self.serial += 1
+        yield Page(folder, (), f"{last}+{self.serial}")
+
+    @override
+    def _resume(self, box: Any, token: str) -> int:
+        return super()._resume(box, token.partition("+")[0])
+
+
+class NeverComesToRest(MovesItsToken):
+    """Lists until its token stays what it was, which it never does."""
+
+    @override
+    def _moved(self, folder: Folder, last: str) -> Iterator[Page]:
+        while True:
+            yield from super()._moved(folder, last)
+
+
+class GoesRound(MovesItsToken):
+    """Begins anew at the end, under another token each time."""
+
+    @override
+    def _moved(self, folder: Folder, last: str) -> Iterator[Page]:
+        while True:
+            for page in MemorySource._scan(self, folder, None):
+                self.serial += 1
+                yield evolve(page, token=f"{last}+{self.serial}")
+
+
+class NamesWhatIsNotThere(MovesItsToken):
+    """Goes on with the numbers behind the last one, for ever."""
+
+    @override
+    def _moved(self, folder: Folder, last: str) -> Iterator[Page]:
+        while True:
+            self.serial += 100
+            some = range(self.serial, self.serial + 100)
+            refs = (MessageRef(self.name, folder.key, f"1.{10**6 + n}") for n in some)
+            yield Page(folder, tuple(refs), f"{last}+{self.serial}")
+
+
+class ListsAnewAfterNothing(MovesItsToken):
+    """Says a token of the beginning where there was nothing to say."""
+
+    @override
+    def _moved(self, folder: Folder, last: str) -> Iterator[Page]:
+        found, _, _ = last.partition(".")
+        yield Page(folder, (), last if self.serial == 0 else f"{found}.0")
+        self.serial += 1
+
+
+class ForgetsItsToken(MovesItsToken):
+    """Knows only the token that it said last, and before that the one of what it listed."""
+
+    @override
+    def _resume(self, box: Any, token: str) -> int:
+        if "+" in token and not token.endswith(f"+{self.serial}"):
+            return super()._resume(box, "forgotten")
+        self.serial += 1
+        return super()._resume(box, token)
+
+
+class KeysByTheRun(MemorySource):
+    """Has another key for a folder whenever it is opened."""
+
+    runs = 0
+
+    @override
+    def _open(self) -> None:
+        self.runs += 1
+
+    @override
+    def _folders(self) -> Iterable[Folder]:
+        return [evolve(each, key=f"{each.key} {self.runs}") for each in super()._folders()]
+
+    @override
+    def _scan(self, folder: Folder, after: str | None) -> Iterator[Page]:
+        return super()._scan(evolve(folder, key=folder.key.partition(" ")[0]), after)
 
 
 class Changes(MemorySource):
@@ -397,6 +492,7 @@ BYTES: list[tuple[str, Callable[[bytes], bytes], Law, str]] = [
 ]
 """What is done to bytes, and which law names it how."""
 
+QUIET = laws.a_run_with_nothing_new_lists_nothing
 GONE = laws.what_comes_after_a_loss_is_found
 MOTION = laws.a_scan_goes_on_while_mail_comes_and_goes
 ORDER = laws.refs_may_be_asked_for_in_any_order
@@ -406,12 +502,20 @@ YOUNG = laws.what_is_too_young_comes_later
 PATHS = laws.each_folder_has_a_path_of_its_own
 REMOVED = laws.removing_takes_exactly_what_has_a_receipt
 
+ENDLESS = (NeverComesToRest, GoesRound, NamesWhatIsNotThere)
+"""Sources whose scan has no end, each under tokens that change."""
+
 BROKEN: list[tuple[type[MemorySource], Law, str]] = [
     *((changing(made), law, said) for _, made, law, said in BYTES),
     (HidesTheEmpty, ODD, "1 of 8 messages did not come, the first: no octets"),
     (GuessesSizes, WHOLE, "a size of 1 octets"),
     (HandsOverTwice, WHOLE, "handed over an item twice"),
     (ListsAcrossPages, WHOLE, "named on two pages"),
+    (NeverComesToRest, QUIET, "no end: .* name nothing new, and the token changes"),
+    (GoesRound, QUIET, "no end: .* name nothing new, and the token changes"),
+    (NamesWhatIsNotThere, QUIET, "no end: it names more than 10000 messages"),
+    (ListsAnewAfterNothing, QUIET, "another place in a later run although nothing changed"),
+    (ForgetsItsToken, QUIET, "refused in a later run although nothing changed"),
     (GivesNumbersAgain, GONE, "after others were taken away"),
     (PagesByPlace, MOTION, "passed over because others went"),
     (RunsToTheEnd, MOTION, "the last token is behind it"),
