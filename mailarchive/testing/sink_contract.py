@@ -5,14 +5,15 @@ Subclass `SinkContract` in a test module and say how your sink is made::
     class TestMySink(SinkContract):
         @pytest.fixture
         def open_sink(self, tmp_path):
-            return lambda: MySink(tmp_path / "archive")
+            return partial(MySink, tmp_path / "archive")
 
 The fixture returns a maker: each call gives a sink, not yet opened, into the same archive,
-which is empty before each law.  What a sink does not promise, by its `capabilities`, is
-not asked of it.  The test of a law that cannot be tried here, such as without strace, is
-skipped, with the reason.  A law that it cannot keep is waived by name, with the reason, and pytest
-lists it at its end, among the warnings, as `LawWaived`; overriding a law, or what is behind
-it, does not work::
+which is empty before each law.  One that can be pickled, as this `functools.partial` can and a
+lambda cannot, is opened in a new interpreter too.  What a sink does not promise, by its
+`capabilities`, is not asked of it.  The test of a law that cannot be tried here, such as
+without strace, is skipped, with the reason.  A law that it cannot keep is waived by name,
+with the reason, and pytest lists it at its end, among the warnings, as `LawWaived`;
+overriding a law, or what is behind it, does not work, be it after the class was made::
 
         waivers = {"a_large_message_comes_back": "the store takes 16 MiB at most"}
 
@@ -28,7 +29,7 @@ import pytest
 from typing_extensions import override
 
 from mailarchive.testing import sink_laws as laws
-from mailarchive.testing._contract import overridden
+from mailarchive.testing._contract import Made, look_before_and_after, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -67,9 +68,9 @@ class SinkContract:
         _refuse_what_is_no_contract(cls)
 
     @pytest.fixture(autouse=True)
-    def _laws_are_whole(self) -> None:
-        """Look once more before each test: a class can be changed after it was made."""
-        _refuse_what_is_no_contract(type(self))
+    def _laws_are_whole(self, request: pytest.FixtureRequest) -> None:
+        """Look again before each test: a class can be changed after it was made."""
+        look_before_and_after(request, _refuse_what_is_no_contract)
 
     def seen_by(self, sink: Sink, user: UserId) -> Iterable[bytes] | None:
         """Return the messages that a user is shown; overridden where a sink shows any.
@@ -204,20 +205,24 @@ class SinkContract:
         self._hold(laws.memory_is_bounded, open_sink)
 
 
-def _refuse_what_is_no_contract(cls: type[SinkContract]) -> None:
-    changed = overridden(SinkContract, cls, _HOOKS)
+_MADE: Final = Made(SinkContract, laws, _HOOKS)
+
+
+def _refuse_what_is_no_contract(mine: SinkContract | type[SinkContract]) -> None:
+    """Refuse a subclass, or an instance of one, in which a law is not what it was."""
+    changed = _MADE.changed(mine)
     if changed:
         raise TypeError(
-            f"{cls.__name__} overrides a law: {', '.join(changed)}; "
+            f"{name_of(mine)} overrides a law: {', '.join(changed)}; "
             "a law that a sink cannot keep is named in `waivers`, with the reason"
         )
-    if min(cls.points, cls.largest) < 1:
-        raise TypeError(f"{cls.__name__} tries nothing: `points` or `largest` is less than 1")
-    unknown = set(cls.waivers) - {law.__name__ for law in laws.LAWS}
-    if unknown or not all(reason.strip() for reason in cls.waivers.values()):
+    if min(mine.points, mine.largest) < 1:
+        raise TypeError(f"{name_of(mine)} tries nothing: `points` or `largest` is less than 1")
+    unknown = set(mine.waivers) - {law.__name__ for law in laws.LAWS}
+    if unknown or not all(reason.strip() for reason in mine.waivers.values()):
         raise TypeError(
-            f"{cls.__name__} waives what is no law, or for no reason: "
-            f"{', '.join(sorted(unknown or cls.waivers))}"
+            f"{name_of(mine)} waives what is no law, or for no reason: "
+            f"{', '.join(sorted(unknown or mine.waivers))}"
         )
 
 

@@ -10,18 +10,19 @@ Subclass `SourceContract` in a test module and give it a world to live in::
 A `SourceWorld` is a place with mail in it that the source reads, and hands to change it
 behind the source's back.  Where it lacks a hand that a law needs, the test is skipped and
 says which; `pytest -ra` lists those.  The laws themselves, which need no pytest, are in
-`mailarchive.testing.source_laws`; overriding one, or what is behind it, does not work.
+`mailarchive.testing.source_laws`; overriding one, or what is behind it, does not work, be it
+after the class was made.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from typing_extensions import override
 
 from mailarchive.testing import source_laws as laws
-from mailarchive.testing._contract import overridden
+from mailarchive.testing._contract import Made, look_before_and_after, name_of
 from mailarchive.testing.source_laws import NotTried, Odd, SourceWorld
 
 if TYPE_CHECKING:
@@ -37,9 +38,12 @@ class SourceContract:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Refuse a subclass that overrides a law, or what is behind the laws."""
         super().__init_subclass__(**kwargs)
-        changed = overridden(SourceContract, cls)
-        if changed:
-            raise TypeError(f"{cls.__name__} overrides a law: {', '.join(changed)}")
+        _refuse_what_is_no_contract(cls)
+
+    @pytest.fixture(autouse=True)
+    def _laws_are_whole(self, request: pytest.FixtureRequest) -> None:
+        """Look again before each test: a class can be changed after it was made."""
+        look_before_and_after(request, _refuse_what_is_no_contract)
 
     def _hold(self, law: Law, world: SourceWorld) -> None:
         note = law(world)
@@ -171,3 +175,13 @@ class SourceContract:
     def test_a_message_that_was_changed_stays(self, world: SourceWorld) -> None:
         """See the law of that name."""
         self._hold(laws.a_message_that_was_changed_stays, world)
+
+
+_MADE: Final = Made(SourceContract, laws)
+
+
+def _refuse_what_is_no_contract(mine: object) -> None:
+    """Refuse a subclass, or an instance of one, in which a law is not what it was."""
+    changed = _MADE.changed(mine)
+    if changed:
+        raise TypeError(f"{name_of(mine)} overrides a law: {', '.join(changed)}")

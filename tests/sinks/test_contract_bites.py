@@ -199,48 +199,6 @@ def test_a_waiver_names_a_law_and_a_reason(waivers: dict[str, str]) -> None:
         type("Mine", (SinkContract,), {"waivers": waivers})
 
 
-CHANGED_LATER = """
-from functools import partial
-
-import pytest
-
-from mailarchive.testing.broken_sinks import ForgetsTheFolder
-from mailarchive.testing.sink_contract import SinkContract
-
-
-class TestMine(SinkContract):
-    @pytest.fixture
-    def open_sink(self, tmp_path):
-        pytest.skip("it is said before a sink is made")
-
-
-{change}
-"""
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        "TestMine.test_acknowledged_means_on_the_medium = lambda self, open_sink: None",
-        "TestMine._hold = lambda *_, **__: None",
-        "TestMine.waivers = {'acknowledged_means_on_the_medium': ' '}",
-        "TestMine.points = 0",
-    ],
-)
-def test_a_contract_that_is_changed_after_it_was_made_is_refused(
-    change: str, tmp_path: Path
-) -> None:
-    """By every test of it, the changed one among them."""
-    file = tmp_path / "test_mine.py"
-    file.write_text(CHANGED_LATER.format(change=change))
-
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(file)]
-    ended = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
-
-    assert f"{len(sink_laws.LAWS)} errors" in ended.stdout
-    assert "passed" not in ended.stdout
-
-
 def test_a_waived_law_is_expected_to_fail(tmp_path: Path) -> None:
     """It is printed with its reason; and a waiver that is not needed any more is a failure."""
     contract = type(
