@@ -41,10 +41,11 @@ if TYPE_CHECKING:
     from mailarchive.testing._sink_kit import SinkMaker
 
 _NO_PROCESS: Final = "it promises nothing beyond its own process"
-_FORKS_ALONE: Final = Kept(
+FORKS_ALONE: Final = Kept(
     "in a fork alone, as the maker cannot be handed to a new interpreter: what differs between"
     " two of them, such as hash(), was not seen"
 )
+"""What the law of a new process notes where no other interpreter can have the maker."""
 _NEARLY_FULL: Final = (PAYLOAD // 4, PAYLOAD * 2)
 """The least that a file may have at most, for one of an entry and for one of several."""
 _CHANGES: Final = frozenset(CHANGES.split(","))
@@ -94,7 +95,7 @@ def what_is_acknowledged_is_there_in_a_new_process(make: SinkMaker) -> str | Non
                 assert reading.read(receipt) == each.raw, f"{when}: other bytes came back"
             is_first(receipt_of(reading.put(each)[0]), receipt, when)
         reading.close()
-    return None if anew else _FORKS_ALONE
+    return None if anew else FORKS_ALONE
 
 
 @law

@@ -24,6 +24,7 @@ from mailarchive.abc import Sink
 from mailarchive.errors import ConfigurationError, MailArchiveError
 from mailarchive.testing import sink_laws
 from mailarchive.testing._elsewhere import NotStarted
+from mailarchive.testing._sink_survival import FORKS_ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -34,6 +35,12 @@ if TYPE_CHECKING:
 __all__ = ["Report", "Result", "Verdict", "report"]
 
 FORMAT: Final = 1
+
+_FORKS_ALONE: Final = (
+    "durability across a new process was tried by a fork alone, because the factory cannot be"
+    " handed to a new interpreter: make it a function of a module that can be imported, and no"
+    " lambda or function in a function"
+)
 
 
 class Result(StrEnum):
@@ -78,6 +85,12 @@ class Report:
         """Whether no law is broken; see the others for what is not promised, or was not tried."""
         return not any(each.result is Result.BROKEN for each in self.verdicts)
 
+    @property
+    def limitations(self) -> tuple[str, ...]:
+        """What was tried less than it could be, and how it is tried in full."""
+        forks = any(each.note == FORKS_ALONE for each in self.verdicts)
+        return (_FORKS_ALONE,) if forks else ()
+
     def json(self) -> str:
         """Return the report for programs."""
         tree = {
@@ -89,6 +102,7 @@ class Report:
             "holds": self.holds,
             "capabilities": _capabilities(self.capabilities),
             "other processes": self.processes,
+            "limitations": list(self.limitations),
             "largest message": self.largest,
             "ran on": _where(),
             "laws": [
@@ -116,6 +130,7 @@ class Report:
             f"- date: {self.tried_at.date().isoformat()}",
             *(f"- {name}: {value}" for name, value in _capabilities(self.capabilities).items()),
             f"- other processes: {self.processes}",
+            *(f"- **limitation**: {each}" for each in self.limitations),
             f"- largest message: {self.largest:,} bytes",
             *(f"- {name}: {value}" for name, value in _where().items()),
             "",
@@ -214,9 +229,7 @@ def report(
         version=_version_of(kind.__module__),
         tried_at=now(),
         capabilities=capabilities,
-        processes="new interpreters"
-        if spawned
-        else "forks, and one new interpreter unless a law says otherwise",
+        processes="new interpreters" if spawned else "forks, and one new interpreter if it can be",
         largest=largest,
         verdicts=tuple(verdicts),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import re
 import subprocess
 import sys
@@ -292,6 +293,34 @@ def test_a_factory_that_no_other_interpreter_can_have_is_no_fault_of_the_sink(
             spawned=True,
             only=(sink_laws.a_lost_reply_harms_nothing,),
         )
+
+
+def test_a_report_that_was_tried_by_forks_alone_says_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In its head, with what to do about it: a row among thirty is passed over."""
+    law = (sink_laws.what_is_acknowledged_is_there_in_a_new_process,)
+
+    def local(folder: Path) -> Sink:
+        return OneFileEach(folder)
+
+    for factory in (LAMBDA, local):
+        short = sink_report.report(factory, only=law)
+        head, _, _ = short.markdown().partition("| law |")
+        assert "- **limitation**: durability across a new process was tried by a fork" in head
+        assert "make it a function of a module that can be imported" in head
+        assert json.loads(short.json())["limitations"] == list(short.limitations)
+        assert short.holds
+    for whole in (
+        sink_report.report(OneFileEach, only=law),
+        sink_report.report(OneFileEach, only=law, spawned=True),
+        sink_report.report(LAMBDA, only=()),
+        sink_report.report(lambda _: MemorySink(), only=law),
+    ):
+        assert "limitation" not in whole.markdown()
+        assert json.loads(whole.json())["limitations"] == []
+    assert main(["report", f"{__name__}:LAMBDA", "--largest", "1", "--points", "1"]) == 0
+    assert "- **limitation**: durability across a new process" in capsys.readouterr().out
 
 
 def _in_nowhere(_: Path, folder: Path) -> Sink:
