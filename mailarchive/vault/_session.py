@@ -459,11 +459,17 @@ class Session:
     def _objects(
         self, new: Sequence[Prepared], packed: Mapping[Digest, Packed]
     ) -> tuple[Packed, ...]:
-        """What must be stored for these entries: each part once, and only if it is not there."""
+        """What must be stored for these entries: each part once, and only if it is not there.
+
+        What is there is read, since another entry is to rest on it: it may be damaged, or what
+        somebody appended who knew which mail would come.  Raises `SinkCorrupt`.
+        """
         parts: dict[Digest, bytes] = {}
         for each in new:
             parts.update(each.parts)
         stored = self.index.objects(parts)
+        for found in stored.values():
+            self.reading.at(found)
         return tuple(
             packed.get(digest) or self.packing.pack(digest, data)
             for digest, data in parts.items()

@@ -61,6 +61,17 @@ def append(folder: Path, *lines: dict[str, Any] | str, **changes: Any) -> Path:
     return made
 
 
+def append_object(folder: Path, raw: bytes, frame: bytes) -> Path:
+    """Put an object into a new pack that is said to be of `raw`; return the pack."""
+    stored = Digest.of(frame).hex
+    member = _tar.header(f"b/{stored}.zst", len(frame)) + frame + bytes(_tar.padding(len(frame)))
+    line = {"kind": "object", "stored": stored, "stored_size": len(frame), "offset": 0}
+    said = {"raw": Digest.of(raw).hex, "size": len(raw), "suite": "zstd"}
+    made = append(folder, {**line, **said}, objects=1)
+    made.write_bytes(member + made.read_bytes())
+    return made
+
+
 def digest(lines: list[dict[str, Any]]) -> str:
     """Return the digest of the manifest that has these lines."""
     return Digest.of("\n".join([*map(_line, lines), ""]).encode()).hex

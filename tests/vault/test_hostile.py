@@ -10,9 +10,10 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support import forged
 from support.vaults import entries, entry, journaled, mail, receipts, to
 
-from mailarchive import Digest, UserId
+from mailarchive import Digest, Receipt, UserId
 from mailarchive.errors import (
     SinkCorrupt,
     SinkError,
@@ -20,7 +21,7 @@ from mailarchive.errors import (
     SinkNotWritable,
     SinkUnavailable,
 )
-from mailarchive.vault import Vault, _index, _manifest, _packs, _record, _tar, _zstd
+from mailarchive.vault import FileKeys, Vault, _index, _manifest, _packs, _record, _tar, _zstd
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -186,6 +187,43 @@ def test_a_frame_that_would_fill_the_memory_is_not_unpacked(
             vault.read(receipt)
         (finding,) = vault.verify("content").findings
         assert finding.kind == "frame"
+
+
+@pytest.mark.parametrize("frame", [b"no frame", _zstd.compress(b"another message", 3)])
+def test_bytes_that_were_put_there_for_mail_to_come_get_no_receipt(
+    folder: Path, frame: bytes
+) -> None:
+    """Equal bytes are stored once: those that are said to be equal are read before."""
+    with Vault(folder, keys=None) as vault:
+        vault.put_many(entries(2))
+    forged.append_object(folder, mail(9), frame)
+
+    with Vault(folder) as vault:
+        with pytest.raises(SinkCorrupt):
+            vault.put(entry(mail(9), key="9"))
+        (receipt,) = vault.put_many([entry(mail(10), key="10")])
+        assert isinstance(receipt, Receipt)
+        assert vault.view(UserId("bob")).count() == 3
+        assert {each.kind for each in vault.verify("content").findings} <= {"frame", "raw"}
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_no_second_entry_rests_on_bytes_that_are_damaged(tmp_path: Path, encrypted: bool) -> None:
+    """They are read before it gets a receipt, which says that they are there."""
+    keys = FileKeys.create(tmp_path / "key") if encrypted else None
+    first, second = (entry(mail(1), key=each) for each in "ab")
+    with Vault(tmp_path / "v", keys=keys) as vault:
+        vault.put(first)
+    (pack,) = tmp_path.rglob("*.tar")
+    sound = pack.read_bytes()
+    with Vault(tmp_path / "v", keys=keys) as vault:
+        pack.write_bytes(sound[:560] + bytes([sound[560] ^ 1]) + sound[561:])
+        with pytest.raises(SinkCorrupt):
+            vault.put(second)
+        pack.write_bytes(sound)
+        receipt = vault.put(second)
+        assert isinstance(receipt, Receipt)
+        assert vault.read(receipt) == mail(1)
 
 
 def test_a_batch_that_claims_a_number_again_is_named(folder: Path) -> None:
