@@ -75,6 +75,7 @@ _OTHER = {
     Security.PLAIN: USE_SSL,
 }
 RENUMBERED = "the server has numbered the folder anew"
+WENT_BACK = "the server gives numbers again that it gave before, as after a restore"
 SHORTER = "lower the limit command_octets, where the server takes no command that long"
 RUN_AGAIN = "run again: what was not read yet is read then"
 

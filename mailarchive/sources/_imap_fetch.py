@@ -170,7 +170,10 @@ class Fetching:
             if sum(map(len, pieces)) > self._limits.message_octets:
                 raise Oversized(uid)
             if len(piece) < self._limits.piece_octets:
-                yield from self._join(session, uid, body)
+                if self._has_more(session, uid):
+                    self._ask_whole(uid)
+                else:
+                    yield from self._join(session, uid, body)
                 return
         if body is not None:
             yield from self._hand_over(body)
@@ -187,6 +190,25 @@ class Fetching:
         tag = session.ask(*wanted(b"%d" % uid, part))
         return list(bodies(session, tag, [uid], self._limits, part))
 
+    def _has_more(self, session: Session, uid: int) -> bool:
+        """Whether a short piece is not the last one: some server gives less than it is asked for.
+
+        A size may be a guess, and so the server is asked; one that refuses to say may have more.
+        """
+        got = sum(map(len, self._pieces[uid]))
+        if got >= (self._refs[uid].size or 0):
+            return False
+        try:
+            return any(body.raw for body in self._part(session, uid, Part(got, 1)))
+        except Refused as error:
+            if is_worth_waiting(error):
+                raise
+            return True
+
+    def _ask_whole(self, uid: int) -> None:
+        self._pieces.pop(uid, None)
+        self._work.append([uid])
+
     def _join(
         self, session: Session, uid: int, last: Body
     ) -> Iterator[SourceMessage | Unavailable]:
@@ -199,7 +221,7 @@ class Fetching:
         if start and start[0].raw == raw[:_COMPARED]:
             yield from self._hand_over(evolve(last, raw=raw))
         else:
-            self._work.append([uid])
+            self._ask_whole(uid)
 
     def _answered(self, uid: int) -> None:
         self._due.discard(uid)

@@ -82,6 +82,20 @@ class Line:
             self._session = self._connect()
         return self._session
 
+    def first(self) -> Session:
+        """Return the first session; waits only where the server says how long.
+
+        A wrong port looks like a server that is away, and whoever set it waits for the answer.
+        """
+        patience = self.patience()
+        while True:
+            try:
+                return self.session()
+            except Throttled as error:
+                if error.retry_after is None:
+                    raise
+                patience.after(error)
+
     def drop(self) -> None:
         """Let go of the connection; the next use makes a new one, with a fresh token."""
         session, self._session = self._session, None

@@ -31,7 +31,7 @@ from mailarchive.sources._imap_commands import (
     status,
     uids_from,
 )
-from mailarchive.sources._imap_errors import RENUMBERED, invalid_token, no_folder
+from mailarchive.sources._imap_errors import RENUMBERED, WENT_BACK, invalid_token, no_folder
 from mailarchive.sources._imap_looking import LISTED_AT_ONCE, Looking
 from mailarchive.sources._imap_syntax import LARGEST_NUMBER, uid_set, uid_sets
 
@@ -272,7 +272,9 @@ class Scanning:
             raise invalid_token(self._line.place, RENUMBERED)
         if token.waiting and not self._is_as_it_was(token, told.highest_modseq):
             return True
-        return told.messages != 0 and (told.uidnext is None or told.uidnext > token.last + 1)
+        if told.uidnext is not None and told.uidnext <= token.last:
+            return True  # numbers never go back (RFC 3501, 2.3.1.1): opening it tells more
+        return told.messages != 0 and told.uidnext != token.last + 1
 
     def _status(self, token: Token | None, session: Session) -> Status:
         selected = session.selected
@@ -297,6 +299,9 @@ class Scanning:
     def _news(self, token: Token | None, session: Session) -> tuple[int, array[int]]:
         selected = self._opened(None if token is None else token.epoch, session)
         last = 0 if token is None else token.last
+        if selected.uidnext is not None and selected.uidnext <= last:
+            # What comes now gets numbers below the token, and would never be listed.
+            raise invalid_token(self._line.place, WENT_BACK)
         if self._condition is not None and "CONDSTORE" in session.capabilities:
             self._modseq = selected.highest_modseq
         return selected.uidvalidity, uids_from(session, last + 1, self._limits)

@@ -129,7 +129,7 @@ class ImapSource(Source):
     @override
     def _open(self) -> None:
         self._ahead, self._waiting, self._rights = Ahead(self._limits), {}, Rights()
-        session = self._line.session()
+        session = self._line.first()
         can = session.capabilities
         fidelity = Fidelity.RENDERED if session.exchange else Fidelity.WIRE
         rev2 = "IMAP4REV2" in can

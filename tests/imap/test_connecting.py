@@ -28,7 +28,7 @@ from mailarchive.errors import (
 from mailarchive.sources.imap import FolderChoice, ImapSource
 from mailarchive.testing.dovecot import MASTERS, dovecot, free_port
 from mailarchive.testing.entra_server import EntraServer
-from mailarchive.testing.imap_server import CAPABILITIES, ImapServer
+from mailarchive.testing.imap_server import CAPABILITIES, Hangup, ImapServer
 
 if TYPE_CHECKING:
     from support.imap import Mailbox, Numbered
@@ -281,6 +281,46 @@ def test_a_pause_that_is_asked_for_at_login_is_told_to_the_second() -> None:
 
     assert isinstance(error, Throttled)
     assert error.retry_after == 178.755
+
+
+@pytest.mark.parametrize("farewell", [False, True])
+def test_a_pause_that_is_asked_for_at_the_first_login_is_kept_exactly(farewell: bool) -> None:
+    """As at any other command; a run that gave up would be started again too early."""
+    waits: list[float] = []
+    words = b"Request is throttled. Suggested Backoff Time: 1234 milliseconds"
+
+    def throttle(talk: Talk, command: Command) -> bool:
+        if command.name != "AUTHENTICATE" or talk.number > 2:
+            return False
+        if farewell:
+            talk.send(b"* BYE " + words + b"\r\n")
+            raise Hangup
+        talk.bad(command, words)
+        return True
+
+    with (
+        ImapServer({"INBOX": []}, throttle) as server,
+        scripted(server, sleep=waits.append) as source,
+    ):
+        assert source.folders()
+
+    assert waits == [1.234, 1.234]
+
+
+def test_a_pause_of_no_certain_length_at_the_first_login_is_the_callers() -> None:
+    """Too many connections may be one's own: nobody knows when they end."""
+    waits: list[float] = []
+
+    def refuse(talk: Talk, command: Command) -> bool:
+        if command.name == "AUTHENTICATE":
+            talk.no(command, b"[LIMIT] too many")
+            return True
+        return False
+
+    with ImapServer({"INBOX": []}, refuse) as server:
+        failure(scripted(server, sleep=waits.append), Throttled)
+
+    assert waits == []
 
 
 def test_a_server_that_turns_everybody_away_is_unavailable() -> None:
