@@ -150,7 +150,7 @@ def uids_from(session: Session, first: int, limits: ImapLimits) -> array[int]:
         if uid >= first:
             found.append(uid)
             if len(found) > limits.messages:
-                raise Garbled("the server lists more messages than the limit allows")
+                raise Garbled(f"the server lists more than the limit messages = {limits.messages}")
     if any(found[i] >= found[i + 1] for i in range(len(found) - 1)):
         found = array("L", sorted(set(found)))
     return found
@@ -197,21 +197,26 @@ def _look_of(untagged: Untagged) -> tuple[int, Seen | None]:
         return number(told[b"UID"]), _seen(told)
 
 
+def listed_of(session: Session, uid_set: bytes, uids: Sequence[int]) -> set[int]:
+    """Return which of these the folder lists, whatever can be said of them."""
+    octets = SLACK + LINE_OF_A_MESSAGE * len(uids)
+    numbers = session.numbers(b"SEARCH", b"UID SEARCH UID", uid_set, octets=octets)
+    asked = frozenset(uids)
+    return {uid for uid in numbers if uid in asked}
+
+
 def changed_since(
     session: Session, uid_set: bytes, uids: Sequence[int], modseq: int
 ) -> tuple[set[int], set[int]]:
     """Return which of these are there, and which of them have changed since (RFC 7162, 3.1.4)."""
-    asked = frozenset(uids)
     octets = SLACK + LINE_OF_A_MESSAGE * len(uids)
-    numbers = session.numbers(b"SEARCH", b"UID SEARCH UID", uid_set, octets=octets)
-    there = {uid for uid in numbers if uid in asked}
-    changed: set[int] = set()
+    there, changed = listed_of(session, uid_set, uids), set[int]()
     since = b"(CHANGEDSINCE %d)" % modseq
     for untagged in session.stream(b"UID FETCH", uid_set, b"(UID FLAGS)", since, octets=octets):
         if untagged.kind == b"FETCH" and b"UID" in (told := attributes(untagged)):
             with grammar():
                 changed.add(number(told[b"UID"]))
-    return there, changed & asked
+    return there, changed & frozenset(uids)
 
 
 def _seen(told: Mapping[bytes, Value]) -> Seen:

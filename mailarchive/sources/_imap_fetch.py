@@ -27,6 +27,7 @@ from mailarchive.sources._imap_commands import (
     LINE_OF_A_MESSAGE,
     SLACK,
     attributes,
+    listed_of,
     opened,
 )
 from mailarchive.sources._imap_errors import (
@@ -229,13 +230,18 @@ class Fetching:
         self._patience.progress()
 
     def _still_there(self, session: Session, uids: list[int]) -> list[int]:
-        """Return which of these the folder holds; the others are gone, and left out."""
+        """Return which of these the folder holds; the others are gone, and left out.
+
+        A server that answers nothing to any FETCH has lost nothing: it must not list them either.
+        """
         there: set[int] = set()
         octets = SLACK + LINE_OF_A_MESSAGE * len(uids)
         for untagged in session.stream(b"UID FETCH", uid_set(uids), b"(UID FLAGS)", octets=octets):
             if untagged.kind == b"FETCH" and b"UID" in (told := attributes(untagged)):
                 with grammar():
                     there.add(number(told[b"UID"]))
+        if lost := [uid for uid in uids if uid not in there]:
+            there |= listed_of(session, uid_set(lost), lost)
         self._due -= set(uids) - there
         return [uid for uid in uids if uid in there]
 

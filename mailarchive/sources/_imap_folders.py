@@ -115,7 +115,7 @@ def _list(session: Session, prefix: bytes, limits: ImapLimits) -> list[_Listed]:
         if untagged.kind == b"LIST":
             found.append(_listed(untagged))
             if len(found) > limits.folders:
-                raise Garbled("the server lists more folders than the limit allows")
+                raise Garbled(f"the server lists more than the limit folders = {limits.folders}")
     return found
 
 

@@ -419,7 +419,7 @@ def test_a_million_folders_are_too_many() -> None:
     ):
         source.folders()
 
-    assert "limit" in str(told.value)
+    assert "the limit folders = 2000" in str(told.value)
     assert told.value.suggestions
 
 

@@ -8,14 +8,17 @@ import pytest
 from attrs import evolve
 from support.imap import QUICK, inbox_of, scripted
 
-from mailarchive import SourceMessage, Unavailable
+from mailarchive import Archiver, SourceMessage, Unavailable
 from mailarchive.errors import SourceUnavailable
 from mailarchive.testing.imap_lies import honest_bodies, is_body_fetch
-from mailarchive.testing.imap_server import Command, ImapServer, Talk
+from mailarchive.testing.imap_server import Command, ImapServer, Talk, honest
+from mailarchive.testing.memory import MemoryCheckpoints, MemoryQuarantine, MemorySink
+from mailarchive.users import StaticMap
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from mailarchive import RunReport
     from mailarchive.sources.imap import ImapSource
     from mailarchive.testing.imap_server import Lie
 
@@ -217,3 +220,48 @@ def test_a_connection_that_breaks_while_others_are_asked_for_says_nothing(broken
         pytest.raises(SourceUnavailable),
     ):
         read(source)
+
+
+def answers_nothing(talk: Talk, command: Command) -> bool:
+    """Say OK to whatever is asked of messages, and nothing about any."""
+    if command.name != "UID FETCH":
+        return False
+    talk.ok(command)
+    return True
+
+
+def test_a_server_that_answers_nothing_of_any_message_has_lost_none() -> None:
+    """As long as it lists them they are there, and wait; what it does not list is gone."""
+    sink, parts = MemorySink(), (MemoryCheckpoints(), MemoryQuarantine())
+
+    def run() -> RunReport:
+        state, quarantine = parts
+        return Archiver(
+            scripted(server),
+            sink,
+            StaticMap({}),
+            state=state,
+            quarantine=quarantine,
+            retry_now=True,
+        ).run()
+
+    with ImapServer({"INBOX": RAWS[:8]}, answers_nothing) as server:
+        first = run()
+        del server.boxes["INBOX"].items[2:4]
+        server.lie = honest
+        second = run()
+
+    assert (first.failed, first.vanished, first.waiting, first.ok) == (8, 0, 8, False)
+    assert (second.archived, second.vanished, second.waiting, second.ok) == (6, 2, 0, True)
+
+
+def test_what_is_gone_is_told_from_what_a_server_says_nothing_of() -> None:
+    """Two went between the listing and the reading, and of the rest nothing is said."""
+    with ImapServer({"INBOX": RAWS[:8]}) as server, scripted(server) as source:
+        (page,) = inbox_of(source)
+        del server.boxes["INBOX"].items[2:4]
+        server.lie = answers_nothing
+        left = list(source.fetch(page.refs))
+
+    assert sorted(item.ref.key for item in left) == ["1.1", "1.2", "1.5", "1.6", "1.7", "1.8"]
+    assert all(isinstance(item, Unavailable) for item in left)
