@@ -201,5 +201,9 @@ class RetryingSink(Sink):
         return self._policy.attempt().run(lambda: self._sink.put_many(entries))
 
     @override
+    def _foresee(self, entries: Sequence[ArchiveEntry]) -> None:
+        self._sink.foresee(entries)  # once: the put that follows is what counts
+
+    @override
     def _read(self, receipt: Receipt) -> bytes:
         return self._policy.attempt().run(lambda: self._sink.read(receipt))

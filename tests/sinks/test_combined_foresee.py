@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from mailarchive import Archiver, Rejected, Vault
 from mailarchive.errors import MailArchiveError, SinkError
+from mailarchive.retry import RetryingSink
 from mailarchive.sinks import ReadBack, Router, Tee
 from mailarchive.testing import sink_laws
 from mailarchive.testing._sink_kit import as_a_run_makes_it
@@ -65,7 +66,12 @@ def nested(folder: Path) -> Sink:
     return ReadBack(Tee(one=router(folder), two=vault(folder / "c")))
 
 
-COMBINED = pytest.mark.parametrize("combined", [tee, router, read_back, nested])
+def retrying(folder: Path) -> Sink:
+    """A vault whose transient errors are tried again."""
+    return RetryingSink(vault(folder / "a"))
+
+
+COMBINED = pytest.mark.parametrize("combined", [tee, router, read_back, retrying, nested])
 
 
 @pytest.fixture
@@ -121,8 +127,13 @@ def test_the_law_of_foreseeing_reaches_the_vaults(
 
 @pytest.mark.parametrize(
     ("combined", "each"),
-    [(tee, [5, 5]), (lambda folder: router(folder, by_key), [3, 2]), (read_back, [5])],
-    ids=["tee", "router", "read back"],
+    [
+        (tee, [5, 5]),
+        (lambda folder: router(folder, by_key), [3, 2]),
+        (read_back, [5]),
+        (retrying, [5]),
+    ],
+    ids=["tee", "router", "read back", "retrying"],
 )
 def test_a_vault_in_a_combination_packs_what_it_foresees(
     combined: Callable[[Path], Sink], each: list[int], tmp_path: Path, packed: list[int]
