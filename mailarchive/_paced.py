@@ -118,10 +118,8 @@ def answers(pace: Pace, clock: Clock = time.monotonic) -> type[HTTPResponse]:
     return Answer
 
 
-def handlers(
-    pace: Pace, clock: Clock = time.monotonic
-) -> tuple[urllib.request.HTTPHandler, urllib.request.HTTPSHandler]:
-    """Return what an opener of `urllib.request` takes, over plain TCP and over TLS."""
+def handlers(pace: Pace, clock: Clock = time.monotonic) -> tuple[urllib.request.BaseHandler, ...]:
+    """Return what an opener of `urllib.request` takes, which then follows no redirection."""
     answer = answers(pace, clock)
 
     class Plain(HTTPConnection):
@@ -134,7 +132,15 @@ def handlers(
 
         response_class = answer
 
-    return _Plainly(Plain), _Securely(Secure)
+    return _Plainly(Plain), _Securely(Secure), _NoRedirect()
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Takes an answer that points elsewhere for the error that it is."""
+
+    @override
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        """Go nowhere."""
 
 
 class _Plainly(urllib.request.HTTPHandler):

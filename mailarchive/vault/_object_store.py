@@ -41,7 +41,7 @@ _PIECE: Final = 1 << 20
 """Bytes of an object that are in memory at a time, where it is read from end to end."""
 _LOOK_SECONDS: Final = 30
 _LOOK: Final = Pace(_LOOK_SECONDS, octets=1 << 20)
-_FAULT_OF_THE_SERVER: Final = 500
+_REFUSALS: Final = range(400, 500)
 _LATER: Final = frozenset({408, 429})
 """What a server answers that is busy: that says nothing of a lock."""
 
@@ -208,7 +208,7 @@ class Objects:
             )
         asked = urllib.request.Request(address, method="HEAD")  # noqa: S310 - the store's own address
         try:
-            opener = urllib.request.build_opener(*handlers(_LOOK))
+            opener = urllib.request.build_opener(_proxies(self._store), *handlers(_LOOK))
             with opener.open(asked, timeout=_LOOK_SECONDS) as answer:
                 return str(answer.headers.get("x-amz-object-lock-mode"))
         except (OSError, HTTPException) as error:
@@ -220,11 +220,20 @@ class Objects:
             ) from None  # the address is signed, and so a secret
 
 
+def _proxies(store: S3Store) -> urllib.request.ProxyHandler:
+    """Return the way on which the store itself is asked: its own proxy, or the environment's."""
+    own = (store.client_options or {}).get("proxy_url")
+    return urllib.request.ProxyHandler({"http": str(own), "https": str(own)} if own else None)
+
+
 def _is_refused(error: Exception) -> bool:
-    """Whether the store has understood the question, and says no."""
+    """Whether the store has understood the question, and says no.
+
+    One that points elsewhere says nothing: another host may say anything of a lock.
+    """
     return (
         isinstance(error, urllib.error.HTTPError)
-        and error.code < _FAULT_OF_THE_SERVER
+        and error.code in _REFUSALS
         and error.code not in _LATER
     )
 

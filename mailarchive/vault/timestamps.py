@@ -9,9 +9,7 @@ import hashlib
 import time
 import urllib.request
 from http.client import HTTPException
-from typing import TYPE_CHECKING, Any, final
-
-from typing_extensions import override
+from typing import TYPE_CHECKING, final
 
 from mailarchive._bounds import checked_timeout
 from mailarchive._paced import Pace, handlers
@@ -96,7 +94,7 @@ class TimestampAnchor:
         try:
             # Neither a proxy of the environment nor a redirection says who is asked.
             none = urllib.request.ProxyHandler({})
-            opener = urllib.request.build_opener(none, _NoRedirect, *self._ways)
+            opener = urllib.request.build_opener(none, *self._ways)
             with opener.open(request, timeout=self._timeout) as answer:
                 data: bytes = answer.read(_LARGEST)
         except (OSError, HTTPException) as error:
@@ -105,14 +103,6 @@ class TimestampAnchor:
                 suggestions=["check its address, and seal again later"],
             ) from error
         return data
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Takes an answer that points elsewhere for the error that it is."""
-
-    @override
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        """Go nowhere."""
 
 
 def check_timestamp(token: bytes, checkpoint: LogCheckpoint, roots: bytes) -> datetime:

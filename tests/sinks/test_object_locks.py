@@ -6,22 +6,30 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.message import Message
-from threading import Barrier
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Barrier, Thread
 from typing import TYPE_CHECKING, Any
 
 import obstore
 import pytest
 from botocore.exceptions import ClientError
 from obstore import exceptions
+from obstore.store import S3Store
 from support.objects import Here, receipts, some
+from typing_extensions import override
 
 from mailarchive import Stored
 from mailarchive.errors import SinkError, SinkUnavailable, Unsupported
 from mailarchive.vault._object_store import Objects
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from obstore.store import ClientConfig
+
     from mailarchive.testing.postgres import Postgres
     from mailarchive.testing.s3_server import S3Server
 
@@ -158,6 +166,89 @@ def test_a_store_that_is_busy_is_not_one_without_locks(
             with pytest.raises(SinkUnavailable, match="whether an object is locked"):
                 vault.put_many(some(1))
         assert len(receipts(vault.put_many(some(1)))) == 1
+
+
+class Answering(BaseHTTPRequestHandler):
+    """Says that everything is locked, or points elsewhere; and notes what it is asked."""
+
+    asked: list[str]
+    elsewhere: str | None = None
+
+    def do_HEAD(self) -> None:
+        """Answer, and keep the signature to itself."""
+        self.asked.append(f"{self.command} {self.path.partition('?')[0]}")
+        self.send_response(200 if self.elsewhere is None else 307)
+        if self.elsewhere is not None:
+            self.send_header("Location", self.elsewhere)
+        self.send_header("x-amz-object-lock-mode", "COMPLIANCE")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        """Answer what urllib makes of a HEAD that it follows."""
+        self.do_HEAD()
+
+    @override
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def answering(elsewhere: str | None = None) -> Iterator[tuple[str, list[str]]]:
+    """Serve on loopback; gives the address, and what was asked there."""
+    asked: list[str] = []
+    handler = type("Handler", (Answering,), {"asked": asked, "elsewhere": elsewhere})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", asked
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def objects_at(address: str, proxy: str | None = None) -> Objects:
+    """Return the objects of a store at an address, each of which must be locked."""
+    options: ClientConfig = {"allow_http": True}
+    if proxy is not None:
+        options["proxy_url"] = proxy
+    store = S3Store(
+        "bucket",
+        endpoint=address,
+        region="us-east-1",
+        access_key_id="a",
+        secret_access_key="b",
+        client_options=options,
+    )
+    return Objects(store, "", locked=True)
+
+
+def test_no_other_host_is_asked_for_a_lock() -> None:
+    """Whoever a store points at gets no signed address, and is not believed."""
+    with (
+        answering() as (other, there),
+        answering(f"{other}/x") as (store, here),
+        pytest.raises(SinkUnavailable, match="whether an object is locked"),
+    ):
+        objects_at(store).kept("x")
+
+    assert (here, there) == (["HEAD /bucket/x"], [])
+
+
+def test_a_lock_is_looked_for_through_the_proxy_of_the_store(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As everything else of it; one of the environment's is for a store that has none."""
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with answering() as (store, direct), answering() as (own, through), answering() as (env, by):
+        monkeypatch.setenv("http_proxy", env)
+        assert objects_at(store, own).kept("x")
+        assert objects_at(store).kept("y")
+
+    assert direct == []
+    assert through == [f"HEAD {store}/bucket/x"]
+    assert by == [f"HEAD {store}/bucket/y"]
 
 
 def test_a_lock_that_may_not_be_seen_is_none(
