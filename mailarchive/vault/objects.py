@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, final
 
@@ -173,13 +174,13 @@ class ObjectVault(Sink):
 
     @override
     def _put_many(self, entries: Sequence[ArchiveEntry]) -> list[Receipt | Rejected]:
-        with self._turn:
-            session = self._connected()
-            try:
-                return self._stored(session, entries)
-            except SinkUnavailable:
-                self._hang_up()  # the connection may be gone, and with it the right to write
-                raise
+        with self._in_turn() as session:
+            return self._stored(session, entries)
+
+    @override
+    def _foresee(self, entries: Sequence[ArchiveEntry]) -> None:
+        with self._in_turn() as session:
+            session.packing.begin(entries)
 
     def _stored(
         self, session: _Session, entries: Sequence[ArchiveEntry]
@@ -215,13 +216,8 @@ class ObjectVault(Sink):
 
     @override
     def _read(self, receipt: Receipt) -> bytes:
-        with self._turn:
-            session = self._connected()
-            try:
-                found = session.index.find((receipt.entry_id,)).get(receipt.entry_id)
-            except SinkUnavailable:
-                self._hang_up()
-                raise
+        with self._in_turn() as session:
+            found = session.index.find((receipt.entry_id,)).get(receipt.entry_id)
         if found is None or (found.stored.raw, location(found)) != (
             receipt.stored_digest,
             receipt.location,
@@ -331,6 +327,16 @@ class ObjectVault(Sink):
             ) from trouble
 
     # -- the parts ------------------------------------------------------------------------
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[_Session]:
+        """Give the parts to one thread at a time; after an outage the next one connects anew."""
+        with self._turn:
+            try:
+                yield self._connected()
+            except SinkUnavailable:
+                self._hang_up()  # the connection may be gone, and with it the right to write
+                raise
 
     def _connected(self) -> _Session:
         if not self._opened:
