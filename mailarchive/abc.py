@@ -169,6 +169,15 @@ _REPEATS = 3
 """How often in a row a source may say a page again before its scan counts as endless."""
 
 
+_QUIET = 10_000
+"""Pages in a row that name nothing, after which a scan counts as endless.
+
+A server may have much to tell that names nothing, such as what went away: at 500 a page, as
+Graph is asked by default, these are five million messages.  The tokens are good: a next
+scan goes on from the last page.
+"""
+
+
 def _says_nothing_new(page: Page, before: Page) -> bool:
     """Whether a page says the one before it again, or a part of it."""
     return page.token == before.token and set(page.refs) <= set(before.refs)
@@ -267,10 +276,11 @@ class Source(Opened):
         """Yield the pages after a token; raises `SourceError`, `CheckpointInvalid`.
 
         A page that only says the one before it again is left out, as one that closes a scan
-        may; where more than a few do, the scan gets no further, and is refused.
+        may; where more than a few do, the scan gets no further, and is refused.  So is one
+        with ten thousand pages in a row that name nothing.
         """
         before: Page | None = None
-        repeats = 0
+        repeats = quiet = 0
         with self._guard("listing messages"):
             for page in self._scan(folder, after):
                 if not isinstance(page, Page):
@@ -283,6 +293,9 @@ class Source(Opened):
                         raise self._broken("listed a page again, and its token goes no further")
                     continue
                 before, repeats = page, 0
+                quiet = 0 if page.refs else quiet + 1
+                if quiet > _QUIET:
+                    raise self._broken(f"listed {_QUIET} pages in a row that name nothing")
                 yield page
 
     @final

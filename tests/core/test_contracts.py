@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from itertools import chain, repeat
+from itertools import chain, count, repeat
 from typing import TYPE_CHECKING
 
 import pytest
@@ -184,6 +184,27 @@ def test_a_scan_with_an_end_may_say_a_page_again(
     pages = [page, *[evolve(page, refs=again)] * 3, after, *[evolve(after, refs=())] * 3]
 
     assert list(Scripted(scan=lambda: pages).scan(INBOX)) == [page, after]
+
+
+def empty(first: int, count: int) -> list[Page]:
+    """Return pages that name nothing, each with a token of its own."""
+    return [Page(INBOX, (), str(number)) for number in range(first, first + count)]
+
+
+def test_a_scan_that_names_nothing_for_ever_is_refused() -> None:
+    """Its token is another one each time, so no page says the one before it again."""
+    pages = (Page(INBOX, (), str(number)) for number in count())
+    with pytest.raises(SourceError, match="10000 pages in a row that name nothing"):
+        list(Scripted(scan=lambda: pages).scan(INBOX))
+
+    assert next(pages).token == "10001"
+
+
+def test_a_scan_may_name_nothing_for_long() -> None:
+    """A server has told what went away; what it names then begins the count anew."""
+    pages = [*empty(0, 10_000), Page(INBOX, (REF,), "new"), *empty(10_000, 10_000)]
+
+    assert list(Scripted(scan=lambda: pages).scan(INBOX)) == pages
 
 
 def test_a_page_with_the_token_before_it_may_have_something_new() -> None:
