@@ -8,9 +8,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mailarchive._cli._limits import limits
-from mailarchive._cli._organisation import Organisation, chosen
+from mailarchive._cli._organisation import Organisation, chosen, local_part
 from mailarchive._cli._secret import readable, secret
-from mailarchive._model import Fidelity, FolderRole
+from mailarchive._model import Address, Fidelity, FolderRole
 from mailarchive.auth import ClientCertificate, OAuth, OAuthMechanism, Password, scoped
 from mailarchive.sources.imap import FolderChoice, ImapLimits, ImapSource, Recheck, Ripe, Security
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from mailarchive._cli._toml import Table
     from mailarchive.auth import Auth
+    from mailarchive.users.mailboxes import Mailbox
 
 _LOGINS = ("password", "token", "certificate", "auth")
 _MOST_DAYS = 36_500
@@ -44,13 +45,27 @@ def imap(table: Table, here: Path, *, journal: bool) -> ImapSource | Organisatio
         limits=limits(table, ImapLimits),
         **_login(table, here),
     )
-    if "mailboxes" not in table:
-        return source_of(mailbox=table.get("mailbox", str), name=table.get("name", str))
-    which = chosen(table)
-    names = source_of().name.rpartition("/")[0]  # a wrong setting is found here, not in the run
-    return Organisation(
-        which, lambda each: source_of(mailbox=each.key), f"{names}/", each_logs_in=True
+    if "mailboxes" in table:
+        return _organisation(table, source_of)
+    address = table.get("address", str)
+    return source_of(
+        mailbox=table.get("mailbox", str),
+        address=None if address is None else Address.parse(address),
+        name=table.get("name", str),
     )
+
+
+def _organisation(table: Table, source_of: Callable[..., ImapSource]) -> Organisation:
+    """Return a source for each mailbox, called as the server knows it."""
+    which = chosen(table)
+    local = table.choice("named_by", ("address", "local-part"), "address") == "local-part"
+    names = source_of().name.rpartition("/")[0]  # a wrong setting is found here, not in the run
+
+    def one(mailbox: Mailbox) -> ImapSource:
+        called = local_part(mailbox) if local else mailbox.key
+        return source_of(mailbox=called, address=mailbox.address)
+
+    return Organisation(which, one, f"{names}/", each_logs_in=True, by_local_part=local)
 
 
 def choice(table: Table, *, journal: bool) -> FolderChoice:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
-from mailarchive.errors import MailboxNotFound
+from mailarchive._cli._text import counted
+from mailarchive._model import normalized
+from mailarchive.errors import ConfigurationError, MailboxNotFound
 from mailarchive.users.csv import CsvDirectory
 from mailarchive.users.mailboxes import MailboxChoice, MailboxKind, mailboxes_of, plan
 
@@ -35,6 +37,8 @@ class Organisation:
     """Whether they are told by a file here, rather than by a server."""
     each_logs_in: bool = False
     """Whether the server is asked anew for each, and may refuse the login to one alone."""
+    by_local_part: bool = False
+    """Whether the server is asked for each by what stands before the `@`."""
 
     def of(self, users: Directory) -> Self:
         """Return the same with the users' mailboxes, unless it knows of others."""
@@ -44,12 +48,46 @@ class Organisation:
         return evolve(self, mailboxes=partial(mailboxes_of, users), listed_here=here)
 
     def plan(self) -> Plan:
-        """Ask the directory what there is; raises `DirectoryError`, `MailboxNotFound`."""
+        """Ask the directory what there is.
+
+        Raises `DirectoryError`, `MailboxNotFound`, and `ConfigurationError` where the server
+        would open one mailbox for two of them.
+        """
         assert self.mailboxes is not None, "the job has given it its users"
-        made = plan(self.mailboxes(), self.chosen)
+        every = tuple(self.mailboxes())
+        made = plan(every, self.chosen)
         if not made.taken:
             raise _nothing_chosen(made)
+        if self.by_local_part:
+            # Who is merely not asked for may be whom the server knows by that name.
+            all_here = evolve(self.chosen, only=None, kinds=frozenset(MailboxKind))
+            _refuse_twins(made.taken, plan(every, all_here).taken)
         return made
+
+
+def local_part(mailbox: Mailbox) -> str:
+    """Return what stands before the `@` of the address that names a mailbox."""
+    return mailbox.key.rpartition("@")[0]
+
+
+def _refuse_twins(taken: Iterable[Mailbox], all_here: Iterable[Mailbox]) -> None:
+    """Raise where one of two users would get the other's mail."""
+    having = Counter(map(_one_login, all_here))
+    twins = sum(having[_one_login(each)] > 1 for each in taken)
+    if twins:
+        raise ConfigurationError(
+            f"named_by: {counted(twins, 'chosen mailbox has', 'chosen mailboxes have')} the same"
+            " part before the @ as another, so the server would open one mailbox for both",
+            suggestions=[
+                "name in without_mailboxes who has no mailbox on this server",
+                'set named_by = "address" where the server knows mailboxes by whole addresses',
+            ],
+        )
+
+
+def _one_login(mailbox: Mailbox) -> str:
+    """Logins that a server may take for one: in either case, prepared as SASLprep does."""
+    return normalized("NFKC", local_part(mailbox).casefold())
 
 
 def _nothing_chosen(made: Plan) -> MailboxNotFound:

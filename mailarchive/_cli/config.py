@@ -311,6 +311,7 @@ def _attribution(
         raise table.wrong(
             'owners = "mailbox" needs to know whose mailbox it is',
             'add mailbox = "somebody@example.com" to [source]',
+            'or address = "somebody@example.com" where an IMAP server knows it by another name',
         )
     return choices[name]
 

@@ -213,11 +213,7 @@ def login_refused(
         return SourceUnavailable(where, suggestions=[RUN_AGAIN])
     if error.code == "AUTHORIZATIONFAILED":
         return AccessDenied(
-            where,
-            suggestions=[
-                "give the login the right to act for this mailbox, or leave mailbox out",
-                *settings,
-            ],
+            where, suggestions=["give the login the right to act for this mailbox", *settings]
         )
     if error.code == "PRIVACYREQUIRED":
         return AuthenticationFailed(where, suggestions=[USE_STARTTLS, USE_SSL])

@@ -22,6 +22,7 @@ from typing_extensions import override
 
 from mailarchive._model import (
     Address,
+    AddressKind,
     Fidelity,
     MessageRef,
     Page,
@@ -76,7 +77,8 @@ class ImapSource(Source):
     """One mailbox on an IMAP server, with its folders.
 
     `mailbox` is whose mailbox it is where the login is not its own: an authorisation
-    identity, a shared mailbox, or the user before a master user's separator.
+    identity, a shared mailbox, or the user before a master user's separator.  `address` is
+    the mailbox's own where the name that the server knows it by is none, as `alice`.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class ImapSource(Source):
         *,
         auth: Auth,
         mailbox: str | None = None,
+        address: Address | None = None,
         port: int | None = None,
         security: Security | str = Security.SSL,
         allow_plaintext: bool = False,
@@ -112,7 +115,8 @@ class ImapSource(Source):
         whose = auth.username if mailbox is None else checked_name(mailbox, "mailbox")
         protection = _security(security, allow_plaintext=allow_plaintext)
         self.name: str = name or _default_name(host, whose)
-        self.mailbox: Address | None = Address.parse(whose) if "@" in whose else None
+        own = Address.parse(whose) if "@" in whose else None
+        self.mailbox: Address | None = own if address is None else _smtp(address)
         self._place = Place(self.name, _host(host), _port(port, protection), protection)
         self._auth, self._named = auth, mailbox
         self._context = _tls(self._place, ssl_context, ca_file)
@@ -244,6 +248,16 @@ def _default_name(host: str, whose: str) -> str:
     """Name the mailbox, not the way to it: 143 and 993 lead to the same messages."""
     digits = hashlib.sha256(whose.casefold().encode("utf-8", "surrogatepass")).hexdigest()[:12]
     return f"imap:{host.lower()}/{digits}"
+
+
+def _smtp(address: Address) -> Address:
+    checked_name(address.spec, "address")
+    if address.kind is not AddressKind.SMTP:
+        raise ConfigurationError(
+            "address is no address",
+            suggestions=["set address to the primary SMTP address of the mailbox"],
+        )
+    return address
 
 
 def _host(host: str) -> str:

@@ -128,6 +128,7 @@ def test_who_has_no_mailbox_stops_nobody_else(
 
     assert status == 1
     assert said.err.count("  not archived: source imap:") == 3
+    assert said.err.count("give the login the right to act for this mailbox;") == 3
     assert "5 mailboxes, 2 in full" in said.out
     assert logins(tmp_path) == 5
     with Vault(tmp_path / "acme.vault", create=False) as vault:
