@@ -25,10 +25,10 @@ from mailarchive.testing.memory import (
 from mailarchive.vault._packing import Packing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from mailarchive import ArchiveEntry, Digest, Receipt, Sink
+    from mailarchive import ArchiveEntry, Receipt, Sink
 
 
 def by_key(entry: ArchiveEntry) -> str:
@@ -72,20 +72,6 @@ def retrying(folder: Path) -> Sink:
 
 
 COMBINED = pytest.mark.parametrize("combined", [tee, router, read_back, retrying, nested])
-
-
-@pytest.fixture
-def packed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many messages were handed to the threads of a vault, at each call."""
-    counts: list[int] = []
-    submitted = Packing._submitted
-
-    def counting(self: Packing, data: Mapping[Digest, bytes]) -> object:
-        counts.append(len(data))
-        return submitted(self, data)
-
-    monkeypatch.setattr(Packing, "_submitted", counting)
-    return counts
 
 
 @COMBINED

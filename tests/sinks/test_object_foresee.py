@@ -11,12 +11,11 @@ from mailarchive import Stored
 from mailarchive.errors import SinkUnavailable
 from mailarchive.testing import s3_server
 from mailarchive.testing._sink_kit import as_a_run_makes_it
-from mailarchive.vault._packing import Packing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
-    from mailarchive import ArchiveEntry, Digest
+    from mailarchive import ArchiveEntry
     from mailarchive.testing.postgres import Postgres
 
 
@@ -25,20 +24,6 @@ def here(index: Postgres) -> Iterator[Here]:
     """A new vault on a store in memory."""
     with s3_server.moto() as server:
         yield Here(server, index)
-
-
-@pytest.fixture
-def packed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many messages were handed to the threads of a vault, at each call."""
-    counts: list[int] = []
-    submitted = Packing._submitted
-
-    def counting(self: Packing, data: Mapping[Digest, bytes]) -> object:
-        counts.append(len(data))
-        return submitted(self, data)
-
-    monkeypatch.setattr(Packing, "_submitted", counting)
-    return counts
 
 
 def of_a_run(count: int) -> list[ArchiveEntry]:
