@@ -517,7 +517,7 @@ def test_a_time_that_no_calendar_has_is_none(seconds: int, expected: datetime | 
 
 def test_a_file_that_is_written_to_while_it_is_read_is_unavailable() -> None:
     """Bytes that do not add up to the file's size are no message, for now."""
-    source = EmlFolder("/proc/self", suffixes=("status",))  # such files say they are empty
+    source = EmlFolder("/proc/self", suffixes=("limits",))  # such files say they are empty
     with source:
         top, *_ = source.folders()
         (page,) = source.scan(top)
