@@ -125,8 +125,8 @@ def listed(content: bytes, names: Iterable[str]) -> tuple[tuple[Address, ...], .
 
 
 def _addresses(values: Iterable[bytes]) -> tuple[Address, ...]:
-    found = (_known(value) if len(value) <= _SHORT else _parsed(value) for value in values)
-    return tuple(chain.from_iterable(found))
+    found = [_known(value) if len(value) <= _SHORT else _parsed(value) for value in values]
+    return found[0] if len(found) == 1 else tuple(chain.from_iterable(found))
 
 
 def _parsed(value: bytes) -> tuple[Address, ...]:
@@ -197,9 +197,9 @@ def fork_key(content: bytes) -> Digest:
     if not message_id or _is_odd(content, block.stop):
         return Digest.of(content)
     body = memoryview(content)[len(content) if block.body is None else block.body :]
-    fields = (b"\n".join(map(_collapsed, values.get(name, ()))) for name in _FORK_FIELDS)
+    fields = [b"\n".join(map(_collapsed, values.get(name, ()))) for name in _FORK_FIELDS]
     parts = [_FORK_VERSION, message_id, *fields, hashlib.sha256(body).digest()]
-    return Digest.of(b"".join(struct.pack(">Q", len(part)) + part for part in parts))
+    return Digest.of(b"".join([struct.pack(">Q", len(part)) + part for part in parts]))
 
 
 def _collapsed(value: bytes) -> bytes:

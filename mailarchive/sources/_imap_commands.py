@@ -10,7 +10,7 @@ from attrs import frozen
 
 from mailarchive.sources._imap_errors import is_worth_waiting, no_folder, no_numbers
 from mailarchive.sources._imap_session import Refused, Selected, grammar, mailbox_name
-from mailarchive.sources._imap_syntax import BadSyntax, internal_date, number, pairs
+from mailarchive.sources._imap_syntax import BadSyntax, internal_date, number, pairs, values
 from mailarchive.sources._imap_wire import Garbled
 
 if TYPE_CHECKING:
@@ -237,7 +237,7 @@ def flags_in(value: Value) -> frozenset[str]:
 def attributes(untagged: Untagged) -> dict[bytes, Value]:
     """Return what a FETCH response says, by name in capitals; raises `Garbled`."""
     with grammar():
-        told = untagged.values()
+        told = values(untagged.segments)
         if len(told) != 1:
             raise BadSyntax("not one list")
         return pairs(told[0])

@@ -11,7 +11,6 @@ import base64
 import re
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import frozen
@@ -29,6 +28,7 @@ from mailarchive.sources._imap_wire import Broken, Garbled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from mailarchive.sources._imap_wire import Wire
 
@@ -103,13 +103,23 @@ class Selected:
     keywords: frozenset[bytes]
 
 
-@contextmanager
-def grammar() -> Iterator[None]:
+class _Grammar:
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        """Nothing to do: this is made once, as it stands around each answer."""
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is not None and issubclass(kind, BadSyntax):
+            raise Garbled("the server sent what is no IMAP") from None
+
+
+_GRAMMAR = _Grammar()
+
+
+def grammar() -> AbstractContextManager[None, None]:
     """Turn what is no IMAP into a broken connection."""
-    try:
-        yield
-    except BadSyntax:
-        raise Garbled("the server sent what is no IMAP") from None
+    return _GRAMMAR
 
 
 def _code(text: bytes) -> tuple[str, bytes]:

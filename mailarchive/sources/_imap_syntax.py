@@ -23,17 +23,18 @@ Value: TypeAlias = "bytes | list[Value] | None"
 DEPTH = 16
 LARGEST_NUMBER = (1 << 32) - 1
 
-_TOKEN = re.compile(
+_TOKENS = re.compile(
     rb"""[ ]*(?:
-        (?P<open>\()
-      | (?P<close>\))
-      | "(?P<quoted>(?:[^"\\\r\n]|\\.)*)"
-      | ~?\{(?P<literal>\d{1,20})\+?\}\r\n\Z
-      | (?P<end>\r?\n)
-      | (?P<atom>[^\s"()]+)
+        ~?\{\d{1,20}\+?\}\r\n\Z
+      | \r?\n
+      | ([^\s"()]+)
+      | ([()])
+      | "((?:[^"\\\r\n]|\\.)*")
+      | (.+)
     )""",
     re.VERBOSE | re.DOTALL,
 )
+"""One after the other: an atom, a bracket, a string with its last quote; or all that is none."""
 _LITERAL = re.compile(rb"(?:[ (]~?|\A~?)\{(\d{1,20})\+?\}\r\n\Z")
 _BEHIND_A_LITERAL = (b" ", b")", b"\r", b"\n")
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
@@ -85,32 +86,32 @@ def values(segments: Sequence[bytes]) -> list[Value]:
 
 
 def _read_text(text: bytes, stack: list[list[Value]]) -> None:
-    position, end = 0, len(text)
-    while position < end:
-        token = _TOKEN.match(text, position)
-        if token is None:
+    inner = stack[-1]
+    for atom, bracket, string, other in _TOKENS.findall(text):
+        if atom:
+            inner.append(None if atom.upper() == b"NIL" else atom)
+        elif bracket:
+            inner = _opened(stack) if bracket == b"(" else _closed(stack)
+        elif string:
+            inner.append(_ESCAPED.sub(rb"\1", string[:-1]))
+        elif other:
             raise BadSyntax("no token")
-        position = token.end()
-        _take(token, stack)
 
 
-def _take(token: re.Match[bytes], stack: list[list[Value]]) -> None:
-    kind = token.lastgroup
-    if kind == "open":
-        inner: list[Value] = []
-        stack[-1].append(inner)
-        stack.append(inner)
-        if len(stack) > DEPTH:
-            raise BadSyntax("lists too deep")
-    elif kind == "close":
-        stack.pop()
-        if not stack:
-            raise BadSyntax("a list ends that never began")
-    elif kind == "quoted":
-        stack[-1].append(_ESCAPED.sub(rb"\1", token["quoted"]))
-    elif kind == "atom":
-        atom = token["atom"]
-        stack[-1].append(None if atom.upper() == b"NIL" else atom)
+def _opened(stack: list[list[Value]]) -> list[Value]:
+    inner: list[Value] = []
+    stack[-1].append(inner)
+    stack.append(inner)
+    if len(stack) > DEPTH:
+        raise BadSyntax("lists too deep")
+    return inner
+
+
+def _closed(stack: list[list[Value]]) -> list[Value]:
+    stack.pop()
+    if not stack:
+        raise BadSyntax("a list ends that never began")
+    return stack[-1]
 
 
 def pairs(items: Value) -> dict[bytes, Value]:

@@ -14,6 +14,7 @@ from mailarchive.sources._imap_body import Body, bodies, wanted
 from mailarchive.sources._imap_limits import ImapLimits
 from mailarchive.sources._imap_session import Refused, Session
 from mailarchive.sources._imap_syntax import (
+    _TOKENS,
     LARGEST_NUMBER,
     BadSyntax,
     Literal,
@@ -140,6 +141,11 @@ def test_what_is_no_imap_is_refused(text: bytes) -> None:
     """Nothing is guessed, and nothing is nested without a bound."""
     with pytest.raises(BadSyntax):
         values([text])
+
+
+def test_a_line_is_looked_at_once_however_it_is_broken() -> None:
+    """Quotes that never close are not looked for again behind each escaped one."""
+    assert [(b"", b"", b"", line := b'"' + b'\\"' * 50_000)] == _TOKENS.findall(line)
 
 
 @pytest.mark.parametrize("value", [b"", b"-1", b"1.0", b"4294967296", b"9" * 20, None, [], b"1 "])
