@@ -150,7 +150,7 @@ def _returned(parts: Shape, limits: Limits) -> tuple[Part, _Window] | None:
     """Return the first returned message whose header is a report's, and where it is."""
     for part in parts.messages:
         window = _Window(part.raw, part.start, part.end)
-        if part.header.encoding:
+        if part.is_encoded:
             data = part.content(limits.encoded_bytes, "encoded_bytes")
             window = _Window(data, 0, len(data))
         if is_report(top_header(*window, limits)):
@@ -168,10 +168,13 @@ def _opened(
     except NotAJournalReport:
         return None
     defects = list(report.defects)
-    if part.header.encoding:
+    if part.is_encoded:
         defects = [evolve(defect, offset=None) for defect in defects]
-        defects.append(Defect(DefectCode.RFC822_CTE, offset=part.begin))
         report = evolve(report, extra_parts=())
+    if part.header.encoding:
+        defects.append(Defect(DefectCode.RFC822_CTE, offset=part.begin))
+    if part.is_damaged:
+        defects.append(Defect(DefectCode.ORIGINAL_MALFORMED, offset=part.begin))
     if not part.closed and DefectCode.TRUNCATED not in report.defect_codes:
         defects.append(Defect(DefectCode.TRUNCATED))
     bounce = evolve(bounce, kind=report.kind)

@@ -37,6 +37,12 @@ _SHORT: Final = 1_000
 _PERCENT: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 _PADDED: Final = re.compile(rb"=[ \t]++(?=\r?\n)")
 """A soft line break behind which a transport put blanks (RFC 2045, section 6.7, rule 3)."""
+_LETTER: Final = re.compile(rb"[A-Za-z0-9+/]")
+_UNPADDED: Final = re.compile(rb"[^=]+")
+_NO_ESCAPE: Final = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]*\r?\n|[ \t]*\Z)|[^\x00-\x7f]")
+"""What no quoted-printable text holds (RFC 2045, section 6.7)."""
+BEGINNING: Final = re.compile(rb"(?:>?From [^\r\n]*\r?\n)?[!-9;-~]+[ \t]*:")
+"""How a message begins; the colon is no letter of base64."""
 _CR: Final = 0x0D
 _WINDOW: Final = 2_048
 _MAX_PADDING: Final = 1_000
@@ -128,8 +134,19 @@ def untransferred(data: bytes, encoding: bytes) -> bytes:
     if not encoding:
         return data
     if encoding == b"base64":
-        return base64_lenient(data)
+        return _from_base64(data)
     return binascii.a2b_qp(_PADDED.sub(b"=", data) if b"= " in data or b"=\t" in data else data)
+
+
+def _from_base64(data: bytes) -> bytes:
+    """Undo base64, also of pieces that were encoded one by one: padding ends a piece."""
+    padding = data.find(b"=")
+    if padding < 0 or _LETTER.search(data, padding) is None:
+        return base64_lenient(data)
+    found = bytearray()
+    for piece in _UNPADDED.finditer(data):
+        found += base64_lenient(piece[0])
+    return bytes(found)
 
 
 @final
@@ -158,6 +175,31 @@ class Part:
             header.content_type, b"name"
         )
         return decode_header(name).lower()
+
+    @property
+    def is_encoded(self) -> bool:
+        """Whether the content of a message has the transfer encoding that its header says.
+
+        Some gateways undo an encoding and leave the label: a message that stands there in
+        clear is not to be decoded.
+        """
+        if not self.header.encoding or BEGINNING.match(self.raw, self.start, self.end) is None:
+            return bool(self.header.encoding)
+        if self.header.encoding == b"base64":
+            return False
+        return _NO_ESCAPE.search(self.raw, self.start, self.end) is None
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether the content is in base64 with something else in it, or not all of it."""
+        if self.header.encoding != b"base64" or not self.is_encoded:
+            return False
+        letters = self.raw[self.start : self.end].translate(None, b" \t\r\n")
+        try:
+            binascii.a2b_base64(letters, strict_mode=True)
+        except binascii.Error:
+            return True
+        return False
 
     @property
     def is_empty(self) -> bool:

@@ -13,6 +13,7 @@ from mailarchive._model import Address, AddressKind, Span
 from mailarchive._rfc5322 import Block, Names, decode_header, decode_text, mailboxes, squash
 from mailarchive.journal._legacy import address_of
 from mailarchive.journal._markers import MARKERS, has_signs, marks, may_have_signs
+from mailarchive.journal._mime import BEGINNING
 from mailarchive.journal._report import Defect, DefectCode
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 NAMES: Final = Names("From", "Sender", "Message-ID", *MARKERS)
 _CLASS: Final = Names("Content-Class")
 _SUBJECT: Final = Names("Subject")
-BEGINNING: Final = re.compile(rb"(?:>?From [^\r\n]*\r?\n)?[!-9;-~]+[ \t]*:")
 _PROTECTED: Final = re.compile(rb"\.rpmsg|/x-microsoft-rpmsg-message", re.IGNORECASE)
 _LEGACY: Final = "imcea"
 
@@ -71,8 +71,8 @@ def find_originals(raw: bytes, parts: Shape, envelope: Read, limits: Limits) -> 
     for part, code in parts.opaque:
         if not part.is_empty:
             original = _opaque(raw, part, limits)
-            defect = Defect(code, offset=part.begin)
-            return Originals((original,), [defect], (part,), opaque=True)
+            defects = [Defect(code, offset=part.begin), *_damage(part)]
+            return Originals((original,), defects, (part,), opaque=True)
     return Originals((), [Defect(DefectCode.ORIGINAL_MISSING)])
 
 
@@ -105,13 +105,19 @@ def _message(raw: bytes, part: Part, limits: Limits) -> Found | None:
     """Return the original in a part, or `None` where that is empty."""
     if part.is_empty:
         return None
-    if part.header.encoding:
+    labelled = bool(part.header.encoding)
+    defects = [Defect(DefectCode.RFC822_CTE, offset=part.begin)] * labelled
+    if part.is_encoded:
         data = part.content(limits.encoded_bytes, "encoded_bytes")
-        defects = [Defect(DefectCode.RFC822_CTE, offset=part.begin)]
+        defects += _damage(part)
         return _checked(data, data, (0, len(data)), limits, defects) if data.strip() else None
     window = (part.start, part.end)
-    original = Span(*window) if part.raw is raw else part.raw[part.start : part.end]
-    return _checked(original, part.raw, window, limits, [])
+    return _checked(_in_clear(raw, part), part.raw, window, limits, defects)
+
+
+def _damage(part: Part) -> list[Defect]:
+    """Return the defect of a transfer encoding that may have lost something."""
+    return [Defect(DefectCode.ORIGINAL_MALFORMED, offset=part.begin)] * part.is_damaged
 
 
 def _checked(
@@ -130,9 +136,14 @@ def _has_header(part: Part, found: Found, parts: Shape) -> bool:
 
 
 def _opaque(raw: bytes, part: Part, limits: Limits) -> Original:
-    if part.header.encoding or part.raw is not raw:
+    if part.is_encoded:
         return part.content(limits.encoded_bytes, "encoded_bytes")
-    return Span(part.start, part.end)
+    return _in_clear(raw, part)
+
+
+def _in_clear(raw: bytes, part: Part) -> Original:
+    """Return the content as it stands: a part of the record, unless that was encoded."""
+    return Span(part.start, part.end) if part.raw is raw else part.raw[part.start : part.end]
 
 
 def _is_decrypted_copy(first: Found, second: Found) -> bool:

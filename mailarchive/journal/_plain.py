@@ -16,8 +16,8 @@ from mailarchive._model import Role, Span
 from mailarchive._rfc5322 import Block, decode_text
 from mailarchive.journal._addresses import SPEC
 from mailarchive.journal._markers import GENERATOR, TOP
-from mailarchive.journal._mime import find_delimiter, part_header, untransferred
-from mailarchive.journal._originals import BEGINNING, NAMES, disagreements, is_nested
+from mailarchive.journal._mime import BEGINNING, find_delimiter, part_header, untransferred
+from mailarchive.journal._originals import NAMES, disagreements, is_nested
 from mailarchive.journal._report import EnvelopeText, JournalReport, Kind, RecipientLine, Step
 
 if TYPE_CHECKING:

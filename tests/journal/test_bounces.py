@@ -244,6 +244,28 @@ def test_an_encoded_report_in_a_bounce_is_decoded(look: Look) -> None:
     assert report.originals == (ORIGINAL,)
 
 
+def test_a_false_label_does_not_encode_a_report_in_a_bounce(look: Look) -> None:
+    """What stands there in clear is a slice of the bounce, whatever its label says."""
+    part = messages.part(REPORT, "message/rfc822", [("Content-Transfer-Encoding", "base64")])
+    report = look(messages.bounce(REPORT).replace(messages.part(REPORT, "message/rfc822"), part))
+
+    assert codes(report) == {"rfc822_cte"}
+    assert report is not None
+    assert report.view() == ORIGINAL
+    assert report.view().obj is report.raw
+
+
+def test_damaged_base64_of_a_report_in_a_bounce_is_noted(look: Look) -> None:
+    """All that is left comes back, and that something may be missing is said."""
+    encoded = messages.attachment(REPORT, "report.eml", "message/rfc822") + b"\r\n-- \r\n*\r\n"
+    raw = messages.bounce(REPORT).replace(messages.part(REPORT, "message/rfc822"), encoded)
+    report = look(raw)
+
+    assert codes(report) == {"rfc822_cte", "original_malformed"}
+    assert report is not None
+    assert report.originals == (ORIGINAL,)
+
+
 def test_a_bounce_that_breaks_off_says_so(look: Look) -> None:
     """Behind the returned report nothing is lost but the bounce's own end."""
     raw = messages.bounce(REPORT)

@@ -218,6 +218,54 @@ def test_a_transfer_encoded_original_is_decoded_and_noted(
     assert report.originals == (ORIGINAL,)
 
 
+CLEAR = messages.message(
+    body="--=_part\r\n\r\ncaf\xe9 =\xe9\r\n",
+    content_type='multipart/mixed; boundary="=_part"',
+    message_id=None,
+)
+
+
+@pytest.mark.parametrize("encoding", ["base64", "quoted-printable"])
+def test_a_false_label_does_not_encode_an_original(encoding: str, look: Look) -> None:
+    """Some gateways undo an encoding and leave the label: what is in clear stays as it is."""
+    headers = [("Content-Transfer-Encoding", encoding)]
+    part = messages.part(CLEAR, "message/rfc822", headers)
+    opaque = messages.part(CLEAR, 'application/octet-stream; name="corrupt.eml"', headers)
+
+    for each, code in ((part, "rfc822_cte"), (opaque, "original_as_octet_stream")):
+        report = look(with_parts(TEXT, each))
+        assert codes(report) == {code}
+        assert report is not None
+        assert isinstance(report.originals[0], journal.Span)
+        assert report.view() == CLEAR
+
+
+def _in_base64(*pieces: bytes) -> bytes:
+    return b"\r\n".join(map(base64.b64encode, pieces))
+
+
+@pytest.mark.parametrize(
+    ("encoded", "begins"),
+    [
+        (_in_base64(ORIGINAL[:40], ORIGINAL[40:80], ORIGINAL[80:]), ORIGINAL),
+        (_in_base64(ORIGINAL) + b"\r\n-- \r\nscanned\r\n", ORIGINAL),
+        (_in_base64(ORIGINAL)[:-21], ORIGINAL[:-20]),
+        (_in_base64(ORIGINAL)[:50] + b"*" + _in_base64(ORIGINAL)[50:], ORIGINAL),
+    ],
+)
+@pytest.mark.parametrize("kind", ["message/rfc822", 'application/x; name="a.msg"'])
+def test_damaged_base64_gives_all_that_is_left_and_says_so(
+    encoded: bytes, begins: bytes, kind: str, look: Look
+) -> None:
+    """Pieces that somebody joined, a footer, an end that is missing, what is no letter."""
+    headers = [("Content-Transfer-Encoding", "base64")]
+    report = look(with_parts(TEXT, messages.part(encoded, kind, headers)))
+
+    assert "original_malformed" in codes(report)
+    assert report is not None
+    assert bytes(report.view()).startswith(begins)
+
+
 def protected(*, message_id: str | None, mark: str = "Content-Class") -> bytes:
     """Return a rights-protected original."""
     if mark == "Content-Class":
