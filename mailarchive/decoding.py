@@ -23,6 +23,12 @@ _REFUSED: Final = (
     "if it is, set what the policy of trust expects to what really comes in",
 )
 
+_RESEMBLES: Final = "a message that resembles a journal report and cannot be read as one"
+_UNREADABLE: Final = (
+    "look at it: a report names blind copies, so it is for none of those its header names",
+    "release it for those whom it is for",
+)
+
 
 def ordinary(raw: bytes, /) -> Decoded:
     """Read any message by its own headers; never raises."""
@@ -42,6 +48,9 @@ class JournalMailbox:
 
     Either way it is listed in the run's report and never removed at the source.  Whether
     a report is believed is for `policy` to say; without one every report that reads is.
+
+    What resembles a report and cannot be read as one is quarantined: its header is that of
+    the message in it, whose recipients are not to see who else got it.
     """
 
     otherwise: Otherwise = field(default=Otherwise.ARCHIVE, converter=Otherwise)
@@ -56,7 +65,9 @@ class JournalMailbox:
         """
         try:
             report = journal.decode(raw, limits=self.limits)
-        except NotAJournalReport:
+        except NotAJournalReport as error:
+            if error.resembles:
+                raise MalformedReport(_RESEMBLES, suggestions=_UNREADABLE) from error
             if self.otherwise is Otherwise.QUARANTINE:
                 raise
             return evolve(ordinary(raw), unexpected=NO_REPORT)

@@ -171,9 +171,14 @@ class DecodeError(MailArchiveError):
 
 
 class NotAJournalReport(DecodeError):
-    """The message is ordinary mail."""
+    """The message is ordinary mail.
+
+    `resembles` says that it has signs of a report and cannot be read as one: if that is what
+    it is, it names whom the message in it kept hidden.
+    """
 
     code = "not-a-journal-report"
+    resembles: bool = False
 
 
 class MalformedReport(DecodeError):

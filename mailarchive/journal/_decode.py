@@ -16,7 +16,7 @@ from mailarchive._model import Span
 from mailarchive.errors import LimitExceeded, MalformedReport, NotAJournalReport
 from mailarchive.journal import _bounce, _plain
 from mailarchive.journal._envelope import read_envelope
-from mailarchive.journal._markers import Marks, has_signs, is_report, marks, top_header
+from mailarchive.journal._markers import Marks, is_report, marks, signs, top_header
 from mailarchive.journal._mime import media_type
 from mailarchive.journal._originals import find_originals
 from mailarchive.journal._report import (
@@ -110,14 +110,19 @@ def _evident(
     """Read a report that a marker names, or two other signs where all the rest fits."""
     if found.kind is not None:
         return _read(raw, window, block, found, limits)
-    if has_signs(block):
+    found_signs = signs(block)
+    if found_signs.enough:
         try:
             report = _read(raw, window, block, found, limits)
         except LimitExceeded:
             report = None
         if report is not None and report.disposition is not Disposition.QUARANTINE:
             return report
-    raise NotAJournalReport("the message has no marker of a journal report", suggestions=_ARCHIVE)
+    error = NotAJournalReport(
+        "the message has no marker of a journal report", suggestions=_ARCHIVE
+    )
+    error.resembles = found_signs.resemble
+    raise error
 
 
 def _bounced(raw: bytes, window: _Window, block: Block, limits: Limits) -> JournalReport | None:

@@ -6,7 +6,7 @@ of them can be typed by anybody.  `trust` is another question.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from attrs import frozen
 
@@ -77,10 +77,28 @@ def marks(block: Block) -> Marks:
     return _NONE
 
 
-def has_signs(block: Block) -> bool:
-    """Whether two of the three secondary signs are there; the shape must fit as well."""
+class Signs(NamedTuple):
+    """Which of the three secondary signs a header has."""
+
+    generator: bool
+    sender: bool
+    agent: bool
+
+    @property
+    def enough(self) -> bool:
+        """Whether they make a report; the shape must fit as well."""
+        return sum(self) >= _ENOUGH
+
+    @property
+    def resemble(self) -> bool:
+        """Whether it may be a report, if not one that can be read: nobody else has such an id."""
+        return self.generator or self.enough
+
+
+def signs(block: Block) -> Signs:
+    """Return the secondary signs in a header."""
     fields = Block(block.raw, _SIGNS, block.start, block.stop)
-    signs = (
+    return Signs(
         any(GENERATOR in value.lower() for value in fields.values(b"message-id")),
         any(_EXCHANGE in value.lower() for value in fields.values(b"sender")),
         any(
@@ -88,7 +106,11 @@ def has_signs(block: Block) -> bool:
             for value in fields.values(b"x-ms-exchange-generated-message-source")
         ),
     )
-    return sum(signs) >= _ENOUGH
+
+
+def has_signs(block: Block) -> bool:
+    """Whether two of the three secondary signs are there; the shape must fit as well."""
+    return signs(block).enough
 
 
 def is_report(block: Block) -> bool:

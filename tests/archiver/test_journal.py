@@ -76,6 +76,36 @@ def test_what_crosses_a_limit_is_held(world: World) -> None:
     assert "limit" in next(iter(world.quarantine.held.values()))[1]
 
 
+@pytest.mark.parametrize("code", ["too_many_originals", "original_missing", "envelope_missing"])
+@pytest.mark.parametrize("limits", [Limits(), Limits(recipients=1)])
+def test_what_resembles_a_report_is_shown_to_nobody(
+    world: World, code: str, limits: Limits
+) -> None:
+    """A report that lost its marker and is damaged names blind copies to whom its header has."""
+    raw = report(defects=["marker_missing", code])
+    world.source.add(raw)
+    world.source.add(report(defects=["marker_missing"]))
+    done = world.run(decoder=JournalMailbox(limits=limits), removal=Removal.when_archived())
+
+    held = [message.raw for message, _ in world.quarantine.held.values()]
+    assert raw in held
+    assert raw in world.source.contents()
+    assert (done.quarantined, done.stored) == ((1, 1) if limits == Limits() else (2, 0))
+
+
+def test_a_report_that_lost_all_but_its_id_is_shown_to_nobody(world: World) -> None:
+    """Whoever strips what it does not know leaves the Message-ID, which nobody else writes."""
+    raw = report(defects=["marker_missing"])
+    raw = raw.replace(b"Sender: <Micro", b"X-Sender: <Micro").replace(b"Journal Agent", b"-")
+    world.source.add(raw)
+    done = world.run(decoder=JournalMailbox())
+
+    assert (done.quarantined, done.stored) == (1, 0)
+    ((message, reason),) = world.quarantine.held.values()
+    assert message.raw == raw
+    assert "resembles" in reason
+
+
 @pytest.mark.parametrize("otherwise", list(Otherwise))
 def test_what_is_no_report_is_listed_and_stays(world: World, otherwise: Otherwise) -> None:
     """Archived or held as was chosen; in the run's report either way, and never removed."""
