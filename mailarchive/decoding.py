@@ -13,7 +13,7 @@ from attrs import evolve, field, frozen
 from mailarchive import headers, journal
 from mailarchive._model import Decoded, Span
 from mailarchive.errors import MalformedReport, NotAJournalReport
-from mailarchive.journal import JournalReport, Limits
+from mailarchive.journal import Defect, DefectCode, JournalReport, Limits
 from mailarchive.journal.trust import Action, Policy, judge
 
 NO_REPORT = "no journal report"
@@ -23,6 +23,9 @@ _REFUSED: Final = (
     "if it is, set what the policy of trust expects to what really comes in",
 )
 
+_FORGEABLE: Final = Defect(DefectCode.SUBJECT_MULTILINE)
+"""Of the report as a whole: its subject has line breaks, and no rule tells where it ends."""
+_FORGED: Final = "a journal report in which the subject may have forged recipients"
 _RESEMBLES: Final = "a message that resembles a journal report and cannot be read as one"
 _UNREADABLE: Final = (
     "look at it: a report names blind copies, so it is for none of those its header names",
@@ -50,7 +53,9 @@ class JournalMailbox:
     a report is believed is for `policy` to say; without one every report that reads is.
 
     What resembles a report and cannot be read as one is quarantined: its header is that of
-    the message in it, whose recipients are not to see who else got it.
+    the message in it, whose recipients are not to see who else got it.  So is a report of
+    the managed-folder writer whose subject has line breaks: whoever is answered chose that
+    subject, and could make themselves a recipient of the answer.
     """
 
     otherwise: Otherwise = field(default=Otherwise.ARCHIVE, converter=Otherwise)
@@ -71,6 +76,8 @@ class JournalMailbox:
             if self.otherwise is Otherwise.QUARANTINE:
                 raise
             return evolve(ordinary(raw), unexpected=NO_REPORT)
+        if _FORGEABLE in report.defects:
+            raise _held(_FORGED, _REFUSED[:1], report)
         if self.policy is not None:
             _believe(report, self.policy)
         first = report.originals[0]
@@ -90,8 +97,10 @@ def _believe(report: JournalReport, policy: Policy) -> None:
         return
     against = sorted({str(each.sign) for each in verdict.evidence if each.agrees is False})
     said = f" by {', '.join(against)}" if against else ""
-    error = MalformedReport(
-        f"a journal report that is {verdict.level}{said}", suggestions=_REFUSED
-    )
+    raise _held(f"a journal report that is {verdict.level}{said}", _REFUSED, report)
+
+
+def _held(reason: str, suggestions: tuple[str, ...], report: JournalReport) -> MalformedReport:
+    error = MalformedReport(reason, suggestions=suggestions)
     error.partial = report
-    raise error
+    return error

@@ -145,6 +145,27 @@ def test_a_report_that_is_not_believed_is_held(
     assert [message.raw for message, _ in world.quarantine.held.values()] == [raw] * held
 
 
+@pytest.mark.parametrize("dialect", [Dialect.MANAGED_FOLDER, Dialect.TRANSPORT])
+@pytest.mark.parametrize("trusted", [False, True])
+def test_no_subject_makes_its_writer_a_recipient_of_the_answer(
+    world: World, dialect: Dialect, trusted: bool
+) -> None:
+    """It is told from the recipients, or where no rule can do that the report is held."""
+    subject = "RE: numbers\r\nBcc: mallory@corp.example"
+    answer = messages.message(sender="alice@corp.example", subject=subject)
+    raw = report(original=answer, dialect=dialect)
+    world.source.add(raw)
+    done = world.run(decoder=JournalMailbox(policy=Policy(trusted_channel=trusted)))
+
+    assert world.sink.of("mallory") == []
+    if dialect is Dialect.TRANSPORT:
+        assert world.sink.of("bob") == [answer]
+    else:
+        ((message, reason),) = world.quarantine.held.values()
+        assert (message.raw, done.quarantined) == (raw, 1)
+        assert "forged" in reason
+
+
 @pytest.mark.parametrize("defect", ["sender_mismatch", "message_id_mismatch"])
 def test_a_contradiction_needs_a_trusted_channel(world: World, defect: str) -> None:
     """An envelope that its original denies is held, unless nobody else can bring mail here."""
