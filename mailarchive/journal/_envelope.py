@@ -11,6 +11,8 @@ from mailarchive.journal import _exchange2003, _exchange2007, _html
 from mailarchive.journal._report import Defect, DefectCode, EnvelopeText, Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mailarchive.journal._exchange2007 import Reading
     from mailarchive.journal._markers import Marks
     from mailarchive.journal._mime import Part
@@ -57,20 +59,32 @@ def _cut_off(read: Read) -> Read:
 
 def _read_part(part: Part, forms: tuple[Part, ...], found: Marks, limits: Limits) -> Read | None:
     data = part.content(limits.text_bytes, "text_bytes")
-    text, guessed = decode_text(data, part.header.charset)
     is_html = part.kind == b"text/html"
-    if is_html:
-        text = _html.to_text(text)
-    kind, reading = _by_grammar(text, found, limits)
-    if reading is None:
+    for text, guessed in _texts(data, part.header.charset):
+        kind, reading = _by_grammar(_html.to_text(text) if is_html else text, found, limits)
+        if reading is not None:
+            defects = reading.defects
+            defects += [Defect(DefectCode.CHARSET_GUESSED, offset=part.begin)] * guessed
+            break
+    else:
         return None
-    defects = reading.defects
-    if guessed:
-        defects.append(Defect(DefectCode.CHARSET_GUESSED, offset=part.begin))
     if is_html and kind is not Kind.EXCHANGE_2003:
         defects.append(Defect(DefectCode.HTML_ENVELOPE, offset=part.begin))
     defects += _missing(reading.text)
     return Read(kind, reading.text, defects, forms, reading.unguarded)
+
+
+def _texts(data: bytes, label: str | None) -> Iterator[tuple[str, bool]]:
+    """Yield the text as its label has it, and whether that was a guess; then as its bytes do.
+
+    What follows is for a label that is false: no envelope is UTF-16 in one way and a text
+    in another.
+    """
+    yield decode_text(data, label)
+    if label is not None:
+        yield decode_text(data)[0], True
+    if b"\0" in data:
+        yield decode_text(data, "utf-16-le" if data[:1] != b"\0" else "utf-16-be")[0], True
 
 
 def _missing(text: EnvelopeText) -> list[Defect]:

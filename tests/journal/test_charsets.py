@@ -235,6 +235,38 @@ def test_utf_16_under_a_false_label_is_known_by_its_mark(look: Look) -> None:
     assert addresses(report) == ["bob@example.com"]
 
 
+@pytest.mark.parametrize("html", [False, True])
+@pytest.mark.parametrize(
+    ("label", "codec"),
+    [
+        ("utf-16", "utf-8"),
+        ("utf-16le", "ascii"),
+        ("unicode", "cp1252"),
+        ("utf-16be", "utf-16-le"),
+        ("utf-8", "utf-16-le"),
+        ("us-ascii", "utf-16-be"),
+        ("windows-1252", "utf-16-le"),
+        ("", "utf-16-le"),
+    ],
+)
+def test_a_label_that_makes_no_sense_of_the_text_is_not_believed(
+    label: str, codec: str, html: bool, look: Look
+) -> None:
+    """It is read as its bytes say, and noted: addresses are ASCII, whatever a label is."""
+    subject = "Preis" if codec == "ascii" else "Größe"
+    text = "\r\n".join([USUAL[0], f"Subject: {subject}", *USUAL[2:]])
+    if html:
+        text = f"<pre>{text.replace('<', '&lt;')}</pre>"
+    kind = ("text/html" if html else "text/plain") + (label and f"; charset={label}")
+    data = base64.encodebytes(text.encode(codec))
+    report = look(with_text(data, kind, encoding="base64"))
+
+    assert codes(report) == {"charset_guessed", *["html_envelope"] * html}
+    assert addresses(report) == ["bob@example.com"]
+    assert report is not None
+    assert report.subject == subject
+
+
 @pytest.mark.parametrize(
     ("kind", "encoding"),
     [
