@@ -77,11 +77,10 @@ class _Reader:
 
     def _flush(self) -> None:
         if self.angle is not None:
-            spec = _unrouted("".join(self.angle))
+            specs = [_unrouted("".join(self.angle))]
         else:
-            spec = _bare(["".join(word) for word in self.words if word])
-        if spec:
-            self.found.append(spec)
+            specs = _bare(["".join(word) for word in self.words if word])
+        self.found += filter(None, specs)
         self.words, self.angle, self.inside = [[]], None, False
 
 
@@ -90,10 +89,13 @@ def _unrouted(spec: str) -> str:
     return spec.partition(":")[2] if spec.startswith("@") else spec
 
 
-def _bare(words: list[str]) -> str:
-    """Return the address among words without an angle bracket."""
+def _bare(words: list[str]) -> list[str]:
+    """Return the addresses among words without an angle bracket.
+
+    Each word that is one counts: where a comma was forgotten there are several.
+    """
     whole = [word for word in words if 0 < word.rfind("@") < len(word) - 1]
-    if len(whole) == 1:
-        return whole[0]
+    if whole:
+        return whole
     joined = "".join(words)
-    return joined if "@" in joined else ""
+    return [joined] if "@" in joined else []

@@ -63,9 +63,9 @@ def _departing(value: str) -> Read:
     addresses, first = _unwrapped(head)
     history, defects = [], [*first]
     for word, text in pieces:
-        (origin, *_), further = _unwrapped(text)
+        origins, further = _unwrapped(text)
         known = _KNOWN.get(word.lower())
-        history.append(Step(known or word, origin))
+        history += [Step(known or word, origin) for origin in origins]
         defects += further if known else (*further, DefectCode.UNKNOWN_HISTORY)
     return Read(addresses, tuple(history), tuple(defects))
 

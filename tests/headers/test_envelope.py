@@ -87,6 +87,7 @@ def test_the_sender_is_who_sent_and_the_principal_is_somebody_else(
         ("Bob Smith", []),
         ("root", ["root"]),
         ("a @ x . example", ["a@x.example"]),
+        ("a@x.example b@x.example\r\n c@x.example", ["a@x.example", "b@x.example", "c@x.example"]),
         ("<a@x.example> <b@x.example>", ["a@x.example", "b@x.example"]),
         ('"open <a@x.example', ["a@x.example"]),
         ("josé@пример.example", ["josé@пример.example"]),

@@ -126,14 +126,32 @@ def test_a_recipient_line_says_address_and_history(
     ]
 
 
-def test_two_addresses_on_one_line_are_two_recipients(look: Look) -> None:
+@pytest.mark.parametrize("between", [" ", ", ", "; "])
+def test_two_addresses_on_one_line_are_two_recipients(between: str, look: Look) -> None:
     """The grammar has one a line; none may be lost."""
-    report = look(lines(*USUAL[:3], "To: a@x.example, b@x.example, Expanded: dl@x.example"))
+    report = look(
+        lines(*USUAL[:3], f"To: a@x.example{between}b@x.example, Expanded: dl@x.example")
+    )
 
     assert codes(report) == {"address_form"}
     assert addresses(report) == ["a@x.example", "b@x.example"]
     assert report is not None
     assert {line.line for line in report.recipients} == {4}
+
+
+@pytest.mark.parametrize("between", [" ", ", ", "; "])
+def test_two_addresses_behind_a_word_are_two_steps(between: str, look: Look) -> None:
+    """Whether the second is a list or a recipient nobody knows: it is kept and owns nothing."""
+    line = f"To: a@x.example, Expanded: dl@x.example{between}b@x.example"
+    report = look(lines(*USUAL[:3], line))
+
+    assert codes(report) == {"address_form"}
+    assert addresses(report) == ["a@x.example"]
+    assert report is not None
+    assert [step.written for step in report.recipients[0].history] == [
+        "dl@x.example",
+        "b@x.example",
+    ]
 
 
 def test_every_recipient_line_is_kept(look: Look) -> None:
