@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +13,7 @@ from mailarchive import Digest, UserId, Vault
 from mailarchive._cli import _vaults, main
 from mailarchive.errors import SinkError
 from mailarchive.headers import without
-from mailarchive.testing.messages import message
+from mailarchive.testing.messages import bounce, message
 from mailarchive.testing.reports import recipient, report
 
 if TYPE_CHECKING:
@@ -105,6 +106,61 @@ def test_a_view_gives_nothing_of_another_user(
         assert [mine.get(key) for key in known] == [None] * len(known)
         with pytest.raises(SinkError):
             list(mine.messages(after=theirs.key))
+
+
+ONE, TWO, THREE = (f"u{n}@corp.example" for n in (1, 2, 3))
+LIST = "everybody@corp.example"
+FORKS = [message(sender=ONE, to=[TWO], subject="Plan", headers=[("Received", x)]) for x in "ab"]
+LISTED = message(sender="ann@elsewhere.example", to=[LIST], subject="Listed")
+STRANGE = message(sender="ann@elsewhere.example", to=["bob@elsewhere.example"], subject="Strange")
+RETURNED = message(sender=TWO, to=[ONE], bcc=[THREE], subject="Returned")
+OF_THREE = recipient(THREE, "bcc")
+TRUTH = {
+    "two forks": [
+        report(FORKS[0], recipients=[recipient(TWO)]),
+        report(FORKS[1], recipients=[OF_THREE]),
+    ],
+    "a list": [
+        report(LISTED, recipients=[recipient(each, expanded=LIST) for each in (TWO, THREE)])
+    ],
+    "nobody's": [report(STRANGE, recipients=["bob@elsewhere.example"])],
+    "a bounce": [bounce(report(RETURNED, recipients=[recipient(ONE), OF_THREE]))],
+}
+"""What came to the journal mailbox, and whom it names."""
+
+
+def test_each_sees_every_message_of_theirs_once_and_as_much_of_it_as_is_theirs(
+    server: Dovecot, mailbox: str, tmp_path: Path
+) -> None:
+    """Forks are one message, members of a list and blind copies see themselves alone."""
+    spoiled = report(
+        FORKS[0], recipients=[OF_THREE], defects=["marker_missing", "original_missing"]
+    )
+    server.put(mailbox, [*chain.from_iterable(TRUTH.values()), spoiled])
+    archive(job.write(tmp_path, server, mailbox))
+
+    with Vault(tmp_path / "acme.vault") as vault:
+        seen = {
+            user: {
+                each.subject: (each.copies, {str(to.address) for to in each.recipients})
+                for each in vault.view(UserId(user)).messages()
+            }
+            for user in ("u1", "u2", "u3", "u4")
+        }
+        assert seen == {
+            "u1": {"Plan": (2, {TWO, THREE}), "Returned": (1, {ONE})},
+            "u2": {"Plan": (1, {TWO}), "Listed": (1, {TWO}), "Returned": (1, {ONE, THREE})},
+            "u3": {"Plan": (1, {THREE}), "Listed": (1, {THREE}), "Returned": (1, {ONE, THREE})},
+            "u4": {},
+        }
+        (blind,) = (each for each in vault.view(UserId("u3")).messages() if each.subject == "Plan")
+        assert blind.content() == FORKS[1]
+        for each in vault.view(UserId("u1")).messages(text="Returned"):
+            assert each.content() == without(RETURNED, BCC) != RETURNED
+        auditor = vault.auditor("test", "looking for what is nobody's")
+        assert [entry.content() for entry in auditor.unowned()] == [STRANGE]
+    (held,) = _vaults.quarantine_of(tmp_path / "acme.vault").list()
+    assert "resembles" in held.reason
 
 
 HOSTILE_USERS = ["../../x", "nul\0", "x" * 5000, "ä/..", "", "u0 ", "U0", "%"]
