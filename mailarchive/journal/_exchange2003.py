@@ -38,6 +38,7 @@ _TOKEN: Final = re.compile(
 """A name in quotes may hold an address and is no recipient for that; a quote left open on
 its line must not swallow the recipients behind it."""
 _TYPE: Final = re.compile(r"\s*([A-Za-z][A-Za-z0-9]{0,15})\s*:\s*")
+_SMTP: Final = ("smtp", "mailto")
 _JOINTS: Final = ("/", "=", ";")
 """Where the parts of a name meet, and a line may break without a blank."""
 _BARE: Final = re.compile(r'(?:"(?:[^"\\]|\\.)*+"|[^\s<>"]+)@[^\s<>@"]+\Z')
@@ -210,7 +211,7 @@ class _Scan:
 def _angled(text: str) -> str | None:
     """Return the address between angle brackets, where lines may have been wrapped."""
     kind = _TYPE.match(text)
-    if kind is not None and kind[1].lower() != "smtp":
+    if kind is not None and kind[1].lower() not in _SMTP:
         return f"{kind[1].upper()}:{_unwrapped(text[kind.end() :])}"
     text = text[kind.end() if kind else 0 :].strip()
     if is_typed(text):

@@ -50,6 +50,7 @@ LISTS = [
     ("Bob <bob@x.y>", "bob@x.y"),
     ("bob@x.y", "bob@x.y"),
     ("smtp:bob@x.y", "bob@x.y"),
+    ('mailto:bob@x.y, "C" <MAILTO:carol@x.y>', "bob@x.y | carol@x.y"),
     ("\tbob@x.y\n\tcarol@x.y", "bob@x.y | carol@x.y"),
     ("bob@x.y, carol@x.y; dan@x.y", "bob@x.y | carol@x.y | dan@x.y"),
     ('"Bob" <smtp:bob@x.y>, "Carol, Dr." <smtp:carol@x.y>', "bob@x.y | carol@x.y"),
