@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from mailarchive import _asking, decoding
+from mailarchive import _asking, decoding, journal
 from mailarchive._model import Fidelity, Folder, Owner, Ownership, Rejected
 from mailarchive._storing import make_entry
 from mailarchive.errors import DecodeError, StateError, Unsupported
@@ -52,7 +52,7 @@ def release(message: SourceMessage, sink: Sink, owners: Collection[UserId] = ())
 
 def _readable(raw: bytes) -> Decoded:
     try:
-        decoded = decoding.JournalMailbox()(raw)
+        decoded = decoding.reported(journal.decode(raw))
     except DecodeError:
         decoded = decoding.ordinary(raw)
     return evolve(decoded, defects=(*decoded.defects, "released"))

@@ -38,6 +38,18 @@ def ordinary(raw: bytes, /) -> Decoded:
     return Decoded(headers.envelope(raw))
 
 
+def reported(report: JournalReport, /) -> Decoded:
+    """Return what a report says and holds, believed or not."""
+    first = report.originals[0]
+    if isinstance(first, Span):
+        date = headers.date(report.raw, first.start, first.end)
+    else:
+        date = headers.date(first)
+    envelope = evolve(report.envelope, date=date)
+    defects = tuple(str(each.code) for each in report.defects)
+    return Decoded(envelope, report.originals, report, defects)
+
+
 class Otherwise(StrEnum):
     """What becomes of a message in a journal mailbox that is no journal report."""
 
@@ -80,14 +92,7 @@ class JournalMailbox:
             raise _held(_FORGED, _REFUSED[:1], report)
         if self.policy is not None:
             _believe(report, self.policy)
-        first = report.originals[0]
-        if isinstance(first, Span):
-            date = headers.date(raw, first.start, first.end)
-        else:
-            date = headers.date(first)
-        envelope = evolve(report.envelope, date=date)
-        defects = tuple(str(each.code) for each in report.defects)
-        return Decoded(envelope, report.originals, report, defects)
+        return reported(report)
 
 
 def _believe(report: JournalReport, policy: Policy) -> None:

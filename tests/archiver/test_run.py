@@ -706,6 +706,22 @@ def test_of_a_released_report_the_owners_see_the_message(world: World) -> None:
     assert "released" in released.provenance.defects
 
 
+def test_of_a_released_report_that_was_not_believed_the_owners_see_the_message(
+    world: World,
+) -> None:
+    """Whatever it was held for: what its text says of others is none of theirs."""
+    answer = messages.message(subject="RE: x\r\nBcc: mallory@corp.example")
+    world.source.add(reports.report(answer, dialect="managed-folder"))
+    world.run(decoder=JournalMailbox())
+    ((message, _),) = world.quarantine.held.values()
+
+    release(message, world.sink, [UserId("carol")])
+
+    (released,) = world.sink.entries.values()
+    assert released.content == answer
+    assert released.provenance.is_report
+
+
 def test_folders_that_were_left_out_are_said(world: World) -> None:
     """The report names what is at the source and was not asked for."""
     world.fill(1)
