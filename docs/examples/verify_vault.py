@@ -1,7 +1,6 @@
 """Check a vault, with nothing of what wrote it: verify_vault.py VAULT CHECKPOINT ["KEY"]
 
-Every leaf of the log is made anew from the packs; their root (RFC 6962) must be that of the
-checkpoint, every message what its digest says.  The signature is checked if the key is given.
+The packs must give the log (RFC 6962) of the checkpoint, and all messages; KEY is who signed it.
 """
 
 from __future__ import annotations
@@ -53,19 +52,20 @@ def root(hashes: list[bytes]) -> bytes:
     return sha256(b"\1", root(hashes[:cut]), root(hashes[cut:]))
 
 
-vault, checkpoint = Path(sys.argv[1]), Path(sys.argv[2]).read_bytes()
-origin, size, expected = (text := checkpoint.partition(b"\n\n")[0]).decode().splitlines()
+vault, (text, _, signed) = Path(sys.argv[1]), Path(sys.argv[2]).read_bytes().partition(b"\n\n")
+origin, size, expected = text.decode().splitlines()
+PACK = re.compile(r"/(?!0+/)[0-9]{4,8}/packs/[0-9]{8}T[0-9]{6}Z-[0-9]{1,10}-[0-9a-f]{12}\.tar\Z")
+packs = [each for each in vault.glob("volumes/*/packs/*.tar") if PACK.search(each.as_posix())]
+check(all(map(Path.is_file, (vault / "vault.json", *packs))), "a pack or vault.json is no file")
 check(json.loads((vault / "vault.json").read_bytes())["origin"] == origin, "it is another vault")
 if len(sys.argv) > 3:  # noqa: PLR2004 - the key
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-    public = base64.b64decode(sys.argv[3].split("+", 2)[2])[1:]
-    signature = base64.b64decode(checkpoint[len(text) :].split()[2])[4:]
-    Ed25519PublicKey.from_public_bytes(public).verify(signature, text + b"\n")
+    key, mark = map(base64.b64decode, (sys.argv[3].split("+", 2)[2], signed.split()[2]))
+    Ed25519PublicKey.from_public_bytes(key[1:]).verify(mark[4:], text + b"\n")
 
 stored, manifests, ends, log, objects, entries, erased = {}, {}, {}, [], [], {}, {}
-PACK = re.compile(r"/(?!0+/)[0-9]{4,8}/packs/[0-9]{8}T[0-9]{6}Z-[0-9]{1,10}-[0-9a-f]{12}\.tar\Z")
-for pack in filter(lambda each: PACK.search(each.as_posix()), vault.glob("volumes/*/packs/*.tar")):
+for pack in packs:
     # An end that tar cannot read was never acknowledged, or the root will miss it.
     with suppress(tarfile.TarError), pack.open("rb") as file, tarfile.open(fileobj=file) as tar:
         while member := tar.next():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import shutil
 import subprocess
 import sys
@@ -40,7 +41,11 @@ class Kept:
         """Return what the program says, and how it ends."""
         words = [sys.executable, "-I", str(PROGRAM), str(self.folder), str(self.checkpoint)]
         done = subprocess.run(
-            [*words, *([self.key] if key else [])], check=False, capture_output=True, text=True
+            [*words, *([self.key] if key else [])],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=120,
         )
         return done.returncode, done.stdout + done.stderr
 
@@ -271,3 +276,16 @@ def test_a_pack_that_never_began_is_no_damage(kept: Kept) -> None:
         _packs(kept)[0].with_name(f"20991231T000000Z-1-0123456789a{n}.tar").write_bytes(left)
 
     assert kept.says()[0] == 0
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
+@pytest.mark.parametrize("name", ["pack", "another pack", "vault.json"])
+def test_what_is_no_file_is_refused(kept: Kept, make: Callable[[Path], object], name: str) -> None:
+    """A FIFO would be waited for and a device read for ever: neither is opened."""
+    pack = _packs(kept)[0]
+    another = pack.with_name("20991231T000000Z-1-0123456789ab.tar")
+    place = {"pack": pack, "another pack": another, "vault.json": kept.folder / "vault.json"}[name]
+    place.unlink(missing_ok=True)
+    make(place)
+
+    assert kept.says() == (1, "NOT what was sealed: a pack or vault.json is no file\n")
