@@ -319,8 +319,9 @@ def repair(path: Path, source: Path, who: Repairer, *, apply: bool, newer: bool)
 
 def rebuild(path: Path, *, without_missing: bool) -> int:
     """Make the index, and the tiles of the log, anew from the packs."""
-    with _vaults.opened(path, create=False) as vault:
-        vault.rebuild(without_missing=without_missing)
+    vault = _vaults.opened(path, create=False)
+    vault.rebuild(without_missing=without_missing)
+    with vault:
         count = len(vault.checkpoints())
     print(f"Made anew from the packs; {counted(count, 'checkpoint')} kept.")
     return OK

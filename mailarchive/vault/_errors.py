@@ -21,8 +21,8 @@ from mailarchive.vault._choice import GIVE_KEYS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_MEND_INDEX = (
-    "end what uses the vault, move index.db away and open it again: it is rebuilt from the packs"
+MEND_INDEX = (
+    "end what uses the vault, then have mailarchive rebuild make index.db anew from the packs"
 )
 
 
@@ -30,7 +30,10 @@ def linked(name: str) -> SinkCorrupt:
     """Return the error for a link, or anything else, where a file or folder of ours must be."""
     return SinkCorrupt(
         f"{name} in the vault is a link or no file of the expected kind",
-        suggestions=["put the real file or folder there; only the vault itself may be linked to"],
+        suggestions=[
+            "put the real file or folder there; only the vault itself may be linked to",
+            "index.db and fts.db can be made anew: mailarchive rebuild",
+        ],
     )
 
 
@@ -229,11 +232,11 @@ def translated(error: sqlite3.Error, doing: str, what: str = "the index") -> Sin
                 words, suggestions=["end the other program that holds index.db, then run again"]
             )
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-            return SinkCorrupt(words, suggestions=[_MEND_INDEX])
+            return SinkCorrupt(words, suggestions=[MEND_INDEX])
         case None if isinstance(error, sqlite3.ProgrammingError):
             return closed()
         case _:
-            return SinkError(words, suggestions=["check the disk, then run again", _MEND_INDEX])
+            return SinkError(words, suggestions=["check the disk, then run again", MEND_INDEX])
 
 
 @contextmanager

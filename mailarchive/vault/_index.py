@@ -18,7 +18,7 @@ from mailarchive._model import Digest
 from mailarchive.errors import SinkCorrupt, SinkError
 from mailarchive.vault import _schema
 from mailarchive.vault._apply import Applying
-from mailarchive.vault._errors import Damage, sqlite_errors, translated
+from mailarchive.vault._errors import MEND_INDEX, Damage, sqlite_errors, translated
 from mailarchive.vault._manifest import BAD_JSON, PLAIN, StoredObject
 from mailarchive.vault._volumes import FIRST
 
@@ -174,9 +174,7 @@ class Index:
         if not ours or self.rows("SELECT vault FROM about") != [(self._vault,)]:
             raise SinkCorrupt(
                 "the index is not the one of this vault",
-                suggestions=[
-                    "move index.db away and open the vault again: it is rebuilt from the packs"
-                ],
+                suggestions=[MEND_INDEX],
             )
         return True
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
-from mailarchive.errors import SinkCorrupt, SinkError
+from mailarchive.errors import (
+    SinkCorrupt,
+    SinkError,
+    SinkFull,
+    SinkNotWritable,
+    SinkUnavailable,
+)
+from mailarchive.vault import _derived
 from mailarchive.vault._disk import Disk
 from mailarchive.vault._errors import index_replaced
 from mailarchive.vault._index import Index
@@ -26,13 +33,49 @@ class IndexFile:
         self._disk = disk
         self._opened: tuple[int, int] | None = None
 
-    def open(self) -> Index:
-        """Open it for writing, made where it is missing; it may be empty."""
+    def open(self, *, anew: bool = False) -> Index:
+        """Open it for writing, made where it is missing; it may be empty.
+
+        Where it is to be made `anew`, what cannot be read goes out of its way beforehand.
+        """
         with self._place.writing():
+            if anew:
+                self._make_way()
+            _derived.refuse_odd(self._place.volume())
             self._clear()
-            index = Index.open(self._place.index, self._place.identity.id, self._disk)
+            index = self._index()
             self._opened = self._there()
             return index
+
+    def _index(self) -> Index:
+        return Index.open(self._place.index, self._place.identity.id, self._disk)
+
+    def _make_way(self) -> None:
+        """Put away an index that cannot be read, and what is no file; the lock must be held.
+
+        A crash on the way leaves a vault without an index, which is made when it is opened,
+        or what the next rebuild puts away.
+        """
+        volume, index = self._place.volume(), _derived.parts(_derived.INDEX)
+        gone = set(_derived.odd(volume))
+        if gone.intersection(index) or not self._is_sound():
+            gone.update(index)
+        _derived.put_away(sorted(gone), volume, self._disk)
+
+    def _is_sound(self) -> bool:
+        """Whether SQLite can read all of it, and it is this vault's and of this version.
+
+        Raises `SinkError` for what says nothing of that, such as a program that holds it.
+        """
+        if self._there() is None:
+            return True
+        try:
+            with closing(self._index()) as index:
+                return index.usable() and index.rows("PRAGMA quick_check(1)") == [("ok",)]
+        except (SinkFull, SinkNotWritable, SinkUnavailable):
+            raise
+        except (SinkError, UnicodeDecodeError):
+            return False
 
     def _there(self) -> tuple[int, int] | None:
         """Which file the index is; `None` where there is none at all."""
@@ -45,7 +88,7 @@ class IndexFile:
         of the new one.
         """
         if self._there() is None:
-            for name in ("index.db-wal", "index.db-shm"):
+            for name in _derived.parts(_derived.INDEX)[1:]:
                 with suppress(FileNotFoundError):
                     self._disk.remove(name, self._place.volume())
 
@@ -59,7 +102,11 @@ class IndexFile:
             raise index_replaced()
 
     def readable(self) -> Index:
-        """The index as it is, or one for this process where it is missing or of no use."""
+        """The index as it is, or one for this process where it is missing or of no use.
+
+        Raises `SinkCorrupt` for a link, or anything else, in its place.
+        """
+        _derived.refuse_odd(self._place.volume())
         try:
             index = self.committed()
         except SinkError:

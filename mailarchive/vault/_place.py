@@ -7,7 +7,6 @@ import fcntl
 import json
 import os
 import re
-import stat
 import threading
 import uuid
 from contextlib import ExitStack, contextmanager, suppress
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from mailarchive.errors import SinkCorrupt, SinkError, SinkNotWritable, Unsupported
-from mailarchive.vault import _disk, _mounts
+from mailarchive.vault import _derived, _disk, _mounts
 from mailarchive.vault._choice import ENCRYPTED, PLAIN, undecided
 from mailarchive.vault._database import Database
 from mailarchive.vault._errors import closed, linked
@@ -37,7 +36,6 @@ _ORIGIN = "mailarchive.vault/{}"
 _LATER_HEADER = re.compile(r"vault\.[0-9]+\.json\Z")
 _ID = re.compile(r"[0-9a-f]{32}\Z")
 _SUITES = {"hash": "sha256", "compression": "zstd"}
-_DERIVED = ("index.db", "fts.db")
 _PARTS = ("volumes", FIRST, PACKS)
 
 
@@ -107,12 +105,12 @@ class Place:
     @property
     def index(self) -> Database:
         """Where the index is."""
-        return self._database("index.db")
+        return self._database(_derived.INDEX)
 
     @property
     def fulltext(self) -> Database:
         """Where the full text is."""
-        return self._database("fts.db")
+        return self._database(_derived.FULLTEXT)
 
     def _database(self, name: str) -> Database:
         return Database(self._path / "volumes" / FIRST / name, self.volume)
@@ -160,7 +158,6 @@ class Place:
             folder, volume, packs = self._enter_parts(stack, root)
             volumes = Volumes(self._path / "volumes", folder, self._disk)
             self._handles = _Handles(root, volume, volumes)
-            self._refuse_links(volume)
             if not self.read_only and not _writable(packs):
                 raise SinkNotWritable(
                     "this user may not write in the vault",
@@ -258,15 +255,6 @@ class Place:
             except FileNotFoundError:
                 raise _incomplete(name) from None
         return handles[1:]
-
-    def _refuse_links(self, volume: int) -> None:
-        for name in (f"{name}{end}" for name in _DERIVED for end in ("", "-wal", "-shm")):
-            try:
-                found = os.stat(name, dir_fd=volume, follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-            if not stat.S_ISREG(found.st_mode):
-                raise linked(name)
 
     @contextmanager
     def writing(self) -> Iterator[None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
@@ -71,6 +71,8 @@ class Settings:
     volume_size: int
     clock: Callable[[], datetime]
     keys: KeyProvider | Undecided | None = field(repr=False)
+    anew: bool = False
+    """Whether it is opened for `rebuild` alone, whatever stands in the place of the index."""
 
 
 class Session:
@@ -101,7 +103,11 @@ class Session:
             if self.encryption is not None:
                 stack.callback(self.encryption.keys.close)
             self._file = IndexFile(self.place, self.packs, disk)
-            self._stored = self._file.readable() if settings.read_only else self._file.open()
+            self._stored = (
+                self._file.readable()
+                if settings.read_only
+                else self._file.open(anew=settings.anew)
+            )
             stack.callback(self._stored.close)
             if self.place.identity.is_encrypted:
                 self._stored.suite = ENCRYPTED
@@ -124,7 +130,7 @@ class Session:
             stack.callback(self._writer.close)
             self.packing: Packing = Packing(settings.compression_level, self.index.objects)
             stack.callback(self.packing.close)
-            if not settings.read_only:
+            if not (settings.read_only or settings.anew):
                 self._catch_up()
                 if self._missing is None:  # else what is missing may need what seems erased
                     self._reclaim()
@@ -352,7 +358,7 @@ class Session:
         """Make the index anew from the packs alone."""
         self.refuse_read_only()
         with self._writing():
-            if not without_missing:
+            if not without_missing and self._stored.usable():
                 self._refuse_to_forget()
             self._rebuild(without_missing=without_missing)
         self._forget_opened()
@@ -475,3 +481,11 @@ class Session:
             for digest, data in parts.items()
             if digest not in stored
         )
+
+
+def rebuild(settings: Settings, disk: Disk, *, without_missing: bool) -> None:
+    """Make the index of a vault anew that is not open, and perhaps cannot be opened."""
+    if settings.read_only:
+        raise read_only()
+    with closing(Session(evolve(settings, create=False, anew=True), disk)) as session:
+        session.rebuild(without_missing=without_missing)

@@ -36,7 +36,7 @@ from mailarchive.vault._grants import grants
 from mailarchive.vault._keeper import Keeper
 from mailarchive.vault._packing import Prepared
 from mailarchive.vault._reading import location
-from mailarchive.vault._session import Session, Settings
+from mailarchive.vault._session import Session, Settings, rebuild
 from mailarchive.vault._turn import Turn
 from mailarchive.vault._views import View
 from mailarchive.vault.signing import FileSigner
@@ -402,6 +402,10 @@ class Vault(Sink):
     def rebuild(self, *, without_missing: bool = False) -> None:
         """Make the index, and the tiles of the log, anew from the packs alone.
 
+        A vault that is not open is opened for that, and closed: the one way where it cannot
+        be opened, because the index is damaged or none.  What stands in its place then, or in
+        that of the full text, is removed; a folder is kept beside, under another name.
+
         What the index alone still knows of would be forgotten: where a pack is missing, or
         ends too early, this raises `SinkCorrupt` unless it is to be done `without_missing`.
         It raises it afterwards where the packs or the log say that something is missing:
@@ -411,4 +415,7 @@ class Vault(Sink):
         all the same, and the log stays as it is.  Raises `SinkError`.
         """
         with os_errors("rebuilding the index"):
-            self._opened().rebuild(without_missing=without_missing)
+            if self._session is None:
+                rebuild(self._settings, self._disk, without_missing=without_missing)
+            else:
+                self._opened().rebuild(without_missing=without_missing)

@@ -704,6 +704,22 @@ def test_a_missing_pack_is_not_forgotten_by_a_rebuild(
     run(capfdbinary, "verify", "acme.vault")
 
 
+@pytest.mark.parametrize("what", ["garbage", "folder"])
+def test_an_index_that_cannot_be_read_is_rebuilt(
+    demo: Path, capfdbinary: pytest.CaptureFixture[bytes], what: str
+) -> None:
+    """The command itself needs no index: what stands in its place makes way."""
+    index = Path("acme.vault/volumes/0001/index.db")
+    index.unlink()
+    if what == "folder":
+        index.mkdir()
+    else:
+        index.write_bytes(b"no database" * 1000)
+    run(capfdbinary, "rebuild", "acme.vault")
+    run(capfdbinary, "verify", "acme.vault", "--level", "content")
+    run(capfdbinary, "show", "acme.vault", "--user", "alice")
+
+
 def test_a_dry_run_tells_what_a_run_would_say_of_the_vault(
     demo: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
