@@ -20,7 +20,8 @@ _QUOTED: Final = re.compile(
 )
 _PREFIX: Final = re.compile(r"(?:smtp|mailto):\s*", re.IGNORECASE)
 _PIECE: Final = re.compile(
-    r'"(?:[^"\\]|\\.)*"|<[^<>]*>|,\s*+([^\W\d_][\w-]*+(?: [\w-]++){0,3}+)\s*+:\s*+|[^",<]+|.',
+    r'"(?:[^"\\]|\\.)*+"|<[^<>]*>|,\s*+([^\W\d_][\w-]*+(?: [\w-]++){0,3}+)\s*+:\s*+'
+    r'|(?:[^",<\\]|\\"?+)++|.',
     re.DOTALL,
 )
 _KNOWN: Final = {"expanded": "expanded", "forwarded": "forwarded"}

@@ -32,11 +32,12 @@ if TYPE_CHECKING:
 _LABEL: Final = re.compile(r"[ \t]*(sender|message-id|recipients)[ \t]*:(.*)\Z", re.IGNORECASE)
 _TOKEN: Final = re.compile(
     r'"(?:[^"\\\n]|\\.)*+"@[^\s"<>,;]+|"(?:[^"\\\n]|\\.)*+"(?=\s*<)|"(?:[^"\\<]|\\.)*+"'
-    r'|<(?:"(?:[^"\\]|\\.)*+"|[^<>"])*+>|[,;\n]|[^"<,;\n]+|.',
+    r'|<(?:"(?:[^"\\]|\\.)*+"|[^<>"])*+>|[,;\n]|(?:[^"<,;\n\\]|\\"?+)++|.',
     re.DOTALL,
 )
 """A name in quotes may hold an address and is no recipient for that; a quote left open on
-its line must not swallow the recipients behind it."""
+its line must not swallow the recipients behind it.  An escaped one opens nothing: to look
+for the end of each would take a time that grows with the square of the text."""
 _TYPE: Final = re.compile(r"\s*([A-Za-z][A-Za-z0-9]{0,15})\s*:\s*")
 _SMTP: Final = ("smtp", "mailto")
 _JOINTS: Final = ("/", "=", ";")
@@ -166,46 +167,63 @@ def _items(section: Section) -> Iterator[Item]:
 
 
 class _Scan:
-    """The words since the last address, and the line they began on."""
+    """The words since the last address, and the line they began on.
 
-    __slots__ = ("began", "number", "words")
+    `bare` are the addresses that one word alone is, several where a comma was forgotten,
+    and `typed` says that it is one of another system.  A word is looked at once, however
+    many separators follow it.
+    """
+
+    __slots__ = ("bare", "began", "number", "typed", "words")
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.began = number
+        self._forget()
+
+    def _forget(self) -> None:
         self.words: list[str] = []
+        self.bare: list[str] = []
+        self.typed = False
 
     def take(self, piece: str) -> Iterator[Item]:
         if piece[0] == "<" and piece[-1] == ">":
-            self.words.clear()
+            self._forget()
             yield Item(self.number, _angled(piece[1:-1]), piece)
             self.number += piece.count("\n")
         elif piece == "\n":
-            if self._is_bare() or self.number - self.began >= MAX_WRAPS:
+            if self.bare or self.number - self.began >= MAX_WRAPS:
                 yield from self.end()
             self.number += 1
         elif piece in {",", ";"}:
-            if self._is_bare() or self._is_typed():
+            if self.bare or self.typed:
                 yield from self.end()
         elif not piece.isspace():
-            if not self.words:
-                self.began = self.number
-            self.words.append(piece.strip())
-            self.number += piece.count("\n")
+            self._add(piece)
+
+    def _add(self, piece: str) -> None:
+        word = piece.strip()
+        self.bare, self.typed = [], False
+        if not self.words:
+            self.began = self.number
+            self.bare, self.typed = _bare(word), is_typed(word)
+        self.words.append(word)
+        self.number += piece.count("\n")
 
     def end(self) -> Iterator[Item]:
-        """Yield what the words are, an address or stray text, and forget them."""
-        if self.words:
+        """Yield what the words are, addresses or stray text, and forget them."""
+        if self.bare:
+            yield from (Item(self.began, _angled(word), word) for word in self.bare)
+        elif self.words:
             text = " ".join(self.words)
-            alone = self._is_bare() or self._is_typed()
-            yield Item(self.began, _angled(text) if alone else None, text)
-            self.words.clear()
+            yield Item(self.began, _angled(text) if self.typed else None, text)
+        self._forget()
 
-    def _is_bare(self) -> bool:
-        return len(self.words) == 1 and _BARE.match(self.words[0]) is not None
 
-    def _is_typed(self) -> bool:
-        return len(self.words) == 1 and is_typed(self.words[0])
+def _bare(word: str) -> list[str]:
+    """Return the bare addresses that a word is; none where something else is in it."""
+    several = [word] if _BARE.match(word) else word.split()
+    return several if all(map(_BARE.match, several)) else []
 
 
 def _angled(text: str) -> str | None:

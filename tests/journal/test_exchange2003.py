@@ -52,6 +52,8 @@ LISTS = [
     ("smtp:bob@x.y", "bob@x.y"),
     ('mailto:bob@x.y, "C" <MAILTO:carol@x.y>', "bob@x.y | carol@x.y"),
     ("\tbob@x.y\n\tcarol@x.y", "bob@x.y | carol@x.y"),
+    ("bob@x.y carol@x.y\n\tdan@x.y", "bob@x.y | carol@x.y | dan@x.y"),
+    ('CORP\\bob@x.y, "C \\" <smtp:carol@x.y>', "CORP\\bob@x.y | carol@x.y"),
     ("bob@x.y, carol@x.y; dan@x.y", "bob@x.y | carol@x.y | dan@x.y"),
     ('"Bob" <smtp:bob@x.y>, "Carol, Dr." <smtp:carol@x.y>', "bob@x.y | carol@x.y"),
     ("Carol, Dr. <smtp:carol@x.y>", "carol@x.y"),

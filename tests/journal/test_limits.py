@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import time
 import tracemalloc
 from functools import partial
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MEBIBYTE = 1 << 20
+SECONDS = 5.0
 MESSAGE = messages.message()
 PEOPLE = [f"user{n}@x.example" for n in range(50)]
 
@@ -164,6 +166,17 @@ def test_a_hostile_report_ends_in_a_value_or_a_typed_error(name: str) -> None:
             results.append(type(error))
 
     assert results[0] == results[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["escaped quotes", "escaped quotes, 2003", "separators, 2003"])
+def test_what_is_never_closed_or_separates_nothing_is_looked_for_once(name: str) -> None:
+    """The bound is against a hang: what grows with the square takes minutes."""
+    began = time.thread_time()
+    with contextlib.suppress(MalformedReport, NotAJournalReport, LimitExceeded):
+        journal.decode(HOSTILE[name](30_000))
+
+    assert time.thread_time() - began < SECONDS
 
 
 @pytest.mark.slow
