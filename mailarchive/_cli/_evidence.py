@@ -160,10 +160,11 @@ def _repair(arguments: argparse.Namespace) -> int:
     from mailarchive._cli import evidence
 
     who = evidence.Repairer(arguments.actor, arguments.reason)
-    apply, newer = arguments.apply, arguments.newer
-    return evidence.repair(arguments.vault, arguments.source, who, apply=apply, newer=newer)
+    trust = evidence.Trust(arguments.newer, arguments.key)
+    return evidence.repair(arguments.vault, arguments.source, who, trust, apply=arguments.apply)
 
 
+_SIGNED = "take from REPLICA also checkpoints that are damaged here and signed by this key"
 _NEWER = "take from REPLICA, on trust, also what goes on behind all that VAULT knows of"
 
 
@@ -173,6 +174,7 @@ def _add_repair(commands: Commands) -> None:
     add.add_argument("--from", dest="source", type=Path, required=True, metavar="REPLICA")
     add.add_argument("--apply", action="store_true", help="do it; without, only the plan is shown")
     add.add_argument("--newer", action="store_true", help=_NEWER)
+    add.add_argument("--key", metavar="KEY", help=_SIGNED)
     add.add_argument("--actor", metavar="NAME", help="who repairs (default: this user)")
     add.add_argument("--reason", default="damage was found", metavar="WHY", help="why; on record")
     add.set_defaults(command=_repair)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from mailarchive._cli.reading import Who
     from mailarchive.quarantine import HeldFault
-    from mailarchive.vault import VerifyReport
+    from mailarchive.vault import RepairPlan, VerifyReport
     from mailarchive.vault.anchors import Anchor
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -300,21 +300,39 @@ class Repairer:
             raise ConfigurationError("this user has no name: give --actor") from error
 
 
-def repair(path: Path, source: Path, who: Repairer, *, apply: bool, newer: bool) -> int:
+@frozen
+class Trust:
+    """What of a replica is believed: what goes on behind, and what this key has signed."""
+
+    newer: bool = False
+    key: str | None = None
+
+
+def repair(path: Path, source: Path, who: Repairer, trust: Trust, *, apply: bool) -> int:
     """Show what can be restored from another copy, and restore it if told to."""
     replica = _vaults.opened(source, create=False, read_only=True)
+    key = Against((), trust.key).verifier()
     with _vaults.opened(path, create=False, read_only=not apply) as vault, replica:
-        plan = vault.plan_repair(replica, newer=newer)
+        plan = vault.plan_repair(replica, newer=trust.newer, key=key)
         print("\n".join(map(safe, plan.lines())))
         if plan and apply:
             vault.repair(plan, replica, actor=who.name(), reason=who.reason)
-            print(f"{counted(len(plan.packs), 'pack')} restored; what was damaged is kept.")
+            _say_restored(plan)
     if plan and not apply:
         print("Nothing is done yet: add --apply to do it.")
     if plan.newer:
         print("Nothing here tells whether those are genuine: --newer takes them on trust.")
-    left = plan.unrepairable or (plan and not apply)
+    if plan.lost_checkpoints and key is None:
+        print("Nothing here tells whether a checkpoint is genuine: give --key.")
+    left = not plan.is_whole or (plan and not apply)
     return FAILED if left else OK
+
+
+def _say_restored(plan: RepairPlan) -> None:
+    if plan.packs:
+        print(f"{counted(len(plan.packs), 'pack')} restored; what was damaged is kept.")
+    if plan.checkpoints:
+        print(f"{counted(len(plan.checkpoints), 'checkpoint')} restored.")
 
 
 def rebuild(path: Path, *, without_missing: bool) -> int:

@@ -12,6 +12,7 @@ from mailarchive.vault._keeper import Candidate, Erasure, Keeper, Status
 from mailarchive.vault._keeping import Hold, Retention, Selection
 from mailarchive.vault._record import PRIVATE_HEADERS
 from mailarchive.vault._repair import PackRepair, RepairPlan, Unrepairable
+from mailarchive.vault._repair_checkpoints import CheckpointRepair
 from mailarchive.vault._seal import Anchored, Seal
 from mailarchive.vault._vault import Vault
 from mailarchive.vault._views import Filters, View, ViewedMessage
@@ -26,6 +27,7 @@ __all__ = [
     "AuditedEntry",
     "Auditor",
     "Candidate",
+    "CheckpointRepair",
     "ConsistencyProof",
     "Erasure",
     "FileKeys",

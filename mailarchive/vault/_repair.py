@@ -34,10 +34,12 @@ if TYPE_CHECKING:
     from mailarchive.vault._manifest import Manifest
     from mailarchive.vault._packs import Pack, Packs
     from mailarchive.vault._recovery import Where
+    from mailarchive.vault._repair_checkpoints import CheckpointRepair
 
 MEMBERS = frozenset({"pack", "damaged", "members", "actor", "reason", "at"})
 """What the fact of a repair holds."""
 _PIECE = 1 << 20
+_NEEDED = "the replica must have it, signed by the key that is given, and the log's tiles fit it"
 
 
 @frozen
@@ -85,15 +87,24 @@ class RepairPlan:
 
     Its text form says it to a person.  `newer` counts the batches that go on behind all
     that this vault knows of, and are left out: it can tell of none that it is genuine.
+    `checkpoints` are those of the log to restore, and `lost_checkpoints` the sizes of damaged
+    ones that cannot be.
     """
 
     packs: tuple[PackRepair, ...] = ()
     unrepairable: tuple[Unrepairable, ...] = ()
     newer: int = 0
+    checkpoints: tuple[CheckpointRepair, ...] = ()
+    lost_checkpoints: tuple[int, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether there is anything to restore."""
-        return bool(self.packs)
+        return bool(self.packs or self.checkpoints)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing that is damaged would be left."""
+        return not self.unrepairable and not self.lost_checkpoints
 
     def lines(self) -> Iterator[str]:
         """Yield the plan in words, a line each."""
@@ -103,10 +114,18 @@ class RepairPlan:
             yield f"pack {each.pack} {what}: restore {count} members of it from the replica"
         for lost in self.unrepairable:
             yield f"pack {lost.pack} at byte {lost.offset}: {lost.words}"
+        yield from self._log_lines()
         if self.newer:
             yield f"{self.newer} batches that only the replica knows of are left out"
-        if not self.packs and not self.unrepairable:
+        if not self and self.is_whole:
             yield "nothing to repair"
+
+    def _log_lines(self) -> Iterator[str]:
+        for made in self.checkpoints:
+            what = "is missing" if made.damaged is None else "is damaged"
+            yield f"checkpoint {made.size} {what}: restore it from the replica"
+        for size in self.lost_checkpoints:
+            yield f"checkpoint {size} is damaged, and none can be taken: {_NEEDED}"
 
 
 @frozen

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
-from mailarchive.vault import _destroying, _repair, _tar
+from mailarchive.vault import _destroying, _repair, _repair_checkpoints, _tar
 from mailarchive.vault._choice import encryption_of
 from mailarchive.vault._decided import Decided
 from mailarchive.vault._encrypting import Encryption, unlocked
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from mailarchive.vault._grants import Grant
     from mailarchive.vault._index import Found, Index
     from mailarchive.vault._manifest import Fact
+    from mailarchive.vault._note import VerifierKey
     from mailarchive.vault._packing import Prepared
     from mailarchive.vault._repair import RepairPlan
     from mailarchive.vault._seal import Seal
@@ -386,9 +387,13 @@ class Session:
             if (self.packs.size(pack) or 0) < end:
                 raise not_all_there(pack)
 
-    def plan_repair(self, replica: Session, *, newer: bool) -> RepairPlan:
-        """Return what of the packs can be restored from another copy of the vault."""
-        return _repair.plan(self._copy(), replica._copy(), self._sealed(), newer=newer)
+    def plan_repair(self, replica: Session, *, newer: bool, key: VerifierKey | None) -> RepairPlan:
+        """Return what of packs and log can be restored from another copy of the vault."""
+        made = _repair.plan(self._copy(), replica._copy(), self._sealed(), newer=newer)
+        ours, theirs = self.place.volume(), replica.place.volume()
+        origin = self.place.identity.origin
+        saved = _repair_checkpoints.plan(ours, theirs, origin, key, self._disk)
+        return evolve(made, checkpoints=saved.repairs, lost_checkpoints=saved.lost)
 
     def _sealed(self) -> frozenset[Digest]:
         log = LogFolder.open(self.place.volume(), self._disk)
@@ -400,6 +405,12 @@ class Session:
     def repair(self, plan: RepairPlan, replica: Session, actor: str, reason: str) -> None:
         """Restore what a plan says, and make a fact of each pack."""
         self.refuse_read_only()
+        if plan.packs:
+            self._repair_packs(plan, replica, actor, reason)
+        if plan.checkpoints:
+            _repair_checkpoints.restore(self.place.volume(), plan.checkpoints, self._disk)
+
+    def _repair_packs(self, plan: RepairPlan, replica: Session, actor: str, reason: str) -> None:
         restoring = Restoring(self.place, self._copy(), replica._copy(), self._disk)
         with self._writing():
             self._recovery.adopt(look_around=True)

@@ -371,23 +371,27 @@ class Vault(Sink):
         """
         return self._opened().proving.consistency(old, new)
 
-    def plan_repair(self, replica: Vault, *, newer: bool = False) -> RepairPlan:
-        """Return what of the packs is damaged and can be restored from another copy.
+    def plan_repair(
+        self, replica: Vault, *, newer: bool = False, key: VerifierKey | None = None
+    ) -> RepairPlan:
+        """Return what is damaged and can be restored from another copy.
 
         `replica` is an open vault: a copy of this one, or another one that holds the same
         messages.  Its batches are taken where the index, the other batches or the sealed
         log of this vault name them.  With `newer` also those that go on behind: what they
         hold, and what they erase, is then believed whoever can write to the replica.
-        Reads every stored byte, and writes nothing.  Raises `SinkError`.
+        A saved checkpoint is taken where `key` has signed it and the log of this vault leads
+        to it.  Reads every stored byte, and writes nothing.  Raises `SinkError`.
         """
         with os_errors("planning a repair"):
-            return self._opened().plan_repair(replica._opened(), newer=newer)
+            return self._opened().plan_repair(replica._opened(), newer=newer, key=key)
 
     def repair(self, plan: RepairPlan, replica: Vault, *, actor: str, reason: str) -> None:
-        """Restore packs as the plan says, from the replica that it was made with.
+        """Restore what the plan says, from the replica that it was made with.
 
-        Each is put on record first, with who and why.  Restored packs are new files; a
-        damaged one is kept beside, and nothing of it is lost.  Raises `Unsupported` where
+        Each pack is put on record first, with who and why.  Restored packs are new files; a
+        damaged one is kept beside, and nothing of it is lost; a checkpoint is replaced, and
+        no fact is made of it.  Raises `Unsupported` where
         actor or reason is empty, `SinkNotWritable`, and `SinkError` where something has
         changed since the plan was made: then plan again.
         """

@@ -131,6 +131,25 @@ def test_a_vault_that_was_taken_back_is_not_sealed(run: Run, tmp_path: Path) -> 
     assert run("seal", "v", "--signer", "v/signer")[0] == 2
 
 
+def test_a_damaged_checkpoint_is_repaired_with_its_key(run: Run, tmp_path: Path) -> None:
+    """Without the key it is named, and the status says that it is still damaged."""
+    key = _key(run("seal", "v", "--signer", "signer")[1])
+    shutil.copytree(tmp_path / "v", tmp_path / "replica")
+    saved = tmp_path / "v" / "volumes" / "0001" / "log" / "checkpoints" / "33"
+    saved.write_bytes(b"junk")
+
+    status, said, _ = run("repair", "v", "--from", "replica", "--apply")
+    assert status == 1
+    assert "checkpoint 33 is damaged, and none can be taken" in said
+    assert said.endswith("give --key.\n")
+    status, said, _ = run("repair", "v", "--from", "replica", "--key", key)
+    assert status == 1
+    assert said.startswith("checkpoint 33 is damaged: restore it from the replica\n")
+    status, said, _ = run("repair", "v", "--from", "replica", "--key", key, "--apply")
+    assert (status, said.splitlines()[-1]) == (0, "1 checkpoint restored.")
+    assert run("verify", "v", "--key", key)[0] == 0
+
+
 def test_verifying_against_what_was_kept(run: Run, tmp_path: Path) -> None:
     """A kept checkpoint and the key select the level; a change is found and the status says so."""
     _, said, _ = run("seal", "v", "--signer", "signer", "--out", "kept.txt")
