@@ -69,7 +69,8 @@ _SIGNATURE: Final = 3
 class Reading(NamedTuple):
     """What was read, and how many of the grammar's main fields were there.
 
-    `unguarded` says that no Message-Id ends the subject, so that it may have forged lines.
+    `unguarded` says that no Message-Id ends the subject, or none that it could not have
+    forged itself, so that it may have forged lines.
     """
 
     text: EnvelopeText
@@ -108,7 +109,8 @@ class _Reader:
 
     def run(self) -> None:
         subject, last = self._region()
-        self.unguarded = last < 0 and subject < len(self.lines)
+        before = any(line.label == "message-id" for line in self.lines[:subject])
+        self.unguarded = (last < 0 or before) and subject < len(self.lines)
         for place, line in enumerate(self.lines):
             if subject < place < last:
                 continue

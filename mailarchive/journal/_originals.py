@@ -30,6 +30,8 @@ _CLASS: Final = Names("Content-Class")
 _SUBJECT: Final = Names("Subject")
 _PROTECTED: Final = re.compile(rb"\.rpmsg|/x-microsoft-rpmsg-message", re.IGNORECASE)
 _LEGACY: Final = "imcea"
+_SUSPICIOUS: Final = frozenset({DefectCode.SUBJECT_MULTILINE, DefectCode.FIELD_ORDER})
+"""What lines in a subject leave behind, where no original says that it has them."""
 
 
 _MOST: Final = 2
@@ -72,6 +74,8 @@ def find_originals(raw: bytes, parts: Shape, envelope: Read, limits: Limits) -> 
         if not part.is_empty:
             original = _opaque(raw, part, limits)
             defects = [Defect(code, offset=part.begin), *_damage(part)]
+            if envelope.unguarded and any(each.code in _SUSPICIOUS for each in envelope.defects):
+                defects.append(Defect(DefectCode.SUBJECT_MULTILINE))
             return Originals((original,), defects, (part,), opaque=True)
     return Originals((), [Defect(DefectCode.ORIGINAL_MISSING)])
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mailarchive.journal import Defect, DefectCode
 from mailarchive.testing import messages, reports
 
 if TYPE_CHECKING:
@@ -191,6 +192,17 @@ def test_a_forged_recipient_cannot_be_told_where_the_message_id_is_first(look: L
 
     assert codes(plain) == set()
     assert codes(telling) == {"subject_multiline"}
+
+
+def test_a_forged_message_id_ends_no_subject(look: Look) -> None:
+    """A subject can forge that line, too: it guards nothing where another stands before it."""
+    texts = [USUAL[0], f"Message-ID: {ID}", "Subject: one", "Message-ID: <2@example.com>"]
+    texts += ["To: victim@example.com", USUAL[3]]
+    original = messages.message(message_id=ID, subject="\r\n".join(["one", *texts[3:5]]))
+    report = look(with_text("\r\n".join(texts), original=original))
+
+    assert report is not None
+    assert Defect(DefectCode.SUBJECT_MULTILINE) in report.defects
 
 
 def test_a_second_message_id_behind_the_subject_is_subject(look: Look) -> None:
