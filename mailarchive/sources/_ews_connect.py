@@ -32,14 +32,20 @@ from requests import Session
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from requests.exceptions import ConnectionError as NotConnected
-from requests.exceptions import RequestException, SSLError, Timeout
+from requests.exceptions import ProxyError, RequestException, SSLError, Timeout
 from typing_extensions import override
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError
 
 from mailarchive import _paced
 from mailarchive.auth import Password, token_for
 from mailarchive.errors import ConfigurationError, MailArchiveError, SourceUnavailable
-from mailarchive.sources._ews_errors import broken, pause_in, status_error, unauthorized
+from mailarchive.sources._ews_errors import (
+    broken,
+    no_endpoint,
+    pause_in,
+    status_error,
+    unauthorized,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -323,6 +329,8 @@ class Pool:
                 if response.status_code != _UNAUTHORIZED:
                     pause = pause_in(response.headers, self.endpoint.now)
                     status, headers = response.status_code, response.headers
+                    if status == _FINE:
+                        raise no_endpoint(self.endpoint.place)
                     raise status_error(self.endpoint.place, status, headers, pause)
                 offered = _offered(response.headers.get("WWW-Authenticate", ""))
         for method in ("ntlm", "basic"):
@@ -341,18 +349,30 @@ class Pool:
             raise _no_tls(place, error) from None
         except Timeout:
             raise broken(place, "the server did not answer in time") from None
-        except NotConnected:
-            raise _not_connected(place) from None
+        except NotConnected as error:
+            raise _not_connected(self.endpoint, error) from None
         except (RequestException, HTTPError, KeyError) as error:
             # requests_ntlm lets a KeyError out where the server breaks its handshake.
             raise broken(place, f"the connection broke off ({type(error).__name__})") from None
+        except PermissionError:  # requests_ntlm's, where no challenge comes to its first word
+            raise unauthorized(place, "ntlm", "") from None
 
 
-def _not_connected(place: Place) -> SourceUnavailable:
-    return SourceUnavailable(
-        f"{place}: the server cannot be reached, or hung up",
-        suggestions=["check the host and the port in url, and the firewall on the way"],
-    )
+def _not_connected(endpoint: Endpoint, error: NotConnected) -> SourceUnavailable:
+    """Say which step failed: the proxy, the name, the port, or what answers on it."""
+    reason = getattr(error.args[0] if error.args else None, "reason", None)
+    way = "check the host and the port in url, and the firewall on the way"
+    if isinstance(error, ProxyError):
+        what, todo = "the proxy cannot be reached, or refused", ["check proxy"]
+    elif isinstance(reason, NameResolutionError):
+        what, todo = "its host name is not known", ["check the host in url"]
+    elif isinstance(reason, NewConnectionError):
+        what, todo = "nothing listens on its port", [way]
+    else:
+        what, todo = "the server hung up", [way]
+        if endpoint.url.lower().startswith("http:"):
+            todo.insert(0, "set url to one with https: a port with TLS ends what is in clear")
+    return SourceUnavailable(f"{endpoint.place}: {what}", suggestions=todo)
 
 
 def _no_tls(place: Place, error: SSLError) -> MailArchiveError:

@@ -271,7 +271,7 @@ def pause_in(headers: Mapping[str, str], now: Callable[[], datetime]) -> float |
     return max(0.0, (until - now()).total_seconds())
 
 
-_FORBIDDEN, _NOT_FOUND, _TOO_MANY, _TIMEOUT = 403, 404, 429, 408
+_FORBIDDEN, _NOT_FOUND, _TOO_MANY, _TIMEOUT, _PROXY_LOGIN = 403, 404, 429, 408, 407
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PASSING_STATUS = frozenset({500, 502, 503, 504, _TIMEOUT})
 
@@ -291,12 +291,29 @@ def status_error(
         return AccessDenied(where, suggestions=_forbidden(place))
     if status in _REDIRECTS:
         return _moved(where, headers)
-    if status == _NOT_FOUND:
-        return ConfigurationError(where, suggestions=[_URL])
+    if status in _SETTINGS:
+        why, todo = _SETTINGS[status]
+        return ConfigurationError(f"{where}: {why}", suggestions=[todo])
     return SourceError(where, suggestions=[_URL, "ask the server's log why"])
 
 
 _URL = "set url to the EWS endpoint, mostly https://HOST/EWS/Exchange.asmx"
+_SETTINGS = {
+    _NOT_FOUND: ("there is nothing at this path", _URL),
+    _PROXY_LOGIN: (
+        "a proxy wants a login",
+        "set proxy to one that lets this machine through without a login, or leave it out",
+    ),
+}
+"""What each status says of a setting, and what to do."""
+_PORTAL = "check whether a portal stands before the server"
+
+
+def no_endpoint(place: Place) -> ConfigurationError:
+    """Return our error where a page is shown to everybody, and EWS would have wanted a login."""
+    return ConfigurationError(
+        f"{place}: a web page answers, and no EWS: it wants no login", suggestions=[_URL, _PORTAL]
+    )
 
 
 def _moved(where: str, headers: Mapping[str, str]) -> MailArchiveError:
@@ -304,7 +321,7 @@ def _moved(where: str, headers: Mapping[str, str]) -> MailArchiveError:
         return SourceUnavailable(where, suggestions=["the server has an outage", RUN_AGAIN])
     return ConfigurationError(
         f"{where}: it sends elsewhere, where no secret follows",
-        suggestions=[_URL, "check whether a portal stands before the server"],
+        suggestions=[_URL, _PORTAL],
     )
 
 

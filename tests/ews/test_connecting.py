@@ -12,9 +12,15 @@ from exchangelib.transport import AUTH_TYPE_MAP, GSSAPI
 from support.ews import ALICE, SECRET, Desk, read
 
 from mailarchive.auth import Kerberos, OAuth, Password, TokenProvider
-from mailarchive.errors import AuthenticationFailed, ConfigurationError, SourceError
+from mailarchive.errors import (
+    AuthenticationFailed,
+    ConfigurationError,
+    SourceError,
+    SourceUnavailable,
+)
 from mailarchive.sources import _ews_connect
 from mailarchive.testing import ews_faults as faults
+from mailarchive.testing._http_server import Answer, HttpServer
 from mailarchive.testing.certificates import self_signed
 from mailarchive.testing.ews_server import EwsServer
 
@@ -194,10 +200,74 @@ def test_the_environment_is_not_asked(
 
 
 def test_a_proxy_that_is_named_is_used(desk: Desk) -> None:
-    """And is said to be away where it is."""
-    with pytest.raises(SourceError), desk.source(proxy="http://127.0.0.1:1"):
-        pass
+    """And is said to be away where it is, not the server behind it."""
+    with pytest.raises(SourceError, match="the proxy") as caught:
+        desk.source(proxy="http://127.0.0.1:1").__enter__()
+    assert caught.value.suggestions == ("check proxy",)
     assert desk.server.calls == []
+
+
+@pytest.mark.parametrize(
+    ("url", "words", "setting"),
+    [
+        ("http://127.0.0.1:1/EWS/Exchange.asmx", "nothing listens on its port", "port in url"),
+        ("https://a.invalid/EWS/Exchange.asmx", "its host name is not known", "host in url"),
+    ],
+)
+def test_what_cannot_be_reached_is_said_step_by_step(
+    desk: Desk, url: str, words: str, setting: str
+) -> None:
+    """The name and the port are different things to mend."""
+    with pytest.raises(SourceUnavailable, match=words) as caught:
+        desk.source(url=url).__enter__()
+
+    assert any(setting in each for each in caught.value.suggestions)
+
+
+def test_clear_text_on_a_port_with_tls_names_https(https: Desk) -> None:
+    """The server hangs up, which tells nothing: the scheme is the first guess."""
+    url = https.server.url.replace("https:", "http:")
+    with pytest.raises(SourceUnavailable, match="hung up") as caught, https.source(url=url):
+        pass
+
+    assert caught.value.suggestions[0].startswith("set url to one with https")
+
+
+def test_a_server_that_hangs_up_in_tls_is_not_told_of_https(https: Desk, tmp_path: Path) -> None:
+    """It has https already."""
+    https.server.fault = faults.hang_up(keep=0)
+    source = https.source(ca_file=tmp_path / "cert.pem")
+    with pytest.raises(SourceUnavailable) as caught, source:
+        pass
+
+    assert not any("https" in each for each in caught.value.suggestions)
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "setting"),
+    [(200, "a web page answers", "EWS/Exchange.asmx"), (407, "a proxy wants a login", "proxy")],
+)
+def test_what_wants_no_login_of_ours_is_no_endpoint(
+    desk: Desk, status: int, words: str, setting: str
+) -> None:
+    """It is asked before a secret is sent, and gets none."""
+    with HttpServer(lambda _: Answer(status, b"<html>welcome</html>")) as web:
+        source = desk.source(url=f"{web.origin}/EWS/Exchange.asmx", method=None)
+        with pytest.raises(ConfigurationError, match=words) as caught, source:
+            pass
+
+    assert any(setting in each for each in caught.value.suggestions)
+
+
+def test_ntlm_without_a_challenge_is_a_refused_login(desk: Desk) -> None:
+    """As a proxy gives it, or a server that has stopped half way."""
+    answer = Answer(401, headers={"WWW-Authenticate": "NTLM"})
+    with HttpServer(lambda _: answer) as server:
+        source = desk.source(url=f"{server.origin}/EWS/Exchange.asmx", method=None)
+        with pytest.raises(AuthenticationFailed, match="ntlm") as caught, source:
+            pass
+
+    assert any("Extended Protection" in each for each in caught.value.suggestions)
 
 
 def test_administrators_can_tell_us_by_our_name(desk: Desk) -> None:
