@@ -94,6 +94,9 @@ class Verification:
         with self._comparing:
             for name, size in sizes.items():
                 self._pack(name, size, None if rows is None else rows[name])
+        for name in self._packs.names() if rows is not None else ():
+            if name not in sizes:
+                self._stranger(name)
         wrong = misnumbered(self._tails)
         found = in_order(that_count(self._tails, newest_too=True, wrong=wrong))
         for where in wrong.values():
@@ -159,6 +162,20 @@ class Verification:
             return
         self._tails.append(Tail(name, pack.size, 0, tuple(found)))
         self._add(packs=1, size=pack.size, torn=int(torn))
+
+    def _stranger(self, name: str) -> None:
+        """Look at a pack that the index has never heard of: a copy of another, or a newer one."""
+        # What is no file was given up by a rebuild, or was never there.
+        with suppress(Damage), self._packs.open(name) as pack:
+            self._uncounted(pack, 0)
+
+    def _uncounted(self, pack: Pack, start: int) -> None:
+        """Blame what stands in a part of a pack that does not count, and no crash left there."""
+        for each in pack.manifests(start):
+            if not isinstance(each, Damage) and not each.is_readable():
+                self._blame(_unreadable(pack.name, each))
+            elif isinstance(each, Damage) and each.kind not in _TORN:
+                self._blame(each)
 
     def _walk(self, pack: Pack) -> tuple[list[Where], list[tuple[Damage, bool]]]:
         """The batches of a pack, and each damage with whether a batch stands behind it."""
@@ -264,11 +281,7 @@ class Verification:
         rest = pack.size - row.upto
         if rest <= len(_tar.TRAILER) and not any(pack.read(row.upto, rest)):
             return False
-        for each in pack.manifests(row.upto):
-            if not isinstance(each, Damage) and not each.is_readable():
-                self._blame(_unreadable(pack.name, each))
-            elif isinstance(each, Damage) and each.kind not in _TORN:
-                self._blame(each)
+        self._uncounted(pack, row.upto)
         found = survey(pack, row.upto, hashing=True).found
         self._hidden += [where for where in found if not where.lost]
         return True

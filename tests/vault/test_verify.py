@@ -14,6 +14,7 @@ import pytest
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
+from support import forged
 from support.vaults import Clock, entries, entry, journaled, mail, to
 
 from mailarchive import Digest, UserId
@@ -288,6 +289,45 @@ def _forged(folder: Path, change: Callable[[bytes], bytes]) -> None:
         previous = Digest.of(data)
         made += objects + b"".join(_tar.member(_tar.MANIFEST.format(previous.hex), data))
     pack.write_bytes(made)
+
+
+@pytest.mark.parametrize("level", Level)
+@pytest.mark.parametrize("index", [True, False])
+def test_a_copy_of_a_pack_is_named(copy: Path, level: Level, index: bool) -> None:
+    """Also where nobody has opened the vault for writing since, so that no index knows of it."""
+    pack = _packs(copy)[0]
+    other = pack.with_name(pack.name.replace("Z-", "Z-1", 1))
+    shutil.copy(pack, other)
+
+    report = _verified(copy, level, index=index)
+
+    assert {(it.kind, it.pack) for it in report.findings} == {("misplaced", other.stem)}
+    assert report.entries == 26
+
+
+def test_a_line_that_cannot_be_read_is_named_where_no_index_knows_of_it(copy: Path) -> None:
+    """What stands in a pack of somebody else's making is looked at, too."""
+    forged.append(copy, '{"kind":"poisoned"}')
+
+    assert "manifest" in _kinds(_verified(copy, "quick"))
+
+
+@pytest.mark.parametrize("level", Level)
+def test_packs_that_come_meanwhile_are_not_accused(copy: Path, level: Level) -> None:
+    """Others go on writing: a new pack is not in the index as it was when it was opened."""
+    before = set(_packs(copy))
+
+    def write(*_: int) -> None:
+        if set(_packs(copy)) == before:
+            with Vault(copy, pack_size=1) as other:
+                other.put_many(entries(2, start=500))
+                other.put_many(entries(2, start=510))
+
+    with Vault(copy, read_only=True) as vault:
+        report = vault.verify(level, on_progress=write)
+
+    assert len(_packs(copy)) == len(before) + 2
+    assert report.findings == ()
 
 
 @pytest.mark.parametrize("index", [True, False])
