@@ -146,10 +146,15 @@ def _strictly(data: bytes, codec: str) -> str | None:
     for name in (codec, _FURTHER.get(codec)):
         if name is not None:
             try:
-                return data.decode(name)
+                return _hz(data) if name == "hz" else data.decode(name)
             except UnicodeError:
                 continue
     return None
+
+
+def _hz(data: bytes) -> str:
+    """Decode HZ line by line: a tilde at the end would join a line with the next (RFC 1843)."""
+    return "\n".join(line.decode("hz") for line in data.split(b"\n"))
 
 
 def _guess(data: bytes) -> str:

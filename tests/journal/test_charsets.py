@@ -226,6 +226,28 @@ def test_iso_2022_jp_is_read_as_it_is_written(data: bytes, subject: str, look: L
     assert report.subject == subject
 
 
+@pytest.mark.parametrize(
+    ("subject", "read", "guessed"),
+    [
+        (b"x~", "x~", True),
+        (b"~{VPND~}~", "~{VPND~}~", True),
+        (b"~{VPND~}", "中文", False),
+        (b"x~~", "x~", False),
+    ],
+)
+@pytest.mark.parametrize("end", [b"\r\n", b"\n"])
+def test_no_tilde_at_the_end_of_a_subject_takes_the_message_id_away(
+    subject: bytes, read: str, guessed: bool, end: bytes, look: Look
+) -> None:
+    """HZ goes on with the next line there, and without that line a subject can forge others."""
+    text = "\n".join(USUAL).encode().replace(b"Numbers", subject).replace(b"\n", end)
+    report = look(with_text(text, "text/plain; charset=hz-gb-2312"))
+
+    assert codes(report) == ({"charset_guessed"} if guessed else set())
+    assert report is not None
+    assert (report.subject, report.message_id) == (read, ID)
+
+
 def test_utf_16_under_a_false_label_is_known_by_its_mark(look: Look) -> None:
     """Also where the label is the usual one."""
     data = base64.encodebytes("\r\n".join(USUAL).encode("utf-16"))
