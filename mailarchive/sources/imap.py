@@ -261,11 +261,12 @@ def _smtp(address: Address) -> Address:
 
 
 def _host(host: str) -> str:
-    if not _HOST.match(host):
+    if not _HOST.match(host) or host.count(":") == 1:  # with one it is a name and a port
         raise ConfigurationError(
             "the host of an IMAP source is no host name",
             suggestions=[
                 "set host to a name or an IP address, without a scheme or a port",
+                "a port has a setting of its own, port",
                 "write a name with other letters in its xn-- form",
             ],
         )

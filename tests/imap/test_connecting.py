@@ -178,6 +178,20 @@ def test_an_unknown_host_is_told(mailbox: Mailbox) -> None:
     assert "host name" in str(failure(source, SourceUnavailable))
 
 
+@pytest.mark.parametrize("host", ["imaps://127.0.0.1", "127.0.0.1:993", "mail.example.com:143"])
+def test_a_host_with_a_scheme_or_a_port_is_refused(host: str) -> None:
+    """Neither is a name that any resolver knows, and it would only say so of the name."""
+    with pytest.raises(ConfigurationError, match="no host name") as caught:
+        ImapSource(host, auth=Password("a", "b"))
+
+    assert any("setting of its own, port" in each for each in caught.value.suggestions)
+
+
+def test_an_ipv6_address_is_a_host() -> None:
+    """For all its colons."""
+    assert ImapSource("::1", auth=Password("a", "b")).name.startswith("imap:::1/")
+
+
 def test_a_server_without_starttls_gets_no_password() -> None:
     """STARTTLS never falls back to clear text."""
     with ImapServer({"INBOX": []}) as server:
