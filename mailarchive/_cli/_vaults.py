@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from mailarchive._cli._text import safe
 from mailarchive._model import UserId
 from mailarchive.errors import StateError
 from mailarchive.quarantine import QuarantineFolder
@@ -23,6 +24,14 @@ IS_ENCRYPTED = (
     "The vault is new and encrypted: without the key file and keys/keys.db nobody can ever"
     " read the mail. Keep copies of both."
 )
+
+
+def new_at(path: Path) -> str:
+    """Return what is said before a vault is made: where one should be, its disk is elsewhere."""
+    return (
+        f"No vault is at {safe(str(path))}, so a new one is made. If you have one already, stop"
+        " this: check path in [vault], and that its disk is mounted."
+    )
 
 
 @contextmanager

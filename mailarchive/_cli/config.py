@@ -117,8 +117,11 @@ class Job:
             )
 
     def announce(self) -> None:
-        """Say what it takes to read the vault that is about to be made, if it is encrypted."""
-        if self.keys is not None and _vaults.is_new(self.vault):
+        """Say that a vault is about to be made, and what it takes to read an encrypted one."""
+        if not self.place.vault or not _vaults.is_new(self.vault):
+            return
+        print(_vaults.new_at(self.vault), file=sys.stderr)
+        if self.keys is not None:
             print(_vaults.IS_ENCRYPTED, file=sys.stderr)
 
     @property

@@ -129,14 +129,31 @@ def test_a_receiver_is_refused_before_it_listens(
     assert sorted(demo.rglob("*")) == before
 
 
-def test_a_vault_that_is_said_not_to_be_encrypted_is_made_without_a_word(
+def test_a_vault_that_is_made_where_there_was_none_is_told_once(
+    demo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A path with a slip in it, or a disk that is not mounted, would begin a second archive."""
+    (demo / "archive.toml").write_text(_encrypted(demo, '"none"').replace("acme.", "acne."))
+    capsys.readouterr()
+    assert main(["run", "archive.toml", "--quiet", "--dry-run"]) == 0
+    assert capsys.readouterr().err == ""
+    assert main(["run", "archive.toml", "--quiet"]) == 0
+
+    said = capsys.readouterr().err
+    assert f"No vault is at {demo / 'acne.vault'}, so a new one is made." in said
+    assert "mounted" in said
+    assert main(["run", "archive.toml", "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_vault_that_is_said_not_to_be_encrypted_is_made_without_a_word_of_keys(
     demo: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It stands in the file; and once the vault is there the file need not say it."""
     (demo / "archive.toml").write_text(_encrypted(demo, '"none"'))
     capsys.readouterr()
     assert main(["run", "archive.toml", "--quiet"]) == 0
-    assert capsys.readouterr().err == ""
+    assert "key" not in capsys.readouterr().err
     (demo / "archive.toml").write_text(_undecided(demo))
     assert main(["run", "archive.toml", "--quiet"]) == 0
     assert main(["run", "archive.toml", "--quiet", "--dry-run"]) == 0
