@@ -139,12 +139,14 @@ class Vault(Sink):
         )
         self._disk = Disk(fuse or no_fuse)
         self._session: Session | None = None
+        self._was_open = False
 
     # -- a sink ---------------------------------------------------------------------------
 
     @override
     def _open(self) -> None:
         self._session = Session(self._settings, self._disk)
+        self._was_open = True
         self.name = f"vault:{self._session.place.identity.id[:8]}"
 
     @override
@@ -406,7 +408,7 @@ class Vault(Sink):
     def rebuild(self, *, without_missing: bool = False) -> None:
         """Make the index, and the tiles of the log, anew from the packs alone.
 
-        A vault that is not open is opened for that, and closed: the one way where it cannot
+        A vault that was never open is opened for that, and closed: the one way where it cannot
         be opened, because the index is damaged or none.  What stands in its place then, or in
         that of the full text, is removed; a folder is kept beside, under another name.
 
@@ -419,7 +421,7 @@ class Vault(Sink):
         all the same, and the log stays as it is.  Raises `SinkError`.
         """
         with os_errors("rebuilding the index"):
-            if self._session is None:
+            if self._session is None and not self._was_open:
                 rebuild(self._settings, self._disk, without_missing=without_missing)
             else:
                 self._opened().rebuild(without_missing=without_missing)
