@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve, field, frozen
 
 from mailarchive._model import Digest
-from mailarchive.vault import _loading, _record, _tar, _zstd
+from mailarchive.vault import _loading, _manifest_bounds, _record, _tar, _zstd
 from mailarchive.vault._volumes import is_volume
 
 if TYPE_CHECKING:
@@ -32,14 +32,6 @@ FORMAT = 1
 PLAIN = "zstd"
 ENCRYPTED = "zstd+aes-256-gcm"
 """The suites: how the bytes of a message are stored."""
-LARGEST = 1 << 30
-"""Bytes of the largest manifest that is written, and that a reader will take."""
-MOST_LINES = 1_000_000
-"""Lines of the longest manifest that is written, and that a reader will take.
-
-A batch has 2,000 entries or facts at most, and its objects beside; in memory a line takes a
-few hundred bytes, however short it is.
-"""
 
 POISONED = "poisoned"
 """A fact: a pack ends at a length, and whatever follows there does not count."""
@@ -177,7 +169,7 @@ class Manifest:
         if end < 0 or not data.endswith(b"\n"):
             msg = "no whole line"
             raise ValueError(msg)
-        if not fits(data):
+        if not _manifest_bounds.fits(data):
             msg = "more than a manifest has"
             raise ValueError(msg)
         return cls(data, offset, _load_head(_json(data[:end])), digest or Digest.of(data))
@@ -300,11 +292,6 @@ class Manifest:
         )
 
 
-def fits(data: bytes) -> bool:
-    """Whether a manifest is no larger, and has no more lines, than a reader will take."""
-    return len(data) <= LARGEST and data.count(b"\n") <= MOST_LINES
-
-
 def kind_bytes(kind: str) -> bytes:
     """Return how a line says that it is of this kind, where it is plain."""
     return f'"kind":"{kind}"'.encode("ascii")
@@ -342,6 +329,16 @@ def write(head: Head, objects: Iterable[StoredObject], contents: Iterable[Record
     trees = (each.dump() if isinstance(each, Fact) else _record.dump(each) for each in contents)
     lines = [_line(head.dump()), *(each.line() for each in objects), *map(_line, trees)]
     return b"".join(lines)
+
+
+def says_too_much(record: Record) -> bool:
+    """Whether the line of an entry would be longer than a reader takes.
+
+    It is written out only where it may be: a character takes twelve bytes at most.
+    """
+    if _record.extent(record) <= _manifest_bounds.LONGEST_ENTRY // 12:
+        return False
+    return len(_line(_record.dump(record))) > _manifest_bounds.LONGEST_ENTRY
 
 
 _ENCODER = json.JSONEncoder(

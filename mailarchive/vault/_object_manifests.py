@@ -15,7 +15,8 @@ from attrs import evolve, field, frozen
 from mailarchive._model import Digest
 from mailarchive.vault import _tar
 from mailarchive.vault._errors import Damage
-from mailarchive.vault._manifest import BAD_JSON, LARGEST, Manifest
+from mailarchive.vault._manifest import BAD_JSON, Manifest
+from mailarchive.vault._manifest_bounds import LARGEST
 from mailarchive.vault._object_index import altered
 from mailarchive.vault._object_store import missing
 from mailarchive.vault._volumes import FIRST

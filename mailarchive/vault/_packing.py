@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from mailarchive._model import Digest, Rejected, Span
 from mailarchive._portions import portions, threads
-from mailarchive.vault import _record, _values, _zstd
+from mailarchive.vault import _manifest, _record, _values, _zstd
 from mailarchive.vault._record import StoredOriginal
 from mailarchive.vault._writer import Packed
 
@@ -118,9 +118,7 @@ class Packing:
             data.update(each.data if each is not None else {})
         work = self._under_way(data)
         prepared = [
-            Rejected(entry.id, fault or "")
-            if made is None
-            else Prepared(_record.record_of(entry, made.originals), made.data)
+            Rejected(entry.id, fault or "") if made is None else _described(entry, made)
             for entry, fault, made in zip(entries, faults, parts, strict=True)
         ]
         packed = (each for some in dict.fromkeys(work.values()) for each in some.result())
@@ -166,6 +164,14 @@ class Packing:
 
 def _size(part: tuple[Digest, bytes]) -> int:
     return len(part[1])
+
+
+def _described(entry: ArchiveEntry, parts: _Parts) -> Prepared | Rejected:
+    """The entry with its record, unless no reader would take what that says."""
+    record = _record.record_of(entry, parts.originals)
+    if _manifest.says_too_much(record):
+        return Rejected(entry.id, "more addresses and names than a vault keeps of one message")
+    return Prepared(record, parts.data)
 
 
 def _fault(entry: ArchiveEntry) -> str | None:

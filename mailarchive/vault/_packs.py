@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from attrs import evolve, field, frozen
 
 from mailarchive._model import Digest
-from mailarchive.vault import _disk, _tar, _zstd
+from mailarchive.vault import _disk, _manifest_bounds, _tar, _zstd
 from mailarchive.vault._errors import Damage
-from mailarchive.vault._manifest import BAD_JSON, LARGEST, MOST_LINES, Manifest
+from mailarchive.vault._manifest import BAD_JSON, Manifest
+from mailarchive.vault._manifest_bounds import LARGEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -188,9 +189,7 @@ class Pack:
         parsed = self.header(offset)
         if parsed is None or not parsed[0].startswith("m/") or parsed[1] > LARGEST:
             raise self.damage(offset, "misplaced", "no manifest where one must be")
-        if self._lines(offset, parsed[1]) > MOST_LINES:
-            words = f"a manifest of more than {MOST_LINES:,} lines, which none of ours has"
-            raise self.damage(offset, "manifest", words)
+        self._refuse_unbounded(offset, parsed[1])
         try:
             data = self.content(offset, *parsed)
             manifest = Manifest.read(data, offset, _tar.digest(parsed[0]))
@@ -201,13 +200,15 @@ class Pack:
             raise self.damage(offset, "misplaced", "a manifest that belongs elsewhere")
         return manifest
 
-    def _lines(self, offset: int, size: int) -> int:
-        """How many lines a manifest may have, counted in little memory where they are many."""
-        if size <= MOST_LINES:
-            return size
+    def _refuse_unbounded(self, offset: int, size: int) -> None:
+        """Raise `Damage` for too many lines, or too long a one; in little memory."""
+        if not _manifest_bounds.needs_a_look(size):
+            return
         start, end = offset + _tar.BLOCK, offset + _tar.BLOCK + size
         places = range(start, end, _PIECE)
-        return sum(self.read(at, min(_PIECE, end - at)).count(b"\n") for at in places)
+        words = _manifest_bounds.doubt(self.read(at, min(_PIECE, end - at)) for at in places)
+        if words is not None:
+            raise self.damage(offset, "manifest", words)
 
     def is_laid_out(self, manifest: Manifest, seen: Sequence[Member]) -> bool:
         """Whether the members before a manifest, whose headers were compared, are its own.

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve, field, frozen
 
 from mailarchive.errors import SinkError, SinkFull
-from mailarchive.vault import _disk, _loading, _manifest, _tar
+from mailarchive.vault import _disk, _loading, _manifest, _manifest_bounds, _tar
 from mailarchive.vault._errors import Damage, no_more_numbers
 from mailarchive.vault._index import Found
 from mailarchive.vault._manifest import Head, Manifest, StoredObject
@@ -348,10 +348,13 @@ def assemble(
         salt=secrets.token_bytes(32),
     )
     manifest = Manifest.written(head, tuple(objects), draft.contents, end)
-    if not _manifest.fits(manifest.data):
+    if not _manifest_bounds.fits(manifest.data):
         raise SinkError(
-            "the manifest of a batch would be too large to be read back",
-            suggestions=["put fewer messages at a time"],
+            "the manifest of a batch would be too large to be read back: nothing was written",
+            suggestions=[
+                "put fewer messages at a time",
+                "where a hold or a rule names very many, divide it into several",
+            ],
         )
     members += _tar.member(_tar.MANIFEST.format(manifest.digest.hex), manifest.data)
     return manifest, members

@@ -15,7 +15,7 @@ from mailarchive.sources.files import FileLimits
 from mailarchive.sources.graph import GraphLimits
 from mailarchive.sources.imap import ImapLimits
 from mailarchive.sources.smtp import SmtpLimits
-from mailarchive.vault import _manifest, _zstd
+from mailarchive.vault import _manifest_bounds, _zstd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,8 +30,9 @@ KINDS: Final[dict[str, type[attrs.AttrsInstance]]] = {
     '`kind = "maildir"`, `"eml"` and `"mbox"`': FileLimits,
 }
 VAULT: Final[tuple[tuple[ModuleType, str], ...]] = (
-    (_manifest, "MOST_LINES"),
-    (_manifest, "LARGEST"),
+    (_manifest_bounds, "MOST_LINES"),
+    (_manifest_bounds, "LONGEST_LINE"),
+    (_manifest_bounds, "LARGEST"),
     (_zstd, "LARGEST"),
 )
 VAULT_HEAD: Final = """## The vault

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tracemalloc
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,16 +10,28 @@ from typing import TYPE_CHECKING
 import pytest
 from support import forged
 from support.objects import reading
-from support.vaults import entries, receipts
+from support.vaults import entries, journaled, mail, receipts, to
 
-from mailarchive import Digest
+from mailarchive import Digest, Receipt, Rejected, UserId
 from mailarchive.errors import SinkError
-from mailarchive.vault import Vault, _erasing, _manifest, _object_manifests, _packs, _session, _tar
+from mailarchive.vault import (
+    FileKeys,
+    Selection,
+    Vault,
+    _erasing,
+    _manifest,
+    _manifest_bounds,
+    _object_manifests,
+    _session,
+    _tar,
+)
 from mailarchive.vault._errors import Damage
 from mailarchive.vault._recovery import survey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from mailarchive import ArchiveEntry
 
 LINE = '{"kind":"x"}'
 NAME = "20260101T000000Z-1-0123456789ab"
@@ -40,8 +53,7 @@ def _filled(folder: Path) -> None:
 
 
 def _bound(monkeypatch: pytest.MonkeyPatch, lines: int) -> None:
-    for module in (_manifest, _packs):
-        monkeypatch.setattr(module, "MOST_LINES", lines)
+    monkeypatch.setattr(_manifest_bounds, "MOST_LINES", lines)
 
 
 def test_millions_of_lines_cost_less_than_they_take(folder: Path) -> None:
@@ -132,10 +144,14 @@ def test_a_pack_in_a_store_keeps_the_bound_too(monkeypatch: pytest.MonkeyPatch) 
 def test_the_format_says_the_bounds() -> None:
     """In the description that other readers are written from."""
     page = (Path(__file__).parents[2] / "docs/reference/vault-format.md").read_text("utf-8")
-    bounds = f"{_manifest.MOST_LINES:,} lines and {_manifest.LARGEST >> 30} GiB at most"
+    bounds = (
+        f"{_manifest_bounds.MOST_LINES:,} lines and {_manifest_bounds.LARGEST >> 30} GiB at most"
+    )
+    line = f"{_manifest_bounds.LONGEST_LINE >> 20} MiB at most"
     places = f"a `reclaimed` names {_erasing._MOST_PLACES:,} places"
 
     assert bounds in page
+    assert line in page
     assert f"{_session._MOST_ENTRIES:,} facts at most" in page
     assert places in page
 
@@ -151,3 +167,110 @@ def test_nothing_is_written_that_would_not_be_read(
     vault.put_many(entries(2, start=20))
 
     assert vault.verify("content").findings == ()
+
+
+# -- one line -----------------------------------------------------------------------------
+
+SHORT = 2 << 20
+"""The bound of a line, where a test would else write hundreds of megabytes."""
+
+
+def _lists(size: int) -> str:
+    """A fact of so many bytes, most of which take 25 times their size in memory."""
+    return f'{{"kind":"x","y":[{",".join(["[]"] * (size // 3))}]}}'
+
+
+def test_a_long_line_costs_less_than_it_takes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever opens, verifies or rebuilds the vault has no more than a piece of it in memory."""
+    _filled(folder)
+    pack = forged.append(folder, _lists(12 << 20))
+    monkeypatch.setattr(_manifest_bounds, "LONGEST_LINE", SHORT)
+    said: list[tuple[str, str | None]] = []
+
+    def work() -> None:
+        with Vault(folder) as vault:
+            said.extend((it.kind, it.pack) for it in vault.verify("quick").findings)
+            vault.rebuild()
+            said.extend((it.kind, it.pack) for it in vault.verify("content").findings)
+
+    peak = _peak(work)
+
+    assert said == [("manifest", pack.stem)] * 2
+    assert peak < 6 << 20 < pack.stat().st_size
+
+
+def test_a_line_beyond_the_bound_itself_is_not_read_whole(folder: Path) -> None:
+    """A file of that size which takes no room: what is in it is looked at a piece at a time."""
+    _filled(folder)
+    size = _manifest_bounds.LONGEST_LINE + 1
+    pack = next(folder.rglob("*.tar")).with_name(f"{NAME}.tar")
+    pack.write_bytes(_tar.header(f"m/{'0' * 64}.jsonl", size))
+    os.truncate(pack, _tar.member_size(size))
+    with Vault(folder, read_only=True) as vault:
+        packs = vault._opened().packs
+        with packs.open(NAME) as opened:
+
+            def read() -> None:
+                with pytest.raises(Damage, match="a line of more than 268,435,456 bytes"):
+                    opened.manifest(0)
+
+            assert _peak(read) < 6 << 20
+
+
+@pytest.mark.parametrize("before", [0, 1, 5000])
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_line_of_the_bound_is_read(
+    monkeypatch: pytest.MonkeyPatch, before: int, more: int
+) -> None:
+    """One byte more is refused, whichever pieces it is in."""
+    monkeypatch.setattr(_manifest_bounds, "LONGEST_LINE", SHORT)
+    line = _lists(SHORT - 100)
+    line += " " * (SHORT + more - len(line))
+    data = f"{LINE}\n".encode() * before + f"{line}\n{LINE}\n".encode()
+
+    assert _manifest_bounds.fits(data) == (not more)
+
+
+def _named(count: int) -> ArchiveEntry:
+    """Mail to so many that its line is longer than the bound of this test."""
+    recipients = [to(f"{'x' * 200}{n}@example.com") for n in range(count)]
+    return journaled(mail(7), recipients, key="many")
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_an_entry_that_says_too_much_is_rejected_by_itself(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, encrypted: bool
+) -> None:
+    """The others of its batch are stored, and what was stored can be read."""
+    keys = FileKeys.create(tmp_path / "keys") if encrypted else None
+    monkeypatch.setattr(_manifest_bounds, "LONGEST_LINE", SHORT)
+    monkeypatch.setattr(_manifest_bounds, "LONGEST_ENTRY", (SHORT - 4096) // 4 * 3)
+    with Vault(folder, keys=keys) as vault:
+        long, fit = _named(8_000), _named(2_000)
+        rejected, *stored = sorted(
+            vault.put_many([*entries(2), long]), key=lambda each: isinstance(each, Receipt)
+        )
+        assert rejected == Rejected(
+            long.id, "more addresses and names than a vault keeps of one message"
+        )
+        assert len(receipts(stored)) == 2
+        (kept,) = receipts(vault.put_many([fit]))
+        assert vault.read(kept) == fit.raw
+        assert vault.verify("content").ok
+
+
+def test_a_fact_that_says_too_much_is_refused(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of it is written."""
+    vault.put_many(entries(2))
+    monkeypatch.setattr(_manifest_bounds, "LONGEST_LINE", SHORT)
+    users = frozenset(UserId(f"{'x' * 300}{n}") for n in range(9_000))
+
+    with pytest.raises(SinkError, match="too large"):
+        vault.keeper("Ada", "a case").hold("m", Selection(users=users))
+
+    assert vault.keeper("Ada", "a case").holds() == ()
+    assert vault.verify("content").ok
