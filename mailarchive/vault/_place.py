@@ -2,55 +2,34 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
-import json
 import os
 import re
 import threading
 import uuid
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from mailarchive.errors import SinkCorrupt, SinkError, SinkNotWritable, Unsupported
-from mailarchive.vault import _derived, _disk, _mounts
+from mailarchive.errors import SinkCorrupt, SinkError, SinkNotWritable
+from mailarchive.vault import _derived, _disk, _header, _mounts
 from mailarchive.vault._choice import ENCRYPTED, PLAIN, undecided
 from mailarchive.vault._database import Database
-from mailarchive.vault._errors import closed, linked
+from mailarchive.vault._errors import closed
 from mailarchive.vault._volumes import FIRST, PACKS, Volumes, open_kept
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator
+    from datetime import datetime
     from typing import Self
 
     from mailarchive.vault._disk import Disk
+    from mailarchive.vault._header import Identity
 
-FORMAT = 1
-_HEADER = "vault.json"
-_LARGEST_HEADER = 1 << 16
-_ORIGIN = "mailarchive.vault/{}"
 _LATER_HEADER = re.compile(r"vault\.[0-9]+\.json\Z")
-_ID = re.compile(r"[0-9a-f]{32}\Z")
-_SUITES = {"hash": "sha256", "compression": "zstd"}
 _PARTS = ("volumes", FIRST, PACKS)
-
-
-@frozen
-class Identity:
-    """What `vault.json` says: the vault's id, the origin of its log, and its encryption."""
-
-    id: str
-    origin: str
-    encryption: str = PLAIN
-
-    @property
-    def is_encrypted(self) -> bool:
-        """Whether nothing can be read without keys."""
-        return self.encryption != PLAIN
 
 
 @frozen
@@ -199,16 +178,16 @@ class Place:
     def _identify(self, root: int, now: datetime) -> Identity:
         with _locked(root):
             if any(_LATER_HEADER.match(name) for name in os.listdir(root)):
-                raise _later()
-            data = _read_header(root)
+                raise _header.later()
+            data = _header.read(root)
             if data is None:
                 self._refuse_foreign(root)
                 if self._encryption is None:
                     raise undecided()
                 with ExitStack() as stack:
                     self._make_parts(stack, root)
-                data = self._write_header(root, new_header(now, self._encryption))
-        return parse_header(data, (PLAIN, ENCRYPTED))
+                data = self._write_header(root, _header.new(now, self._encryption))
+        return _header.parse(data, (PLAIN, ENCRYPTED))
 
     def _refuse_foreign(self, root: int) -> None:
         """Make a vault only of a folder in which nothing but our own can be hurt."""
@@ -226,13 +205,13 @@ class Place:
             raise _no_vault("the folder holds something that is no vault")
 
     def _write_header(self, root: int, data: bytes) -> bytes:
-        beside = f".{_HEADER}.{uuid.uuid4().hex}"
+        beside = f".{_header.NAME}.{uuid.uuid4().hex}"
         with ExitStack() as stack:
             handle = _kept(stack, self._disk.create(beside, root))
             self._disk.write(handle, data, 0)
             self._disk.sync(handle)
             self._disk.read_back(handle, data, 0)
-        self._disk.rename(beside, _HEADER, root)
+        self._disk.rename(beside, _header.NAME, root)
         self._disk.sync_folder(root)
         return data
 
@@ -334,79 +313,13 @@ def _locked(handle: int) -> Iterator[None]:
         fcntl.flock(handle, fcntl.LOCK_UN)
 
 
-def _read_header(root: int) -> bytes | None:
-    try:
-        handle = _disk.open_file(_HEADER, root)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise linked(_HEADER) from error
-        raise
-    try:
-        return _disk.read(handle, _LARGEST_HEADER, 0)
-    finally:
-        os.close(handle)
-
-
-def new_header(now: datetime, encryption: str) -> bytes:
-    """Return a `vault.json` for a new vault, with an id of its own."""
-    vault = uuid.uuid4().hex
-    tree = {
-        "format": FORMAT,
-        "id": vault,
-        "created": now.isoformat(),
-        "origin": _ORIGIN.format(vault),
-        "requires": _required(encryption),
-        **_SUITES,
-        "encryption": encryption,
-    }
-    return json.dumps(tree, indent=1).encode("ascii") + b"\n"
-
-
-def _required(encryption: str) -> list[str]:
-    return [] if encryption == PLAIN else [encryption]
-
-
-def parse_header(data: bytes, encryptions: Collection[str] = (PLAIN,)) -> Identity:
-    """Return what a `vault.json` says; raises `SinkCorrupt`, `Unsupported`."""
-    try:
-        tree: Any = json.loads(data)
-        version, vault, origin = tree["format"], tree["id"], str(tree["origin"])
-        encryption = str(tree["encryption"])
-        known = version == FORMAT and tree["requires"] == _required(encryption)
-        known = known and encryption in encryptions
-        known = known and {name: tree[name] for name in _SUITES} == _SUITES
-        datetime.fromisoformat(tree["created"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise SinkCorrupt(
-            "vault.json cannot be read", suggestions=["restore vault.json from a copy"]
-        ) from error
-    if not known:
-        raise _later()
-    if not isinstance(vault, str) or not _ID.match(vault):
-        raise SinkCorrupt("vault.json holds no id", suggestions=["restore vault.json from a copy"])
-    if origin != _ORIGIN.format(vault):
-        # A signer remembers a history by its origin: under another one it would sign any.
-        raise SinkCorrupt(
-            "vault.json names another log than the vault's own",
-            suggestions=["restore vault.json from a copy, and verify with a checkpoint you kept"],
-        )
-    return Identity(vault, origin, encryption)
-
-
 _OURS = frozenset({"quarantine", "export", "lost+found"})
 
 
 def is_ours(name: str) -> bool:
     """Whether a run may have put this beside a vault that is yet to be made."""
-    return name in _OURS or name.startswith((f".{_HEADER}.", "state.")) or name.endswith(".lock")
-
-
-def _later() -> Unsupported:
-    return Unsupported(
-        "the vault is of a format that this release does not know",
-        suggestions=["open it with the release that made it, or with a later one"],
+    return (
+        name in _OURS or name.startswith((f".{_header.NAME}.", "state.")) or name.endswith(".lock")
     )
 
 

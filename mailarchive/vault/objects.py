@@ -25,7 +25,7 @@ from typing_extensions import override
 from mailarchive._model import Receipt, Rejected, SinkCapabilities, Stored
 from mailarchive.abc import Sink
 from mailarchive.errors import ConfigurationError, SinkCorrupt, SinkUnavailable
-from mailarchive.vault import _place, _tar, _zstd
+from mailarchive.vault import _header, _tar, _zstd
 from mailarchive.vault._choice import PLAIN
 from mailarchive.vault._errors import Damage, closed
 from mailarchive.vault._object_index import ObjectIndex, altered
@@ -358,11 +358,11 @@ class ObjectVault(Sink):
                     "vault.json is missing from a store that holds packs",
                     suggestions=["restore it from a copy; every manifest names the vault's id"],
                 )
-            self._objects.create(_HEADER, _place.new_header(self._clock(), PLAIN))
+            self._objects.create(_HEADER, _header.new(self._clock(), PLAIN))
             data = self._objects.get(_HEADER)
         if data is None:
             raise missing(_HEADER)
-        return _place.parse_header(data).id
+        return _header.parse(data).id
 
     def _hang_up(self) -> None:
         session, self._session = self._session, None
