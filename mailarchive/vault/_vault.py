@@ -35,8 +35,9 @@ from mailarchive.vault._findings import Level, Looking, VerifyReport
 from mailarchive.vault._grants import grants
 from mailarchive.vault._keeper import Keeper
 from mailarchive.vault._packing import Prepared
+from mailarchive.vault._parts import Settings
 from mailarchive.vault._reading import location
-from mailarchive.vault._session import Session, Settings, rebuild
+from mailarchive.vault._session import Session, rebuild
 from mailarchive.vault._turn import Turn
 from mailarchive.vault._views import View
 from mailarchive.vault.signing import FileSigner
