@@ -7,21 +7,20 @@ behind, a torn tail that was never acknowledged, is counted and not accused.
 from __future__ import annotations
 
 from contextlib import suppress
-from itertools import pairwise, repeat
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from mailarchive._model import Span
 from mailarchive.errors import Erased, KeyUnavailable, SinkCorrupt
-from mailarchive.vault import _tar
+from mailarchive.vault import _tar, _verify_order
 from mailarchive.vault._decided import Mentioned
 from mailarchive.vault._disk import Disk
 from mailarchive.vault._errors import Damage
 from mailarchive.vault._facts import doubts
 from mailarchive.vault._findings import Finding, Level, Looking, VerifyReport
 from mailarchive.vault._index import Index
-from mailarchive.vault._manifest import BAD_JSON, Fact
+from mailarchive.vault._manifest import BAD_JSON
 from mailarchive.vault._recovery import (
     Tail,
     Where,
@@ -33,7 +32,7 @@ from mailarchive.vault._recovery import (
 )
 from mailarchive.vault._verify_bytes import Comparing
 from mailarchive.vault._verify_index import IndexCheck, missing_objects
-from mailarchive.vault._verify_lines import LineCheck
+from mailarchive.vault._verify_lines import LineCheck, has_outside
 from mailarchive.vault._verify_log import unindexed
 
 if TYPE_CHECKING:
@@ -99,13 +98,8 @@ class Verification:
                 self._stranger(name)
         wrong = misnumbered(self._tails)
         found = in_order(that_count(self._tails, newest_too=True, wrong=wrong))
-        for where in wrong.values():
-            words = (
-                f"batch {where.sequence} has another number than the one that it names leads to"
-            )
-            self._find("order", where.pack, where.offset, words)
-        self._order(found)
-        self._unhide(found)
+        for doubt in _verify_order.doubts(wrong.values(), found, self._hidden):
+            self._find(*doubt)
         for forged in self._written.copies(found):
             self._find(*forged)
         erasures = self._kept(found)
@@ -286,32 +280,7 @@ class Verification:
         self._hidden += [where for where in found if not where.lost]
         return True
 
-    # -- how they belong together ---------------------------------------------------------
-
-    def _order(self, found: list[Where]) -> None:
-        """Each batch names the one before it, in whatever pack: none can go missing between."""
-        if found and found[0].sequence != 1:
-            self._gap(0, found[0])
-        for before, where in pairwise(found):
-            if where.sequence == before.sequence:
-                words = f"two batches are number {where.sequence}"
-                self._find("rival", where.pack, where.offset, words)
-            elif where.sequence != before.sequence + 1:
-                self._gap(before.sequence, where)
-            elif where.previous != before.digest:
-                words = f"batch {where.sequence} followed another one than there is now"
-                self._find("order", where.pack, where.offset, words)
-
-    def _unhide(self, found: list[Where]) -> None:
-        """Only a batch of a poisoned pack may be whole, and still not count."""
-        poisoned: dict[str, int] = {}
-        named = {where.previous for where in found}
-        for where in found:
-            poisoned.update(where.poisoned)
-        for where in self._hidden:
-            if where.digest in named or where.end <= poisoned.get(where.pack, where.end):
-                words = f"batch {where.sequence} is whole, and the index leaves it out"
-                self._find("hidden", where.pack, where.offset, words)
+    # -- how they belong together, and what follows from them -----------------------------
 
     def _kept(self, found: list[Where]) -> list[int]:
         """Judge every erasure; return how many lines the log had with each."""
@@ -323,10 +292,6 @@ class Verification:
         for wrong in decided.wrongs:
             self._find(wrong.kind, wrong.pack, wrong.offset, wrong.words)
         return decided.erasures
-
-    def _gap(self, before: int, where: Where) -> None:
-        words = f"batches {before + 1} to {where.sequence - 1} are not there"
-        self._find("gap", where.pack, where.offset, words)
 
     # -- the index ------------------------------------------------------------------------
 
@@ -380,12 +345,8 @@ class Verification:
             return False
         for words in doubts(manifest, self._read_by):
             self._find("fact", pack, manifest.offset, words)
-        entries = [each for _, each in manifest.contents if not isinstance(each, Fact)]
-        for record in entries:
-            spans = (each for each in record.originals if isinstance(each, Span))
-            if any(not span.start <= span.end <= record.size for span in spans):
-                words = "an original outside of its message"
-                self._find("span", pack, manifest.offset, words)
+        if has_outside(manifest):
+            self._find("span", pack, manifest.offset, "an original outside of its message")
         return True
 
     def _erased(self, derived: Index) -> None:

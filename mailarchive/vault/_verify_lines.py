@@ -1,11 +1,12 @@
-"""Naming lines that nobody with the vault's keys wrote, whether or not they are about keeping."""
+"""Naming lines that nobody wrote who has the vault's keys, and entries that cannot be."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mailarchive._model import Span
 from mailarchive.vault._lines import FORGED, forgery, mark
-from mailarchive.vault._manifest import BAD_JSON
+from mailarchive.vault._manifest import BAD_JSON, Fact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -63,3 +64,14 @@ class LineCheck:
         found = mark(tree)
         if found is not None:
             self._said.setdefault(found, []).append((manifest.digest, tree["kind"]))
+
+
+def has_outside(manifest: Manifest) -> bool:
+    """Whether an entry of a batch has an original that is no part of its message."""
+    return any(
+        not span.start <= span.end <= record.size
+        for _, record in manifest.contents
+        if not isinstance(record, Fact)
+        for span in record.originals
+        if isinstance(span, Span)
+    )
