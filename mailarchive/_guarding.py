@@ -98,12 +98,17 @@ def _sink_os_error(name: str, doing: str, error: OSError) -> SinkError:
 
 
 class Opened(ABC):
-    """Something with a name that is opened, used and closed: the half that both classes share."""
+    """Something with a name that is opened, used and closed: the half that both classes share.
+
+    Who enters what is open already, as a run does with a source or a `Tee` with its sinks,
+    shares it: the one who entered first closes it, by leaving last.
+    """
 
     name: str
+    _entered: int = 0
 
     def _open(self) -> None:
-        """Get ready; after it `capabilities` are right.  Called once."""
+        """Get ready; after it `capabilities` are right.  Called once, before anything else."""
 
     def _close(self) -> None:
         """Let go of everything; called once, also after an error."""
@@ -115,15 +120,20 @@ class Opened(ABC):
     @final
     def __enter__(self) -> Self:
         """Get ready; whatever fails is closed again.  Raises our errors alone."""
-        self._check_name()
-        try:
-            with self._guard("opening"):
-                self._open()
-        except BaseException:
-            with suppress(Exception):  # the first error is the one to tell
-                self._close()
-            raise
+        if not self._entered:
+            self._check_name()
+            try:
+                with self._guard("opening"):
+                    self._open()
+            except BaseException:
+                with suppress(Exception):  # the first error is the one to tell
+                    self._close()
+                raise
+        self._count(self._entered + 1)
         return self
+
+    def _count(self, entered: int) -> None:
+        object.__setattr__(self, "_entered", entered)  # the class may be a frozen one
 
     def _check_name(self) -> None:
         """Errors, logs and checkpoints name it."""
@@ -137,6 +147,9 @@ class Opened(ABC):
     @final
     def __exit__(self, *exc: object) -> None:
         """Close; an error while closing never hides the one that led here."""
+        self._count(max(self._entered - 1, 0))
+        if self._entered:
+            return
         try:
             with self._guard("closing"):
                 self._close()

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+import weakref
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -82,6 +83,7 @@ class SeenIds:
             where = str(self._path) if self.durable else ":memory:"
             # A source is used from one thread at a time, and not always from the same one.
             self._db = sqlite3.connect(where, check_same_thread=False)
+            weakref.finalize(self, self._db.close)  # in memory it lasts as long as this does
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.executescript(_SCHEMA)

@@ -141,12 +141,12 @@ Operation: TypeAlias = "Callable[[Caller, Element], Iterator[str]]"
 
 def _each(
     operation: str,
-    targets: Iterable[Element],
+    targets: Element | None,
     work: Callable[[Element], str],
     empty: str = "",
 ) -> Iterator[str]:
     """Answer for each target in its turn, an error included."""
-    for target in targets:
+    for target in () if targets is None else targets:  # one without children counts as false
         try:
             yield message(operation, work(target))
         except Denied as error:
@@ -166,7 +166,7 @@ def get_folder(caller: Caller, request: Element) -> Iterator[str]:
         children = len(_children(mailbox, folder))
         return f"<m:Folders>{folder_xml(folder, shape, children)}</m:Folders>"
 
-    yield from _each("GetFolder", request.find(f"{MESSAGES}FolderIds") or (), one, "<m:Folders/>")
+    yield from _each("GetFolder", request.find(f"{MESSAGES}FolderIds"), one, "<m:Folders/>")
 
 
 def find_folder(caller: Caller, request: Element) -> Iterator[str]:
@@ -185,7 +185,7 @@ def find_folder(caller: Caller, request: Element) -> Iterator[str]:
         inner = "".join(folder_xml(f, shape, len(_children(mailbox, f))) for f in some)
         return f"<m:RootFolder {paging}><t:Folders>{inner}</t:Folders></m:RootFolder>"
 
-    yield from _each("FindFolder", request.find(f"{MESSAGES}ParentFolderIds") or (), one)
+    yield from _each("FindFolder", request.find(f"{MESSAGES}ParentFolderIds"), one)
 
 
 def _page(found: list[_T], view: Element | None) -> tuple[list[_T], str]:
@@ -215,7 +215,7 @@ def find_item(caller: Caller, request: Element) -> Iterator[str]:
         inner = "".join(item_xml(i, folder, shape, "", caller.world.fraction) for i in some)
         return f"<m:RootFolder {paging}><t:Items>{inner}</t:Items></m:RootFolder>"
 
-    yield from _each("FindItem", request.find(f"{MESSAGES}ParentFolderIds") or (), one)
+    yield from _each("FindItem", request.find(f"{MESSAGES}ParentFolderIds"), one)
 
 
 def get_item(caller: Caller, request: Element) -> Iterator[str]:
@@ -233,7 +233,7 @@ def get_item(caller: Caller, request: Element) -> Iterator[str]:
         xml = item_xml(item, folder, shape, mime, caller.world.fraction)
         return f"<m:Items>{xml}</m:Items>"
 
-    yield from _each("GetItem", request.find(f"{MESSAGES}ItemIds") or (), one, "<m:Items/>")
+    yield from _each("GetItem", request.find(f"{MESSAGES}ItemIds"), one, "<m:Items/>")
 
 
 def _synced(operation: str, work: Callable[[], str]) -> Iterator[str]:
@@ -338,7 +338,7 @@ def delete_item(caller: Caller, request: Element) -> Iterator[str]:
             mailbox.move(item, "recoverableitemsdeletions" if soft else "deleteditems")
         return ""
 
-    yield from _each("DeleteItem", request.find(f"{MESSAGES}ItemIds") or (), one)
+    yield from _each("DeleteItem", request.find(f"{MESSAGES}ItemIds"), one)
 
 
 def move_item(caller: Caller, request: Element) -> Iterator[str]:
@@ -353,7 +353,7 @@ def move_item(caller: Caller, request: Element) -> Iterator[str]:
         moved = mailbox.move(item, to)
         return f"<m:Items>{item_xml(moved, to, Shape())}</m:Items>"
 
-    yield from _each("MoveItem", request.find(f"{MESSAGES}ItemIds") or (), one, "<m:Items/>")
+    yield from _each("MoveItem", request.find(f"{MESSAGES}ItemIds"), one, "<m:Items/>")
 
 
 def _same(item: EwsItem, target: Element) -> None:
@@ -375,7 +375,7 @@ def convert_id(caller: Caller, request: Element) -> Iterator[str]:
             f"Format={quoteattr(wanted)} Id={quoteattr(id_)} Mailbox={quoteattr(box)}/>"
         )
 
-    yield from _each("ConvertId", request.find(f"{MESSAGES}SourceIds") or (), one)
+    yield from _each("ConvertId", request.find(f"{MESSAGES}SourceIds"), one)
 
 
 def _reachable(caller: Caller) -> Iterator[EwsFolder]:

@@ -134,6 +134,36 @@ def test_a_source_that_fails_to_open_is_closed() -> None:
     assert source.closed == 1
 
 
+def test_what_is_entered_again_is_opened_once_and_closed_last() -> None:
+    """A run may enter a source that is open: whoever entered first still has it afterwards."""
+    opened: list[None] = []
+    source = Scripted(open=lambda: opened.append(None))
+
+    for times in (1, 2):
+        with source:
+            with source, source:
+                pass
+            assert source.closed == times - 1
+            source.folders()
+        assert [times] * 2 == [len(opened), source.closed]
+
+
+def test_what_fails_to_open_is_opened_by_the_next_who_enters() -> None:
+    """A failed opening counts for nothing."""
+    failing = [SourceUnavailable("away")]
+
+    def open_() -> None:
+        if failing:
+            raise failing.pop()
+
+    source = Scripted(open=open_)
+    with pytest.raises(SourceUnavailable), source:
+        raise AssertionError
+    with source:
+        assert source.closed == 1
+    assert source.closed == 1 + 1
+
+
 def test_an_error_while_closing_hides_none_while_opening() -> None:
     """The first error is the one that a person needs."""
     source = Scripted(open=raising(AuthenticationFailed("no")), close=raising(KeyError()))
