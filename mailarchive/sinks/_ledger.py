@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from mailarchive._durable import make_folder
 from mailarchive._model import Digest
+from mailarchive._sqlite import made
 from mailarchive.errors import (
     SinkCorrupt,
     SinkError,
@@ -63,9 +64,10 @@ class Ledger:
             self._base = sqlite3.connect(
                 path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
-            self._base.execute("PRAGMA synchronous = EXTRA")
-            for table in (_HANDED, _REFUSED):
-                self._base.execute(table)
+            with made(self._base):
+                self._base.execute("PRAGMA synchronous = EXTRA")
+                for table in (_HANDED, _REFUSED):
+                    self._base.execute(table)
 
     def close(self) -> None:
         """Let go of the file."""

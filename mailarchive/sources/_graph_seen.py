@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from mailarchive._sqlite import made
 from mailarchive.errors import StateError
 
 if TYPE_CHECKING:
@@ -82,11 +83,12 @@ class SeenIds:
         if self._db is None:
             where = str(self._path) if self.durable else ":memory:"
             # A source is used from one thread at a time, and not always from the same one.
-            self._db = sqlite3.connect(where, check_same_thread=False)
-            weakref.finalize(self, self._db.close)  # in memory it lasts as long as this does
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.executescript(_SCHEMA)
+            with made(sqlite3.connect(where, check_same_thread=False)) as db:
+                db.execute("PRAGMA journal_mode = WAL")
+                db.execute("PRAGMA synchronous = NORMAL")
+                db.executescript(_SCHEMA)
+            weakref.finalize(self, db.close)  # in memory it lasts as long as this does
+            self._db = db
         return self._db
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
+from mailarchive._sqlite import made
 from mailarchive.vault import _disk
 from mailarchive.vault._errors import linked
 
@@ -56,13 +57,9 @@ class Database:
             with suppress(FileExistsError):
                 _disk.close(os.open(self.path.name, _NEW, _MODE, dir_fd=self.folder()))
         uri = f"{self.path.absolute().as_uri()}?mode=rw"
-        made: sqlite3.Connection = sqlite3.connect(uri, uri=True, isolation_level=None, **settings)
-        try:
-            self.refuse_other(made)
-        except BaseException:
-            made.close()
-            raise
-        return made
+        with made(sqlite3.connect(uri, uri=True, isolation_level=None, **settings)) as connection:
+            self.refuse_other(connection)
+        return connection
 
     def refuse_other(self, connection: sqlite3.Connection, schema: str = "main") -> None:
         """Raise unless a connection has this very file open; nothing is read or written."""

@@ -17,6 +17,7 @@ from attrs import frozen
 
 from mailarchive._model import normalized
 from mailarchive._readable import Readable, readable
+from mailarchive._sqlite import made
 from mailarchive.errors import SinkCorrupt, SinkError, SinkUnavailable
 from mailarchive.vault import _fulltext_erasing
 from mailarchive.vault._errors import translated
@@ -187,11 +188,11 @@ class FullText:
         return done
 
     def _connect(self, file: Database) -> sqlite3.Connection:
-        db = file.connect(timeout=_PATIENCE)
-        db.execute("PRAGMA trusted_schema = OFF")
-        db.execute("PRAGMA secure_delete = ON").fetchall()
-        db.execute("PRAGMA synchronous = NORMAL")
-        db.execute("PRAGMA journal_mode = WAL").fetchall()
+        with made(file.connect(timeout=_PATIENCE)) as db:
+            db.execute("PRAGMA trusted_schema = OFF")
+            db.execute("PRAGMA secure_delete = ON").fetchall()
+            db.execute("PRAGMA synchronous = NORMAL")
+            db.execute("PRAGMA journal_mode = WAL").fetchall()
         return db
 
     def _prepare(self, db: sqlite3.Connection) -> None:

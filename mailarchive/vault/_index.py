@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from mailarchive._model import Digest
+from mailarchive._sqlite import made
 from mailarchive.errors import SinkCorrupt, SinkError
 from mailarchive.vault import _schema
 from mailarchive.vault._apply import Applying
@@ -105,18 +106,19 @@ class Index:
     def temporary(cls, vault: str, disk: Disk) -> Index:
         """Return an empty index that is nowhere but here, and is gone when closed."""
         with sqlite_errors("making an index for this process"):
-            connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-            _schema.create(connection, vault)
+            scratch = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+            with made(scratch) as connection:
+                _schema.create(connection, vault)
         return cls(connection, vault, disk)
 
     @classmethod
     def open(cls, file: Database, vault: str, disk: Disk) -> Index:
         """Open the index for reading and writing; it may be empty, see `usable`."""
         with sqlite_errors("opening it"):
-            connection = file.connect(
+            found = file.connect(
                 check_same_thread=False, timeout=_PATIENCE, cached_statements=_STATEMENTS
             )
-            try:
+            with made(found) as connection:
                 connection.execute("PRAGMA trusted_schema = OFF")
                 # The manifests are the commit point: an index that falls back catches up.
                 connection.execute("PRAGMA synchronous = NORMAL")
@@ -125,9 +127,6 @@ class Index:
                 # changed more often by then.
                 connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
                 ((mode,),) = connection.execute("PRAGMA journal_mode = WAL").fetchall()
-            except BaseException:
-                connection.close()
-                raise
         if mode != "wal":
             connection.close()
             raise SinkError(
@@ -146,14 +145,15 @@ class Index:
         beside = [path.with_name(f"{path.name}-{end}") for end in ("shm", "wal")]
         alone = not any(each.exists() for each in beside) and not os.access(path.parent, os.W_OK)
         with sqlite_errors("opening it"):
-            connection = sqlite3.connect(
+            found = sqlite3.connect(
                 f"{path.absolute().as_uri()}?{'immutable=1' if alone else 'mode=ro'}",
                 uri=True,
                 isolation_level=None,
                 check_same_thread=False,
                 timeout=_PATIENCE,
             )
-            connection.execute("PRAGMA trusted_schema = OFF")
+            with made(found) as connection:
+                connection.execute("PRAGMA trusted_schema = OFF")
         return cls(connection, vault, disk)
 
     def close(self) -> None:

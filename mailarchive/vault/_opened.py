@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from mailarchive._model import Digest
+from mailarchive._sqlite import made
 from mailarchive.errors import KeyUnavailable, SinkCorrupt
 from mailarchive.vault import _leaf, _loading, _schema
 from mailarchive.vault._apply import user_bytes
@@ -50,9 +51,10 @@ class OpenedIndex(Index):
     def __init__(self, stored: Index, packs: Packs, encryption: Encryption) -> None:
         """Follow `stored`; what it finds is read in `packs` and opened by `encryption`."""
         with sqlite_errors("making an index in memory"):
-            connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-            connection.execute("PRAGMA temp_store = MEMORY")
-            _schema.create(connection, packs.vault)
+            memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+            with made(memory) as connection:
+                connection.execute("PRAGMA temp_store = MEMORY")
+                _schema.create(connection, packs.vault)
         super().__init__(connection, packs.vault, Disk())
         self.suite = ENCRYPTED
         self._stored = stored

@@ -26,6 +26,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -172,7 +173,7 @@ def blobs(every: list[ArchiveEntry], folder: Path, batch: int, *, zstd: bool = F
     """Insert each message into an SQLite table, durably a batch at a time."""
 
     def work() -> None:
-        with sqlite3.connect(folder / "mail.db", isolation_level=None) as db:
+        with closing(sqlite3.connect(folder / "mail.db", isolation_level=None)) as db, db:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
             db.execute("CREATE TABLE mail (id BLOB PRIMARY KEY, raw BLOB)")

@@ -162,9 +162,8 @@ def test_the_ledger_is_committed_with_each_entry(server: Scripted, tmp_path: Pat
     seen = []
 
     def recipients(_: object) -> list[str]:
-        with sqlite3.connect(f"file:{tmp_path / 'ledger'}?mode=ro", uri=True) as base:
+        with closing(sqlite3.connect(f"file:{tmp_path / 'ledger'}?mode=ro", uri=True)) as base:
             seen.append(base.execute("SELECT count(*) FROM handed").fetchone()[0])
-        base.close()
         return [A]
 
     sink = LmtpSink("127.0.0.1", server.port, recipients=recipients, ledger=tmp_path / "ledger")

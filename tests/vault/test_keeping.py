@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -504,7 +505,7 @@ def test_an_index_alone_erases_nothing(open_vault: OpenVault, folder: Path) -> N
     """A forged index makes a vault overwrite nothing: a fact in a pack must say so too."""
     with Vault(folder, keys=None) as vault:
         vault.put_many(some := entries(3))
-    with sqlite3.connect(folder / "volumes" / "0001" / "index.db") as index:
+    with closing(sqlite3.connect(folder / "volumes" / "0001" / "index.db")) as index, index:
         index.execute("UPDATE entry SET erased = 1 WHERE id = ?", (some[1].id.value,))
         index.execute(
             "INSERT INTO gone (batch, offset, stored, stored_size, reclaimed)"

@@ -8,6 +8,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -389,13 +390,13 @@ def _other_vault(folder: Path) -> None:
 
 
 def _trigger(folder: Path) -> None:
-    with sqlite3.connect(_index(folder)) as index:
+    with closing(sqlite3.connect(_index(folder))) as index, index:
         index.execute("CREATE TRIGGER t AFTER INSERT ON entry BEGIN DELETE FROM owner; END")
     index.close()
 
 
 def _one_more_table(folder: Path) -> None:
-    with sqlite3.connect(_index(folder)) as index:
+    with closing(sqlite3.connect(_index(folder))) as index, index:
         index.execute("CREATE TABLE more (x)")
     index.close()
 
@@ -423,7 +424,7 @@ def test_an_index_of_another_version_is_made_anew(folder: Path) -> None:
     """The index is derived: one of another release is thrown away and made again."""
     with Vault(folder, keys=None) as vault:
         vault.put_many(entries(3))
-    with sqlite3.connect(_index(folder)) as index:
+    with closing(sqlite3.connect(_index(folder))) as index, index:
         index.execute("CREATE TABLE more (x)")
         index.execute("PRAGMA user_version = 7")
     index.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from base64 import b64encode
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -204,11 +205,10 @@ def test_any_text_is_a_question(words: str) -> None:
     query = match(words)
     if query is None:
         return
-    db = sqlite3.connect(":memory:")
-    db.execute("CREATE VIRTUAL TABLE words USING fts5(text)")
-    db.execute("INSERT INTO words VALUES (?)", (searched(words),))
-    db.execute("SELECT rowid FROM words WHERE text MATCH ?", (query,)).fetchall()
-    db.close()
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.execute("CREATE VIRTUAL TABLE words USING fts5(text)")
+        db.execute("INSERT INTO words VALUES (?)", (searched(words),))
+        db.execute("SELECT rowid FROM words WHERE text MATCH ?", (query,)).fetchall()
 
 
 @given(st.binary(max_size=400))

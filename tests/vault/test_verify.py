@@ -7,6 +7,7 @@ import re
 import shutil
 import sqlite3
 import zlib
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -375,7 +376,7 @@ INDEX_FORGERIES = {
 @pytest.mark.parametrize("name", INDEX_FORGERIES)
 def test_a_forged_row_of_the_index_is_named(copy: Path, name: str, level: str) -> None:
     """What the index says and the packs do not is found where it is derived once more."""
-    with sqlite3.connect(_index(copy)) as index:
+    with closing(sqlite3.connect(_index(copy))) as index, index:
         assert index.execute(INDEX_FORGERIES[name]).rowcount > 0
     index.close()
 
@@ -393,7 +394,7 @@ def test_an_index_with_other_batches_is_named_at_every_level(
     copy: Path, name: str, level: str
 ) -> None:
     """Which batches there are, and where, is compared without reading a single entry."""
-    with sqlite3.connect(_index(copy)) as index:
+    with closing(sqlite3.connect(_index(copy))) as index, index:
         index.execute(INDEX_FORGERIES[name])
     index.close()
 
@@ -406,7 +407,7 @@ def test_hiding_the_newest_batch_is_named(copy: Path) -> None:
     with Vault(copy) as vault:
         vault.put_many(entries(2, start=70))
     _index(copy).write_bytes(before)
-    with sqlite3.connect(_index(copy)) as index:
+    with closing(sqlite3.connect(_index(copy))) as index, index:
         index.execute("UPDATE pack SET sealed = 1")
     index.close()
 
@@ -416,7 +417,7 @@ def test_hiding_the_newest_batch_is_named(copy: Path) -> None:
 @pytest.mark.parametrize("name", INDEX_FORGERIES)
 def test_a_forged_index_gives_nobody_a_message(copy: Path, name: str) -> None:
     """Whatever the index says, eve owns nothing, and reads nothing; nothing falls over."""
-    with sqlite3.connect(_index(copy)) as index:
+    with closing(sqlite3.connect(_index(copy))) as index, index:
         index.execute(INDEX_FORGERIES[name])
         index.execute("INSERT OR IGNORE INTO user VALUES (99, CAST('eve' AS BLOB))")
         index.execute(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -381,7 +382,7 @@ def test_an_index_that_leaves_a_batch_out_is_named_and_the_pack_is_not(
 ) -> None:
     """Where the index hides a whole pack, the index is accused, and what is sealed is whole."""
     pack = world.packs[n]
-    with sqlite3.connect(world.folder / "volumes" / "0001" / "index.db") as db:
+    with closing(sqlite3.connect(world.folder / "volumes" / "0001" / "index.db")) as db, db:
         ((number,),) = db.execute("SELECT n FROM pack WHERE name = ?", (pack.stem,)).fetchall()
         db.execute("DELETE FROM batch WHERE pack = ?", (number,))
         db.execute("DELETE FROM pack WHERE n = ?", (number,))
