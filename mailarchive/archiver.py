@@ -48,9 +48,11 @@ from mailarchive._policy import Batching, Removal, RetryPlan
 from mailarchive._reading import PageBegins, PageEnds, Worker, read_folder, size_of
 from mailarchive._report import FolderFailure, RunReport, Settled, Tally
 from mailarchive._storing import Begun, Storing
+from mailarchive.abc import Sink, Source
 from mailarchive.errors import (
     AuthenticationFailed,
     CheckpointInvalid,
+    ConfigurationError,
     ReceiptMismatch,
     SourceError,
     SourceUnavailable,
@@ -86,8 +88,6 @@ if TYPE_CHECKING:
         Decoder,
         Observer,
         Quarantine,
-        Sink,
-        Source,
         UserMap,
     )
     from mailarchive.attribution import Attribution, Unknown
@@ -119,6 +119,16 @@ def _everything(message: SourceMessage, /) -> str | None:
     return None
 
 
+def _check_kind(role: str, part: object, kind: type) -> None:
+    if not isinstance(part, kind):
+        raise ConfigurationError(
+            f"the {role} is a {type(part).__name__}, which is no {kind.__name__}",
+            suggestions=[
+                f"give what mailarchive.{role}s has, or a subclass of abc.{kind.__name__}"
+            ],
+        )
+
+
 @frozen
 class Archiver:
     """One source, one sink, and everything between them.
@@ -129,8 +139,8 @@ class Archiver:
     `dry_run` nothing is stored, saved or removed: each message is skipped with what would
     have become of it.  `retry_now` takes every message on a retry list, due or not.
 
-    Raises `Unsupported` at construction where removal is asked of a sink that cannot be
-    read back.
+    Raises at construction `ConfigurationError` where the source or the sink is none, and
+    `Unsupported` where removal is asked of a sink that cannot be read back.
     """
 
     source: Source
@@ -151,7 +161,9 @@ class Archiver:
     retry_now: bool = field(default=False, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
-        """Refuse a combination that could remove what was never read back."""
+        """Refuse what is no source or sink, and what could remove what was never read back."""
+        _check_kind("source", self.source, Source)
+        _check_kind("sink", self.sink, Sink)
         self._check_sink()
 
     def _check_sink(self) -> None:

@@ -379,7 +379,14 @@ def sink(
         @spool.reader
         def _(receipt):
             return load(receipt.location)
+
+    Raises `ConfigurationError` where it is written without the name.
     """
+    given: object = name
+    if not isinstance(given, str):
+        raise ConfigurationError(
+            "@sink has no name", suggestions=["write one behind it, in brackets and quotes"]
+        )
 
     def made(put: Callable[[ArchiveEntry], Receipt | Rejected]) -> FunctionSink:
         return FunctionSink(put, name, durability)

@@ -291,9 +291,10 @@ class Writer:
 
     def _check_room(self, own: _Own, size: int) -> None:
         """Rather write nothing at all than half of a batch."""
-        if _disk.free_space(own.handle) < size + _SPARE:
+        needed = size + _SPARE
+        if _disk.free_space(own.handle) < needed:
             raise SinkFull(
-                "the disk has no room for the next batch",
+                f"the disk has no room for the next batch and its index: {needed >> 10} KiB",
                 suggestions=["make room on the disk of the vault, then run again"],
             )
 

@@ -262,3 +262,14 @@ def test_saving_is_asked_with_the_checkpoint_alone() -> None:
     world.run(state=Store("save", seen.append))
 
     assert [(each.source, each.folder) for each in seen] == [("memory", "INBOX")]
+
+
+@pytest.mark.parametrize("role", ["source", "sink"])
+def test_what_is_no_source_or_sink_is_refused_before_a_run(world: World, role: str) -> None:
+    """A path, or a function that was not decorated, is said to be no part; its text is not."""
+    setattr(world, role, SECRET)
+
+    with pytest.raises(ConfigurationError, match=f"the {role} is a str") as caught:
+        world.archiver()
+
+    assert SECRET not in str(caught.value)

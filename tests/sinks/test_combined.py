@@ -333,3 +333,9 @@ def test_a_function_promises_for_its_own_sink_and_what_that_promises(
 
     with ours, pytest.raises(ReceiptMismatch, match=match):
         ours.put(entry(mail(1)))
+
+
+def test_a_function_without_a_name_is_no_sink() -> None:
+    """The decorator alone would take the function for the name."""
+    with pytest.raises(ConfigurationError, match="has no name"):
+        sink(lambda entry: entry)  # type: ignore[arg-type]  # as it is written by mistake
