@@ -8,6 +8,7 @@ found before anything was done; 130 and 143 a signal ended it.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -48,6 +49,7 @@ def _perform(arguments: argparse.Namespace) -> int:
         return _commanded(arguments)
     except MailArchiveError as error:
         wrong = isinstance(error, WRONG_ERRORS) and not isinstance(error, Withheld)
+        _tell_json(arguments, error.code, str(error), error.suggestions)
         return _say(error, WRONG if wrong else FAILED)
     except ImportError as error:
         if "mailarchive[" not in str(error):
@@ -55,12 +57,22 @@ def _perform(arguments: argparse.Namespace) -> int:
         print(f"mailarchive: {error}", file=sys.stderr)
         return WRONG
     except OSError as error:
+        _tell_json(arguments, symbol(error), "the system refused the use of a file")
         return _refused(error)
     except KeyboardInterrupt as stop:
         resumes = getattr(arguments, "resumes", False)
         how = "; run it again to go on where it was" if resumes else " before the end"
         print(f"mailarchive: stopped{how}", file=sys.stderr)
         return int(getattr(stop, "status", STOPPED))
+
+
+def _tell_json(
+    arguments: argparse.Namespace, code: str, message: str, suggestions: Sequence[str] = ()
+) -> None:
+    """Whoever asked for JSON reads an error as such too, beside the line for people."""
+    if getattr(arguments, "json", False):
+        error = {"code": code, "message": safe(message), "suggestions": [*map(safe, suggestions)]}
+        print(json.dumps({"ok": False, "error": error}, indent=2))
 
 
 def _refused(error: OSError) -> int:

@@ -194,6 +194,27 @@ def test_what_cannot_be_compared_is_wrong(run: Run, words: list[str]) -> None:
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "expected"),
+    [
+        (["verify", "nowhere", "--json"], "configuration", 2),
+        (["verify", "v", "--json", "--checkpoint", "nowhere"], "configuration", 2),
+        (["decode", "nowhere.eml", "--json"], "configuration", 2),
+    ],
+)
+def test_who_asks_for_json_gets_it_of_an_error_too(
+    run: Run, words: list[str], code: str, expected: int
+) -> None:
+    """One document on standard output, whatever happens; the line for people stays."""
+    status, said, error = run(*words)
+
+    told = json.loads(said)
+    assert (status, told["ok"], told["error"]["code"]) == (expected, False, code)
+    assert told["error"]["message"] in error
+    assert told["error"]["suggestions"]
+    assert error.count("\n") == 1
+
+
 def test_a_key_that_is_none_says_what_one_is(run: Run) -> None:
     """Whoever gave a word for the key, or a file that is not there, learns what was wanted."""
     for words in ("garbage", "nowhere.txt"):
