@@ -39,6 +39,8 @@ __all__ = ["Objects", "Reading", "S3Store", "durability_of", "missing"]
 _PROBE: Final = "probe"
 _PIECE: Final = 1 << 20
 """Bytes of an object that are in memory at a time, where it is read from end to end."""
+_SMALL: Final = 1 << 16
+"""Bytes of the largest object that is read whole; `vault.json` has some hundred."""
 _LOOK_SECONDS: Final = 30
 _LOOK: Final = Pace(_LOOK_SECONDS, octets=1 << 20)
 _REFUSALS: Final = range(400, 500)
@@ -115,10 +117,10 @@ class Objects:
         return True
 
     def get(self, name: str) -> bytes | None:
-        """Return an object, or `None` where there is none."""
+        """Return an object, of a large one the beginning alone; `None` where there is none."""
         with _errors("reading an object"):
             try:
-                return bytes(obstore.get(self._store, self._prefix + name).bytes())
+                return Reading(obstore.get(self._store, self._prefix + name)).read(_SMALL)
             except (exceptions.NotFoundError, FileNotFoundError):
                 return None
 

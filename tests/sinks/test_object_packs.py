@@ -59,10 +59,10 @@ _TABLES = ("pack", "object", "entry")
 def verified(store: Objects, folder: Path) -> list[tuple[str, str]]:
     """Copy a vault into a folder, and return what its verification finds."""
     for name in ["vault.json", *(f"volumes/{name}" for name, _ in store.names("volumes"))]:
-        data = store.get(name)
-        assert data is not None
+        found = store.reading(name)
+        assert found is not None
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(data)
+        (folder / name).write_bytes(found.read(found.size))
     with Vault(folder, read_only=True) as vault:
         return [(each.kind, each.words) for each in vault.verify("content").findings]
 

@@ -269,3 +269,11 @@ def test_what_cannot_be_understood_is_not_repeated() -> None:
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
     assert "secret" not in f"{caught.value!r} {caught.value.suggestions}"
+
+
+def test_only_the_beginning_of_what_should_be_small_is_read() -> None:
+    """Whoever can write to the bucket cannot fill the memory of who opens the vault."""
+    objects = Objects(MemoryStore(), "")
+    objects.create("vault.json", b" " * (8 << 20))
+
+    assert objects.get("vault.json") == b" " * (1 << 16)
