@@ -81,7 +81,8 @@ RUN_AGAIN = "run again: what was not read yet is read then"
 
 _BACKOFF = re.compile(rb"Suggested Backoff Time:\s*(\d{1,12})\s*(milli)?s", re.IGNORECASE)
 _THROTTLED = re.compile(
-    rb"throttled|too many (?:simultaneous )?connections|rate limit", re.IGNORECASE
+    rb"throttled|too many (?:simultaneous )?connections|rate limit|bandwidth limit",
+    re.IGNORECASE,
 )
 _DETACHED = re.compile(rb"authenticated but not connected", re.IGNORECASE)
 _TRANSIENT = frozenset({"UNAVAILABLE", "INUSE", "SERVERBUG", "LIMIT"})

@@ -326,6 +326,30 @@ def test_a_pause_that_is_asked_for_is_kept_exactly(when: str) -> None:
     assert waits == [1.234]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        b"[OVERQUOTA] Account exceeded command or bandwidth limits.",
+        b"[ALERT] Account exceeded command or bandwidth limits. (Failure)",
+    ],
+)
+def test_an_account_that_has_read_too_much_has_no_poisoned_message(words: bytes) -> None:
+    """Gmail's day is used up: nothing is halved, no message is blamed, and the caller is told."""
+
+    def used_up(talk: Talk, command: Command) -> bool:
+        if command.name != "UID FETCH" or not is_body_fetch(command):
+            return False
+        talk.no(command, words)
+        return True
+
+    with ImapServer({"INBOX": RAWS}, used_up) as server, scripted(server) as source:
+        with pytest.raises(Throttled):
+            read(source)
+
+        fetches = [each for each in server.commands if is_body_fetch(each)]
+    assert len(fetches) < len(RAWS)
+
+
 def test_a_pause_that_is_too_long_is_the_callers() -> None:
     """The error says how long."""
     with (
