@@ -21,7 +21,17 @@ from mailarchive.errors import (
     SinkNotWritable,
     SinkUnavailable,
 )
-from mailarchive.vault import FileKeys, Vault, _index, _manifest, _packs, _record, _tar, _zstd
+from mailarchive.vault import (
+    FileKeys,
+    Vault,
+    _index,
+    _manifest,
+    _manifest_bounds,
+    _packs,
+    _record,
+    _tar,
+    _zstd,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -278,7 +288,7 @@ def test_a_batch_too_large_to_be_read_back_is_refused(
     with Vault(folder, keys=None) as vault:
         assert len(receipts(vault.put_many(entries(8)))) == 8
         assert vault.verify("content").batches == 3
-        monkeypatch.setattr(_manifest, "LARGEST", 1000)
+        monkeypatch.setattr(_manifest_bounds, "LARGEST", 1000)
         with pytest.raises(SinkError, match="too large"):
             vault.put_many(entries(2, start=20))
         monkeypatch.undo()
