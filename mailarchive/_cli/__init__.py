@@ -49,16 +49,14 @@ def _perform(arguments: argparse.Namespace) -> int:
         return _commanded(arguments)
     except MailArchiveError as error:
         wrong = isinstance(error, WRONG_ERRORS) and not isinstance(error, Withheld)
-        _tell_json(arguments, error.code, str(error), error.suggestions)
-        return _say(error, WRONG if wrong else FAILED)
+        status = WRONG if wrong else FAILED
+        return _say(arguments, status, error.code, str(error), error.suggestions)
     except ImportError as error:
         if "mailarchive[" not in str(error):
             raise
-        print(f"mailarchive: {error}", file=sys.stderr)
-        return WRONG
+        return _say(arguments, WRONG, "missing-extra", str(error))
     except OSError as error:
-        _tell_json(arguments, symbol(error), "the system refused the use of a file")
-        return _refused(error)
+        return _refused(arguments, error)
     except KeyboardInterrupt as stop:
         resumes = getattr(arguments, "resumes", False)
         how = "; run it again to go on where it was" if resumes else " before the end"
@@ -66,16 +64,7 @@ def _perform(arguments: argparse.Namespace) -> int:
         return int(getattr(stop, "status", STOPPED))
 
 
-def _tell_json(
-    arguments: argparse.Namespace, code: str, message: str, suggestions: Sequence[str] = ()
-) -> None:
-    """Whoever asked for JSON reads an error as such too, beside the line for people."""
-    if getattr(arguments, "json", False):
-        error = {"code": code, "message": safe(message), "suggestions": [*map(safe, suggestions)]}
-        print(json.dumps({"ok": False, "error": error}, indent=2))
-
-
-def _refused(error: OSError) -> int:
+def _refused(arguments: argparse.Namespace, error: OSError) -> int:
     """The library gives such errors a type of its own: this came of a look at what was named."""
     named = error.filename if isinstance(error.filename, str) else ""
     what = safe(Path(named).name) or "something"
@@ -83,9 +72,8 @@ def _refused(error: OSError) -> int:
         hint, status = CLOSED, WRONG
     else:
         hint, status = "check that it is there, whole, and has room", FAILED
-    words = f"the system refused the use of {what} ({symbol(error)}); {hint}"
-    print(f"mailarchive: {words}", file=sys.stderr)
-    return status
+    words = f"the system refused the use of {what} ({symbol(error)})"
+    return _say(arguments, status, symbol(error), words, [hint])
 
 
 def _commanded(arguments: argparse.Namespace) -> int:
@@ -113,9 +101,18 @@ def _printed(out: Output, status: int) -> int:
     return status or FAILED
 
 
-def _say(error: MailArchiveError, status: int) -> int:
-    words = "; ".join([str(error), *error.suggestions])
-    print(f"mailarchive: {safe(words)}", file=sys.stderr)
+def _say(
+    arguments: argparse.Namespace,
+    status: int,
+    code: str,
+    message: str,
+    suggestions: Sequence[str] = (),
+) -> int:
+    """Say what went wrong, in a line; beside it as JSON to whoever asked for that."""
+    if getattr(arguments, "json", False):
+        error = {"code": code, "message": safe(message), "suggestions": [*map(safe, suggestions)]}
+        print(json.dumps({"ok": False, "error": error}, indent=2))
+    print(f"mailarchive: {safe('; '.join([message, *suggestions]))}", file=sys.stderr)
     return status
 
 

@@ -18,7 +18,7 @@ from mailarchive.journal import _bounce, _plain
 from mailarchive.journal._envelope import read_envelope
 from mailarchive.journal._markers import Marks, is_report, marks, signs, top_header
 from mailarchive.journal._mime import media_type
-from mailarchive.journal._originals import find_originals
+from mailarchive.journal._originals import find_originals, of_encoding
 from mailarchive.journal._report import (
     Bounce,
     Defect,
@@ -176,10 +176,7 @@ def _opened(
     if part.is_encoded:
         defects = [evolve(defect, offset=None) for defect in defects]
         report = evolve(report, extra_parts=())
-    if part.header.encoding:
-        defects.append(Defect(DefectCode.RFC822_CTE, offset=part.begin))
-    if part.is_damaged:
-        defects.append(Defect(DefectCode.ORIGINAL_MALFORMED, offset=part.begin))
+    defects += of_encoding(part)
     if not part.closed and DefectCode.TRUNCATED not in report.defect_codes:
         defects.append(Defect(DefectCode.TRUNCATED))
     bounce = evolve(bounce, kind=report.kind)

@@ -109,14 +109,18 @@ def _message(raw: bytes, part: Part, limits: Limits) -> Found | None:
     """Return the original in a part, or `None` where that is empty."""
     if part.is_empty:
         return None
-    labelled = bool(part.header.encoding)
-    defects = [Defect(DefectCode.RFC822_CTE, offset=part.begin)] * labelled
     if part.is_encoded:
         data = part.content(limits.encoded_bytes, "encoded_bytes")
-        defects += _damage(part)
-        return _checked(data, data, (0, len(data)), limits, defects) if data.strip() else None
+        whole = (0, len(data))
+        return _checked(data, data, whole, limits, of_encoding(part)) if data.strip() else None
     window = (part.start, part.end)
-    return _checked(_in_clear(raw, part), part.raw, window, limits, defects)
+    return _checked(_in_clear(raw, part), part.raw, window, limits, of_encoding(part))
+
+
+def of_encoding(part: Part) -> list[Defect]:
+    """Return what is wrong with the transfer encoding of a message, which may have none."""
+    labelled = bool(part.header.encoding)
+    return [Defect(DefectCode.RFC822_CTE, offset=part.begin)] * labelled + _damage(part)
 
 
 def _damage(part: Part) -> list[Defect]:

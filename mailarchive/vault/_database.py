@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 
 from mailarchive._sqlite import made
-from mailarchive.vault import _disk
+from mailarchive.vault import _derived, _disk
 from mailarchive.vault._errors import linked
 
 if TYPE_CHECKING:
@@ -75,6 +75,6 @@ class Database:
 
     def remove(self) -> None:
         """Remove the file, and what SQLite keeps beside it; raises `OSError`."""
-        for end in ("", "-wal", "-shm"):
+        for name in _derived.parts(self.path.name):
             with suppress(FileNotFoundError):
-                os.unlink(self.path.name + end, dir_fd=self.folder())
+                os.unlink(name, dir_fd=self.folder())

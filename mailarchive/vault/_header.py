@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 NAME = "vault.json"
-_LARGEST = 1 << 16
+LARGEST = 1 << 16
+"""Bytes of it that are read at most; it has some hundred."""
 _ORIGIN = "mailarchive.vault/{}"
 _ID = re.compile(r"[0-9a-f]{32}\Z")
 _SUITES = {"hash": "sha256", "compression": "zstd"}
@@ -53,7 +54,7 @@ def read(root: int) -> bytes | None:
             raise linked(NAME) from error
         raise
     try:
-        return _disk.read(handle, _LARGEST, 0)
+        return _disk.read(handle, LARGEST, 0)
     finally:
         os.close(handle)
 

@@ -17,7 +17,7 @@ from attrs import frozen
 from mailarchive._model import Digest
 from mailarchive._sqlite import made
 from mailarchive.errors import SinkCorrupt, SinkError
-from mailarchive.vault import _schema
+from mailarchive.vault import _derived, _schema
 from mailarchive.vault._apply import Applying
 from mailarchive.vault._errors import MEND_INDEX, Damage, sqlite_errors, translated
 from mailarchive.vault._manifest import BAD_JSON, PLAIN, StoredObject
@@ -142,7 +142,7 @@ class Index:
         SQLite reads a database in WAL mode with two files beside it.  Where they are not
         there, and cannot be made, nobody has it open and nothing waits in them.
         """
-        beside = [path.with_name(f"{path.name}-{end}") for end in ("shm", "wal")]
+        beside = [path.with_name(name) for name in _derived.parts(path.name)[1:]]
         alone = not any(each.exists() for each in beside) and not os.access(path.parent, os.W_OK)
         with sqlite_errors("opening it"):
             found = sqlite3.connect(

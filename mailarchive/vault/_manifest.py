@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 from attrs import evolve, field, frozen
 
 from mailarchive._model import Digest
-from mailarchive.vault import _loading, _manifest_bounds, _record, _tar, _zstd
+from mailarchive.vault import _loading, _manifest_bounds, _tar, _zstd
+from mailarchive.vault._record import as_line
 from mailarchive.vault._volumes import is_volume
 
 if TYPE_CHECKING:
@@ -326,31 +327,8 @@ def _content(line: bytes) -> Record | Fact:
 
 def write(head: Head, objects: Iterable[StoredObject], contents: Iterable[Record | Fact]) -> bytes:
     """Return the bytes of a manifest."""
-    trees = (each.dump() if isinstance(each, Fact) else _record.dump(each) for each in contents)
-    lines = [_line(head.dump()), *(each.line() for each in objects), *map(_line, trees)]
-    return b"".join(lines)
-
-
-def says_too_much(record: Record) -> bool:
-    """Whether the line of an entry would be longer than a reader takes.
-
-    It is written out only where it may be: a character takes twelve bytes at most.
-    """
-    if _record.extent(record) <= _manifest_bounds.LONGEST_ENTRY // 12:
-        return False
-    return len(_line(_record.dump(record))) > _manifest_bounds.LONGEST_ENTRY
-
-
-_ENCODER = json.JSONEncoder(
-    ensure_ascii=True,
-    check_circular=False,  # what is written here are trees
-    sort_keys=True,
-    separators=(",", ":"),
-)
-
-
-def _line(tree: Json) -> bytes:
-    return _ENCODER.encode(tree).encode("ascii") + b"\n"
+    said = (as_line(it.dump()) if isinstance(it, Fact) else it.line for it in contents)
+    return b"".join([as_line(head.dump()), *(each.line() for each in objects), *said])
 
 
 def _json(line: bytes) -> Json:

@@ -27,6 +27,7 @@ try:
     from obstore.store import AzureStore, GCSStore, LocalStore, S3Store
 except ImportError as error:  # pragma: no cover - there is no test without it
     raise ImportError("obstore is missing: pip install 'mailarchive[objects]'") from error
+from mailarchive.vault._header import LARGEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,8 +40,6 @@ __all__ = ["Objects", "Reading", "S3Store", "durability_of", "missing"]
 _PROBE: Final = "probe"
 _PIECE: Final = 1 << 20
 """Bytes of an object that are in memory at a time, where it is read from end to end."""
-_SMALL: Final = 1 << 16
-"""Bytes of the largest object that is read whole; `vault.json` has some hundred."""
 _LOOK_SECONDS: Final = 30
 _LOOK: Final = Pace(_LOOK_SECONDS, octets=1 << 20)
 _REFUSALS: Final = range(400, 500)
@@ -120,7 +119,7 @@ class Objects:
         """Return an object, of a large one the beginning alone; `None` where there is none."""
         with _errors("reading an object"):
             try:
-                return Reading(obstore.get(self._store, self._prefix + name)).read(_SMALL)
+                return Reading(obstore.get(self._store, self._prefix + name)).read(LARGEST)
             except (exceptions.NotFoundError, FileNotFoundError):
                 return None
 

@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from mailarchive._model import Digest, Rejected, Span
 from mailarchive._portions import portions, threads
-from mailarchive.vault import _manifest, _record, _values, _zstd
+from mailarchive.vault import _manifest_bounds, _record, _values, _zstd
 from mailarchive.vault._record import StoredOriginal
 from mailarchive.vault._writer import Packed
 
@@ -169,7 +169,7 @@ def _size(part: tuple[Digest, bytes]) -> int:
 def _described(entry: ArchiveEntry, parts: _Parts) -> Prepared | Rejected:
     """The entry with its record, unless no reader would take what that says."""
     record = _record.record_of(entry, parts.originals)
-    if _manifest.says_too_much(record):
+    if len(record.line) > _manifest_bounds.LONGEST_ENTRY:
         return Rejected(entry.id, "more addresses and names than a vault keeps of one message")
     return Prepared(record, parts.data)
 

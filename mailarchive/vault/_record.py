@@ -5,8 +5,8 @@ Reading what was written, in `_loading`, gives back an equal value.
 
 from __future__ import annotations
 
+import json
 from functools import cached_property
-from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from attrs import field, frozen
@@ -36,8 +36,12 @@ if TYPE_CHECKING:
 
 Json: TypeAlias = "dict[str, Any]"
 
-_ABOUT = 16
-"""For what a text has about it in JSON: 192 bytes, if each character of it takes twelve."""
+_ENCODER = json.JSONEncoder(
+    ensure_ascii=True,
+    check_circular=False,  # what is written here are trees
+    sort_keys=True,
+    separators=(",", ":"),
+)
 
 PRIVATE_HEADERS = (
     "Bcc",
@@ -97,6 +101,11 @@ class Record:
     def summary(self) -> Json:
         """What a list of messages needs of this, as a tree for JSON; see `load_summary`."""
         return _dump_summary(self)
+
+    @cached_property
+    def line(self) -> bytes:
+        """The line of a manifest that says all of this in clear."""
+        return as_line(dump(self))
 
     def owner_named(self, user: UserId) -> Owner | None:
         """Return the user as an owner of this entry, or `None`."""
@@ -177,6 +186,11 @@ def _shown(message: bytes, recipients: tuple[Recipient, ...]) -> tuple[Role | No
 # -- to JSON ------------------------------------------------------------------------------
 
 
+def as_line(tree: Json) -> bytes:
+    """Return a tree as a line of a manifest."""
+    return _ENCODER.encode(tree).encode("ascii") + b"\n"
+
+
 def dump(record: Record) -> Json:
     """Return the record as a tree for JSON; what is empty is left out."""
     copy, folder = record.copy, record.folder
@@ -207,30 +221,6 @@ def dump(record: Record) -> Json:
         delivery=_evidence.dump(record.provenance.delivery),
     )
     return tree
-
-
-def extent(record: Record) -> int:
-    """Return roughly how much a record says: characters, and some more for each text."""
-    envelope, ownership, copy = record.envelope, record.ownership, record.copy
-    delivery = record.provenance.delivery
-    recipients = (*envelope.recipients, *(delivery.envelope.recipients if delivery else ()))
-    known = chain(ownership.unresolved, *(owner.addresses for owner in ownership.owners))
-    steps = [step for each in recipients for step in each.history]
-    addresses = chain(
-        envelope.senders,
-        known,
-        (each.address for each in recipients),
-        (step.address for step in steps),
-    )
-    texts = chain(
-        (each.spec for each in addresses),
-        (step.word for step in steps),
-        (owner.user for owner in ownership.owners),
-        (envelope.subject or "", envelope.message_id or "", copy.revision or ""),
-        (copy.source, copy.folder, copy.key, record.folder.key),
-        (*record.folder.path, *record.flags, *record.provenance.defects),
-    )
-    return sum(len(text) + _ABOUT for text in texts) + _ABOUT * len(record.originals)
 
 
 def _dump_summary(record: Record) -> Json:

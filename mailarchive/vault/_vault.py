@@ -422,7 +422,7 @@ class Vault(Sink):
         all the same, and the log stays as it is.  Raises `SinkError`.
         """
         with os_errors("rebuilding the index"):
-            if self._session is None and not self._was_open:
-                rebuild(self._settings, self._disk, without_missing=without_missing)
-            else:
+            if self._was_open:
                 self._opened().rebuild(without_missing=without_missing)
+            else:
+                rebuild(self._settings, self._disk, without_missing=without_missing)

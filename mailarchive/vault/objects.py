@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 __all__ = ["ObjectVault", "S3Store"]
 
 _MOST_ENTRIES: Final = 2_000
-_HEADER: Final = "vault.json"
 
 
 def _now() -> datetime:
@@ -351,17 +350,17 @@ class ObjectVault(Sink):
 
     def _identify(self) -> str:
         """Return the vault's id, which is made up where nothing is there yet."""
-        data = self._objects.get(_HEADER)
+        data = self._objects.get(_header.NAME)
         if data is None:
             if next(self._objects.names(PACKS), None) is not None:
                 raise SinkCorrupt(
                     "vault.json is missing from a store that holds packs",
                     suggestions=["restore it from a copy; every manifest names the vault's id"],
                 )
-            self._objects.create(_HEADER, _header.new(self._clock(), PLAIN))
-            data = self._objects.get(_HEADER)
+            self._objects.create(_header.NAME, _header.new(self._clock(), PLAIN))
+            data = self._objects.get(_header.NAME)
         if data is None:
-            raise missing(_HEADER)
+            raise missing(_header.NAME)
         return _header.parse(data).id
 
     def _hang_up(self) -> None:

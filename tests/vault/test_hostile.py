@@ -25,7 +25,6 @@ from mailarchive.vault import (
     FileKeys,
     Vault,
     _index,
-    _manifest,
     _manifest_bounds,
     _packs,
     _record,
@@ -59,7 +58,7 @@ def _forge(folder: Path, *lines: dict[str, Any], objects: int = 0, **head: Any) 
         "objects": objects,
         "salt": "00" * 32,
     }
-    data = b"".join(map(_manifest._line, [{**top, **head}, *lines]))
+    data = b"".join(map(_record.as_line, [{**top, **head}, *lines]))
     name = _tar.MANIFEST.format(hashlib.sha256(data).hexdigest())
     pack = folder / "volumes" / "0001" / "packs" / f"{NAME}.tar"
     pack.write_bytes(b"".join(_tar.member(name, data)))

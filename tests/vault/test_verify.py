@@ -20,7 +20,7 @@ from support.vaults import Clock, entries, entry, journaled, mail, to
 
 from mailarchive import Digest, UserId
 from mailarchive.errors import ConfigurationError, MailArchiveError, SinkCorrupt
-from mailarchive.vault import Level, Vault, _manifest, _tar
+from mailarchive.vault import Level, Vault, _manifest, _record, _tar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -286,7 +286,7 @@ def _forged(folder: Path, change: Callable[[bytes], bytes]) -> None:
         for line in lines[1 : 1 + manifest.head.objects]:
             line["offset"] = at
             at += _tar.member_size(line["stored_size"])
-        data = change(b"".join(_manifest._line(line) for line in lines))
+        data = change(b"".join(_record.as_line(line) for line in lines))
         previous = Digest.of(data)
         made += objects + b"".join(_tar.member(_tar.MANIFEST.format(previous.hex), data))
     pack.write_bytes(made)
