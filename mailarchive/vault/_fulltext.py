@@ -18,7 +18,7 @@ from attrs import frozen
 from mailarchive._model import normalized
 from mailarchive._readable import Readable, readable
 from mailarchive._sqlite import made
-from mailarchive.errors import SinkCorrupt, SinkError, SinkUnavailable
+from mailarchive.errors import Erased, SinkCorrupt, SinkError, SinkUnavailable
 from mailarchive.vault import _fulltext_erasing
 from mailarchive.vault._errors import translated
 
@@ -307,6 +307,8 @@ class FullText:
         for line in lines:
             try:
                 yield line.n, self._text(line)
+            except Erased:  # since it was listed: there is nothing to find
+                continue
             except SinkCorrupt:  # `verify` names what is damaged; a search says how many
                 yield line.n, _DAMAGED
 

@@ -16,6 +16,7 @@ from mailarchive.errors import SinkCorrupt, SinkUnavailable
 from mailarchive.testing.fuse import Crash
 from mailarchive.vault._database import Database
 from mailarchive.vault._disk import open_folder
+from mailarchive.vault._errors import erased
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from mailarchive import ArchiveEntry
     from mailarchive.vault import Vault
+    from mailarchive.vault._index import Line
+    from mailarchive.vault._record import Record
 
 BOB = UserId("bob")
 BIRDS = ("albatross", "bittern", "cormorant", "dunlin")
@@ -132,6 +135,24 @@ def test_what_a_crash_left_in_it_is_taken_out(
     held = _held(file)
     assert b"ttern" not in held
     assert b"tross" in held
+
+
+def test_what_is_erased_while_it_is_taken_in_is_passed_over(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the list of what is new and the reading of it somebody may erase."""
+    vault.put_many(some := _birds())
+    reading = vault._readable().fulltext._reading
+    honest = reading.record
+
+    def record(line: Line) -> Record:
+        if (found := honest(line)).id == some[1].id:
+            raise erased()
+        return found
+
+    monkeypatch.setattr(reading, "record", record)
+
+    assert _counts(vault, *BIRDS) == [1, 0, 1, 1]
 
 
 def test_others_go_on_searching_while_something_is_erased(open_vault: OpenVault) -> None:
