@@ -61,8 +61,7 @@ def _perform(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt as stop:
         resumes = getattr(arguments, "resumes", False)
         how = "; run it again to go on where it was" if resumes else " before the end"
-        print(f"mailarchive: stopped{how}", file=sys.stderr)
-        return int(getattr(stop, "status", STOPPED))
+        return _say(arguments, int(getattr(stop, "status", STOPPED)), "stopped", f"stopped{how}")
 
 
 def _refused(arguments: argparse.Namespace, error: OSError) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -101,10 +102,11 @@ def test_a_signal_ends_a_run_where_all_is_accounted_for(
     ("words", "said"),
     [
         (["verify", "v"], "stopped before the end"),
+        (["verify", "v", "--json"], "stopped before the end"),
         (["show", "v", "--user", "u"], "stopped before the end"),
         (["export", "v", "--user", "u", "--to", "o"], "stopped; run it again to go on"),
     ],
-    ids=["verify", "show", "export"],
+    ids=["verify", "verify as JSON", "show", "export"],
 )
 def test_only_what_goes_on_says_that_it_does(
     words: list[str],
@@ -123,7 +125,15 @@ def test_only_what_goes_on_says_that_it_does(
         pass
     monkeypatch.setattr("mailarchive._cli._places.check_vault", stopped)
     assert main(words) == 130
-    assert capsys.readouterr().err.startswith(f"mailarchive: {said}")
+    out, err = capsys.readouterr()
+    assert err.startswith(f"mailarchive: {said}")
+    assert ("--json" in words) == bool(out)
+    if out:
+        told = json.loads(out)
+        assert told == {
+            "ok": False,
+            "error": {"code": "stopped", "message": said, "suggestions": []},
+        }
 
 
 def test_a_signal_between_two_folders_begins_no_other(
