@@ -308,10 +308,20 @@ class Run:
         except CheckpointInvalid:
             # Once, also where the folder changed before its first page was accounted for.
             if self._checkpoint.token is not None:
-                self._checkpoint = evolve(self._checkpoint, token=None)
-                self._tally.relisted.append(folder)
-                self._tell(CheckpointLost(folder))
+                self._lose_token(folder)
             yield from self._pages(worker, folder, None, ())
+
+    def _lose_token(self, folder: Folder) -> None:
+        """(1) Forget the token for good, also where no page of the folder is saved after this.
+
+        A folder that gives numbers again reaches those of the token one day: a later run
+        would go on behind them and pass everything below.
+        """
+        self._checkpoint = evolve(self._checkpoint, token=None)
+        if not self._plan.dry_run:
+            _asking.save(self._plan.state, self._checkpoint)
+        self._tally.relisted.append(folder)
+        self._tell(CheckpointLost(folder))
 
     def _due(self, retry: Retry) -> bool:
         return self._plan.retry_now or retry.not_before <= _asking.now(self._plan.clock)

@@ -120,6 +120,21 @@ def test_a_new_epoch_lists_the_folder_anew_and_says_so(world: World) -> None:
     assert world.run().listed == 0
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_token_that_means_nothing_is_forgotten_at_once(world: World, dry_run: bool) -> None:
+    """(1) Where the folder is empty by now no page is saved, and the loss is told once."""
+    refs = [world.source.add(world.mail(number)) for number in range(12)]
+    world.run()
+    for ref in refs:
+        world.source.lose(ref)
+    world.source.new_epoch("INBOX")
+
+    reports = [world.run(dry_run=dry_run), world.run(dry_run=dry_run)]
+
+    assert [len(report.relisted) for report in reports] == [1, int(dry_run)]
+    assert (world.state.saved[-1].token is None) is not dry_run
+
+
 def test_an_unavailable_item_waits_on_the_retry_list_until_it_is_readable(world: World) -> None:
     """(1) The checkpoint passes it only with the reason; a later run takes it first."""
     refs = [world.source.add(world.mail(number)) for number in range(12)]

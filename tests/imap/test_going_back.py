@@ -107,6 +107,38 @@ def test_a_folder_that_was_restored_to_nothing_is_noticed_at_once() -> None:
             list(source.scan(source.folders()[0], page.token))
 
 
+@pytest.mark.parametrize("breaks", [False, True], ids=["empty", "broken off"])
+def test_a_folder_that_gave_numbers_again_is_listed_anew_though_nothing_was_read(
+    breaks: bool,
+) -> None:
+    """A run saw it and archived nothing; by the next one there is more mail than before."""
+    away = [False]
+
+    def lie(talk: Talk, command: Command) -> bool:
+        if command.name == "UID SEARCH" and away[0]:
+            talk.no(command, b"not now")
+            return True
+        return False
+
+    archive = Archive()
+    with ImapServer({"INBOX": RAWS[:3]}, lie) as server:
+        archive.run(scripted(server))
+        box = server.boxes["INBOX"]
+        box.items, box.uidnext = [], 1
+        if breaks:
+            box.add(RAWS[3])
+            away[0] = True
+        seen = archive.run(scripted(server))
+        away[0] = False
+        for raw in RAWS[3 + breaks : 9]:
+            box.add(raw)
+        after = archive.run(scripted(server))
+
+    assert [folder.name for folder in seen.relisted] == ["INBOX"]
+    assert (seen.ok, after.ok, after.relisted) == (not breaks, True, ())
+    assert archive.raws() == sorted(RAWS[:9])
+
+
 def test_a_count_that_lags_behind_is_no_sign_of_a_restore() -> None:
     """What STATUS tells may be old; the folder itself says how far its numbers go."""
 
