@@ -55,7 +55,7 @@ from mailarchive.errors import (
     ConfigurationError,
     ReceiptMismatch,
     SourceError,
-    SourceUnavailable,
+    Transient,
     Unsupported,
 )
 from mailarchive.events import (
@@ -287,9 +287,9 @@ class Run:
         except AuthenticationFailed:
             raise
         except SourceError as error:
-            if isinstance(error, SourceUnavailable) and self._unreachable:
-                raise  # two folders in a row: it is the source that is gone, not a folder
-            self._unreachable = isinstance(error, SourceUnavailable)
+            if isinstance(error, Transient) and self._unreachable:
+                raise  # two folders in a row: it is the source that is gone or asks for a pause
+            self._unreachable = isinstance(error, Transient)
             failure = FolderFailure(folder, error.code, str(error), error.suggestions)
             self._tally.failures.append(failure)
             self._tell(FolderFailed(folder, error.code))

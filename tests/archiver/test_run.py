@@ -43,6 +43,7 @@ from mailarchive.errors import (
     SourceError,
     SourceUnavailable,
     StateError,
+    Throttled,
 )
 from mailarchive.events import (
     BatchStored,
@@ -497,15 +498,21 @@ def test_a_refused_login_stops_the_run(world: World) -> None:
     assert world.sink.entries == {}
 
 
-def test_a_source_that_is_gone_twice_in_a_row_stops_the_run(world: World) -> None:
-    """One folder may break a server's connection; two in a row are the server itself."""
+@pytest.mark.parametrize("kind", [SourceUnavailable, Throttled])
+def test_a_source_that_is_gone_twice_in_a_row_stops_the_run(
+    world: World, kind: type[SourceError]
+) -> None:
+    """One folder may break a server's connection; two in a row are the server itself.
+
+    One that asks for a pause is not asked for the next hundred folders meanwhile.
+    """
     for name in "ABCD":
         world.fill(1, name)
-    world.source.break_folder("A", SourceUnavailable("gone"))
-    world.source.break_folder("C", SourceUnavailable("gone"))
+    world.source.break_folder("A", kind("gone"))
+    world.source.break_folder("C", kind("gone"))
     assert len(world.run().failures) == 2
-    world.source.break_folder("B", SourceUnavailable("gone"))
-    with pytest.raises(SourceUnavailable):
+    world.source.break_folder("B", kind("gone"))
+    with pytest.raises(kind):
         world.run()
 
 
