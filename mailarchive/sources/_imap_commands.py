@@ -168,6 +168,9 @@ class Seen:
     flags: frozenset[str] | None = None
 
 
+_ASKED_FOR = frozenset({b"RFC822.SIZE", b"INTERNALDATE"})
+"""Without either of them it is no answer but news: somebody has changed the flags."""
+
 _SIZED = re.compile(rb"\(UID (\d{1,10}) RFC822\.SIZE (\d{1,10})\)\r\n\Z")
 
 
@@ -191,7 +194,7 @@ def _look_of(untagged: Untagged) -> tuple[int, Seen | None]:
     if sized := _SIZED.match(untagged.segments[0]):
         return int(sized[1]), Seen(int(sized[2]))
     told = attributes(untagged)
-    if b"UID" not in told:
+    if b"UID" not in told or not told.keys() & _ASKED_FOR:
         return 0, None
     with grammar():
         return number(told[b"UID"]), _seen(told)

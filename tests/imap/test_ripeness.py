@@ -10,11 +10,12 @@ import pytest
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
-from support.imap import QUICK, PlainMailbox, scripted
+from support.imap import QUICK, PlainMailbox, inbox_of, scripted
 
 from mailarchive.errors import CheckpointInvalid
 from mailarchive.sources._imap_scan import Token
 from mailarchive.sources.imap import Ripe
+from mailarchive.testing._imap_answers import fetched
 from mailarchive.testing.imap_server import ImapServer
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from mailarchive import MessageRef
     from mailarchive.sources.imap import ImapSource
     from mailarchive.testing.cyrus import Cyrus
+    from mailarchive.testing.imap_server import Command, Talk
 
 NOW = datetime(2024, 7, 20, tzinfo=UTC)
 LIMITS = evolve(QUICK, page=3)
@@ -84,6 +86,30 @@ def test_a_young_message_waits_for_its_age() -> None:
 
     assert (first, second, third) == ([1, 2, 4], [3, 5], [6])
     assert token == "1.6"
+
+
+@pytest.mark.parametrize("ripe", [None, Ripe(older_than=timedelta(days=30))])
+def test_a_flag_that_is_set_at_this_moment_makes_nothing_ripe(ripe: Ripe | None) -> None:
+    """Such news may come in any answer (RFC 3501, 7.4.2), and tell neither a date nor a size."""
+
+    def news(talk: Talk, command: Command) -> bool:
+        if command.name == "UID FETCH" and b"RFC822.SIZE" in command.arguments:
+            for item in talk.boxes["INBOX"].items:
+                talk.send(fetched(item.uid, item, command.arguments))
+                talk.send(b"* %d FETCH (FLAGS (\\Seen) UID %d)\r\n" % (item.uid, item.uid))
+            talk.ok(command)
+            return True
+        return False
+
+    with ImapServer({"INBOX": [b"Subject: a\r\n\r\n"] * 3}, news) as server:
+        server.boxes["INBOX"].items[1].date = b"19-Jul-2024 00:00:00 +0000"
+        server.boxes["INBOX"].items[2].date = b"01-Jan-2024 00:00:00 +0000"
+        server.boxes["INBOX"].items[0].date = b"01-Jan-2024 00:00:00 +0000"
+        with scripted(server, ripe=ripe, clock=lambda: NOW) as source:
+            refs = [ref for page in inbox_of(source) for ref in page.refs]
+
+    assert uids(refs) == ([1, 2, 3] if ripe is None else [1, 3])
+    assert {ref.size for ref in refs} == {14}
 
 
 def test_what_waits_on_a_real_server_is_listed_when_it_is_ripe(
