@@ -24,6 +24,7 @@ from mailarchive.sources._imap_commands import (
     LINE_OF_A_MESSAGE,
     SLACK,
     attributes,
+    listed_of,
     modseq_in,
     opened,
     unselect,
@@ -36,7 +37,7 @@ from mailarchive.sources._imap_syntax import number, uid_set, uid_sets
 from mailarchive.sources._imap_wire import Broken
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from mailarchive._model import Archived, RemovalResult
     from mailarchive.sources._imap_line import Line
@@ -74,6 +75,10 @@ class _State:
     @property
     def flagged(self) -> bool:
         return b"\\FLAGGED" in self.flags
+
+    def is_ours(self, before: _State) -> bool:
+        """Whether it took our mark, and is what it was when it was looked at before."""
+        return self.marked and not self.flagged and self.size == before.size
 
 
 class Removing:
@@ -141,9 +146,7 @@ class Removing:
 
     def _remove_some(self, session: Session, selected: Selected, uids: list[int]) -> None:
         states = _states(session, selected, uids)
-        for uid in uids:
-            if uid not in states:
-                self._is_gone(uid)
+        self._note_gone(session, uids, states)
         same = {uid: states[uid] for uid in states if self._is_same(uid, states[uid])}
         if not same:
             return
@@ -164,6 +167,8 @@ class Removing:
             self._keep([uid], "flagged")
         elif size is not None and state.size != size:
             self._keep([uid], "changed: it has another size")
+        elif size is None and self._recheck is Recheck.SIZE:
+            self._keep([uid], "it was listed without a size, and there is nothing to compare")
         elif self._recheck is Recheck.BYTES and uid not in self._proven:
             self._keep([uid], "it could not be read again to be compared")
         else:
@@ -189,9 +194,7 @@ class Removing:
             if taken:
                 session.tell(b"UID EXPUNGE", uid_set(taken), octets=_octets(taken))
         there = _states(session, selected, taken)
-        for uid in taken:
-            if uid not in there:
-                self._is_gone(uid)
+        self._note_gone(session, taken, there)
         self._put_back(session, there, states)
         self._keep(sorted(there), "the server did not remove it")
 
@@ -254,14 +257,12 @@ class Removing:
         store = [b"UID STORE", uid_set(uids), *since, b"+FLAGS.SILENT", b"(\\Deleted)"]
         session.tell(*store, octets=_octets(uids))
         now = _states(session, selected, uids)
-        spared = [uid for uid in now if now[uid].flagged or not now[uid].marked]
+        spared = [uid for uid in now if not now[uid].is_ours(states[uid])]
         self._put_back(session, [uid for uid in spared if now[uid].marked], states)
         untouched = [uid for uid in spared if now[uid] == states[uid]]
         self._keep(untouched, "the server takes no mark: this login may not remove here")
         self._keep([u for u in spared if u not in untouched], _CHANGED)
-        for uid in uids:
-            if uid not in now:
-                self._is_gone(uid)
+        self._note_gone(session, uids, now)
         return [uid for uid in now if uid not in spared]
 
     def _to_target(self, session: Session, command: bytes, uids: list[int]) -> None:
@@ -294,9 +295,17 @@ class Removing:
             with suppress(Refused):
                 session.tell(*store, octets=_octets(ours))
 
-    def _is_gone(self, uid: int) -> None:
-        ref = self._archived[uid].ref
-        self._results[uid] = Removed(ref) if uid in self._asked else Vanished(ref)
+    def _note_gone(
+        self, session: Session, uids: Sequence[int], there: Mapping[int, _State]
+    ) -> None:
+        """Take down what is gone; what is listed, and only said nothing of, is not."""
+        silent = [uid for uid in uids if uid not in there]
+        listed = listed_of(session, uid_set(silent), silent) if silent else frozenset()
+        self._keep(sorted(listed), "the server says nothing of it any more")
+        for uid in silent:
+            if uid not in listed:
+                ref = self._archived[uid].ref
+                self._results[uid] = Removed(ref) if uid in self._asked else Vanished(ref)
 
     def _keep(self, uids: list[int], why: str) -> None:
         for uid in uids:

@@ -78,7 +78,7 @@ def test_a_removal_costs_few_commands(mailbox: Mailbox, numbered: Numbered) -> N
         before = source._line.session().commands
         source.remove(items)
 
-        assert source._line.session().commands - before == 8
+        assert source._line.session().commands - before == 9
 
 
 def test_commands_stay_within_the_bound_of_a_line() -> None:

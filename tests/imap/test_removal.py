@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from attrs import evolve
-from support.imap import archived
+from support.imap import archived, scripted
 
 from mailarchive import Archived, Digest, Kept, Removed, SourceMessage, Vanished
 from mailarchive.errors import MailboxNotFound
 from mailarchive.sources.imap import Recheck
+from mailarchive.testing.imap_server import CAPABILITIES, ImapServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from support.imap import Mailbox, Numbered
 
     from mailarchive.sources.imap import ImapSource
+    from mailarchive.testing.imap_server import Command, Talk
 
 
 def read(source: ImapSource, numbers: Iterable[int]) -> list[Archived]:
@@ -178,3 +180,62 @@ def test_a_mailbox_that_was_removed_from_is_read_on(mailbox: Mailbox, numbered: 
 
     assert seen == 9
     assert mailbox.state() == []
+
+
+def test_a_message_that_is_another_one_after_the_mark_stays() -> None:
+    """The last look is at what will go, and not only at whether it is marked."""
+
+    def swap(talk: Talk, command: Command) -> bool:
+        if command.name == "UID STORE" and b"+FLAGS" in command.arguments:
+            talk.boxes["INBOX"].items[0].raw = b"Subject: another one\r\n\r\n"
+        return False
+
+    with ImapServer({"INBOX": [b"Subject: a\r\n\r\n"] * 2}, swap) as server:
+        with scripted(server) as source:
+            items = read(source, [0, 1])
+            results = source.remove(items)
+        left = server.boxes["INBOX"].items
+
+    assert {type(result) for result in results} == {Kept, Removed}
+    assert [(item.uid, item.flags) for item in left] == [(1, set())]
+
+
+def test_without_a_size_or_bytes_to_compare_nothing_is_removed() -> None:
+    """A number alone does not tell that it is still the same message."""
+    with ImapServer({"INBOX": [b"Subject: a\r\n\r\n"]}) as server:
+        with scripted(server, recheck=Recheck.SIZE) as source:
+            (item,) = read(source, [0])
+            unsized = Archived(evolve(item.ref, size=None), item.receipt)
+            (result,) = source.remove([unsized])
+        with scripted(server) as source:
+            assert source.remove([unsized]) == (Removed(unsized.ref),)
+
+    why = "it was listed without a size, and there is nothing to compare"
+    assert result == Kept(unsized.ref, why)
+
+
+@pytest.mark.parametrize("silent_from", [1, 2, 3])
+@pytest.mark.parametrize("can", [CAPABILITIES, CAPABILITIES.replace(" MOVE", "")])
+def test_what_a_server_lists_and_says_nothing_of_is_not_gone(silent_from: int, can: str) -> None:
+    """At the first look, after the mark, or after an expunge that it has only said to do."""
+    looks: list[Command] = []
+
+    def silent(talk: Talk, command: Command) -> bool:
+        look = command.name == "UID FETCH" and b"RFC822.SIZE" in command.arguments
+        if look and talk.writable:
+            looks.append(command)
+        hushed = len(looks) >= silent_from
+        if (look and hushed and talk.writable) or command.name in {"UID EXPUNGE", "UID MOVE"}:
+            talk.ok(command)
+            return True
+        return False
+
+    folders = {"INBOX": [b"Subject: a\r\n\r\n"], "Old": []}
+    with (
+        ImapServer(folders, silent, capabilities=can) as server,
+        scripted(server, remove_to="Old") as source,
+    ):
+        items = read(source, [0])
+        (result,) = source.remove(items)
+
+    assert isinstance(result, Kept)
