@@ -10,11 +10,19 @@ from attrs import frozen
 
 from mailarchive.sources._imap_errors import is_worth_waiting, no_folder, no_numbers
 from mailarchive.sources._imap_session import Refused, Selected, grammar, mailbox_name
-from mailarchive.sources._imap_syntax import BadSyntax, internal_date, number, pairs, values
+from mailarchive.sources._imap_syntax import (
+    LARGEST_NUMBER,
+    BadSyntax,
+    internal_date,
+    number,
+    pairs,
+    uid_set,
+    values,
+)
 from mailarchive.sources._imap_wire import Garbled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from mailarchive.sources._imap_errors import Place
@@ -29,6 +37,9 @@ SLACK = 1 << 18
 """Octets of news that a server may put into any answer: EXISTS, FLAGS, EXPUNGE."""
 
 _NUMBER_OF_A_LIST = 12
+
+_MAY_BE_CUT = 100
+"""Messages in a list that a server may have cut short; what is below it is asked for then."""
 
 
 class Unnumbered(Exception):  # says what the folder is
@@ -142,18 +153,41 @@ def unselect(session: Session) -> None:
 def uids_from(session: Session, first: int, limits: ImapLimits) -> array[int]:
     """Return the UIDs from `first` on, ascending.
 
+    Some servers list so many of the newest messages and no more, whether they say so (RFC
+    9738) or not: what is below a long list is asked for as well.
+    """
+    found = _uids(session, b"%d:*" % first, range(first, LARGEST_NUMBER + 1), limits)
+    some = found
+    while _may_be_cut(session, some) and (last := min(some) - 1) >= first:
+        some = _uids(session, b"%d:%d" % (first, last), range(first, last + 1), limits)
+        found.extend(some)
+        _check_length(found, limits)
+    if any(found[i] >= found[i + 1] for i in range(len(found) - 1)):
+        found = array("L", sorted(set(found)))
+    return found
+
+
+def _uids(session: Session, text: bytes, wanted: range, limits: ImapLimits) -> array[int]:
+    """Return what the server lists of a range.
+
     `n:*` always names the last message too, even below `n` (RFC 3501, 6.4.8).
     """
     found: array[int] = array("L")
     octets = SLACK + _NUMBER_OF_A_LIST * limits.messages
-    for uid in session.numbers(b"SEARCH", b"UID SEARCH UID %d:*" % first, octets=octets):
-        if uid >= first:
+    for uid in session.numbers(b"SEARCH", b"UID SEARCH UID", text, octets=octets):
+        if uid in wanted:
             found.append(uid)
-            if len(found) > limits.messages:
-                raise Garbled(f"the server lists more than the limit messages = {limits.messages}")
-    if any(found[i] >= found[i + 1] for i in range(len(found) - 1)):
-        found = array("L", sorted(set(found)))
+            _check_length(found, limits)
     return found
+
+
+def _may_be_cut(session: Session, some: Collection[int]) -> bool:
+    return len(some) >= _MAY_BE_CUT or (bool(some) and session.ended == "MESSAGELIMIT")
+
+
+def _check_length(found: array[int], limits: ImapLimits) -> None:
+    if len(found) > limits.messages:
+        raise Garbled(f"the server lists more than the limit messages = {limits.messages}")
 
 
 @frozen
@@ -175,13 +209,13 @@ _SIZED = re.compile(rb"\(UID (\d{1,10}) RFC822\.SIZE (\d{1,10})\)\r\n\Z")
 
 
 def look(
-    session: Session, uid_set: bytes, uids: Sequence[int], *, closely: bool
+    session: Session, text: bytes, uids: Sequence[int], *, closely: bool
 ) -> Iterator[tuple[int, Seen]]:
     """Yield the size of each of these messages, as it is told; `closely` date and flags too."""
     asked = frozenset(uids)
     items = b"(UID RFC822.SIZE FLAGS INTERNALDATE)" if closely else b"(UID RFC822.SIZE)"
     octets = SLACK + LINE_OF_A_MESSAGE * len(asked)
-    for untagged in session.stream(b"UID FETCH", uid_set, items, octets=octets):
+    for untagged in session.stream(b"UID FETCH", text, items, octets=octets):
         uid, seen = _look_of(untagged)
         if uid in asked and seen is not None:
             yield uid, seen
@@ -200,22 +234,27 @@ def _look_of(untagged: Untagged) -> tuple[int, Seen | None]:
         return number(told[b"UID"]), _seen(told)
 
 
-def listed_of(session: Session, uid_set: bytes, uids: Sequence[int]) -> set[int]:
+def listed_of(session: Session, uids: Sequence[int]) -> set[int]:
     """Return which of these the folder lists, whatever can be said of them."""
-    octets = SLACK + LINE_OF_A_MESSAGE * len(uids)
-    numbers = session.numbers(b"SEARCH", b"UID SEARCH UID", uid_set, octets=octets)
-    asked = frozenset(uids)
-    return {uid for uid in numbers if uid in asked}
+    there, left = set[int](), list(uids)
+    while left:
+        octets = SLACK + LINE_OF_A_MESSAGE * len(left)
+        numbers = session.numbers(b"SEARCH", b"UID SEARCH UID", uid_set(left), octets=octets)
+        some = frozenset(numbers).intersection(left)
+        there |= some
+        lowest = min(some) if _may_be_cut(session, some) else 0
+        left = [uid for uid in left if uid < lowest]
+    return there
 
 
 def changed_since(
-    session: Session, uid_set: bytes, uids: Sequence[int], modseq: int
+    session: Session, text: bytes, uids: Sequence[int], modseq: int
 ) -> tuple[set[int], set[int]]:
     """Return which of these are there, and which of them have changed since (RFC 7162, 3.1.4)."""
     octets = SLACK + LINE_OF_A_MESSAGE * len(uids)
-    there, changed = listed_of(session, uid_set, uids), set[int]()
+    there, changed = listed_of(session, uids), set[int]()
     since = b"(CHANGEDSINCE %d)" % modseq
-    for untagged in session.stream(b"UID FETCH", uid_set, b"(UID FLAGS)", since, octets=octets):
+    for untagged in session.stream(b"UID FETCH", text, b"(UID FLAGS)", since, octets=octets):
         if untagged.kind == b"FETCH" and b"UID" in (told := attributes(untagged)):
             with grammar():
                 changed.add(number(told[b"UID"]))

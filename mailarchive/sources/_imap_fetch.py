@@ -241,7 +241,7 @@ class Fetching:
                 with grammar():
                     there.add(number(told[b"UID"]))
         if lost := [uid for uid in uids if uid not in there]:
-            there |= listed_of(session, uid_set(lost), lost)
+            there |= listed_of(session, lost)
         self._due -= set(uids) - there
         return [uid for uid in uids if uid in there]
 

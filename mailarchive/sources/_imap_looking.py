@@ -62,6 +62,8 @@ class Looking:
             for uid, seen in look(session, uid_set(batch), batch, closely=self._closely):
                 self._found[uid] = seen
             self._patience.progress()
+            if len(self._found) > before:
+                self._ask_for_rest(batch)
         except Refused as error:
             self._after_refusal(batch, error)
         except (Broken, SourceUnavailable, Throttled) as error:
@@ -69,6 +71,12 @@ class Looking:
             if len(self._found) > before:
                 self._patience.progress()
             self._after_break(batch, error)
+
+    def _ask_for_rest(self, batch: list[int]) -> None:
+        """Ask again for what was not told beside others: some servers tell so many at a time."""
+        left = [uid for uid in batch if uid not in self._found]
+        sets = uid_sets(left, self._line.limits.command_octets, LISTED_AT_ONCE)
+        self._work.extendleft(some for _, some in sets)
 
     def _after_refusal(self, batch: list[int], error: Refused) -> None:
         if not is_worth_waiting(error):

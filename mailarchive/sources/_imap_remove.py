@@ -300,7 +300,7 @@ class Removing:
     ) -> None:
         """Take down what is gone; what is listed, and only said nothing of, is not."""
         silent = [uid for uid in uids if uid not in there]
-        listed = listed_of(session, uid_set(silent), silent) if silent else frozenset()
+        listed = listed_of(session, silent) if silent else frozenset()
         self._keep(sorted(listed), "the server says nothing of it any more")
         for uid in silent:
             if uid not in listed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,7 +25,8 @@ from mailarchive.errors import (
     Throttled,
     Unsupported,
 )
-from mailarchive.sources.imap import FolderChoice, ImapSource
+from mailarchive.sources.imap import FolderChoice, ImapSource, Ripe
+from mailarchive.testing._imap_answers import fetched
 from mailarchive.testing.imap_server import CAPABILITIES, Command, Hangup, ImapServer, Talk
 
 if TYPE_CHECKING:
@@ -71,6 +73,56 @@ def test_a_listing_may_be_longer_than_a_line() -> None:
         expected = [item.uid for item in server.boxes["INBOX"].items]
         with scripted(server, limits=evolve(QUICK, page=5_000, read_timeout=60)) as source:
             assert uids(source) == expected
+
+
+def at_most(limit: int, *, told: bool) -> Callable[[Talk, Command], bool]:
+    """A lie of a server that takes so many messages in one command, the newest (RFC 9738)."""
+
+    def lie(talk: Talk, command: Command) -> bool:
+        if command.name not in {"UID SEARCH", "UID FETCH"} or talk.selected is None:
+            return False
+        search = command.name == "UID SEARCH"
+        text, _, items = command.arguments.removeprefix(b"UID ").partition(b" ")
+        chosen = list(talk.selected.chosen(text))
+        some = chosen[-limit:]
+        if search:
+            talk.send(b"* SEARCH%b\r\n" % b"".join(b" %d" % item.uid for _, item in some))
+        else:
+            talk.send(b"".join(fetched(place, item, items) for place, item in some))
+        cut = told and len(some) < len(chosen)
+        talk.ok(command, b"[MESSAGELIMIT %d %d] some" % (limit, some[0][1].uid) if cut else b"all")
+        return True
+
+    return lie
+
+
+@pytest.mark.parametrize(("count", "limit", "told"), [(1_250, 100, False), (60, 7, True)])
+@pytest.mark.parametrize("ripe", [None, Ripe(older_than=timedelta(days=30))])
+def test_a_server_that_takes_so_many_messages_at_a_time_hides_none(
+    count: int, limit: int, told: bool, ripe: Ripe | None
+) -> None:
+    """Neither in a listing, nor in what it tells of each, nor where they are read."""
+    raws = [b"Subject: %d\r\n\r\n" % n for n in range(count)]
+    now = datetime(2024, 9, 1, tzinfo=UTC)
+    with ImapServer({"INBOX": raws}, at_most(limit, told=told)) as server:
+        server.boxes["INBOX"].items[1].date = b"31-Aug-2024 00:00:00 +0000"
+        with scripted(server, ripe=ripe, clock=lambda: now) as source:
+            found = messages(source)
+
+    assert {each.ref.size for each in found} <= {len(raw) for raw in raws}
+    assert sorted(each.raw for each in found) == sorted(
+        raw for number, raw in enumerate(raws) if ripe is None or number != 1
+    )
+
+
+def test_a_listing_in_parts_has_a_limit_too() -> None:
+    """Parts that never end are more than was allowed, too."""
+    with (
+        ImapServer({"INBOX": [b"Subject: a\r\n\r\n"] * 500}, at_most(200, told=False)) as server,
+        scripted(server, limits=evolve(QUICK, messages=450)) as source,
+        pytest.raises(SourceError, match="messages = 450"),
+    ):
+        inbox_of(source)
 
 
 def test_a_listing_may_come_in_any_order_and_in_parts() -> None:
