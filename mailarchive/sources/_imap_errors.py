@@ -202,6 +202,18 @@ def no_numbers(place: Place) -> SourceError:
     )
 
 
+def none_listed(place: Place) -> SourceError:
+    """A folder with messages in it, of which the server lists none."""
+    return SourceError(
+        f"{place}: the server lists none of the messages that it says are in this folder",
+        suggestions=[
+            "ask the server's log why",
+            RUN_AGAIN,
+            "leave the folder out where it is for something else than mail",
+        ],
+    )
+
+
 def login_refused(
     place: Place, how: str, error: Refused, settings: Sequence[str] = ()
 ) -> SourceError:

@@ -31,7 +31,13 @@ from mailarchive.sources._imap_commands import (
     status,
     uids_from,
 )
-from mailarchive.sources._imap_errors import RENUMBERED, WENT_BACK, invalid_token, no_folder
+from mailarchive.sources._imap_errors import (
+    RENUMBERED,
+    WENT_BACK,
+    invalid_token,
+    no_folder,
+    none_listed,
+)
 from mailarchive.sources._imap_looking import LISTED_AT_ONCE, Looking
 from mailarchive.sources._imap_syntax import LARGEST_NUMBER, uid_set, uid_sets
 
@@ -304,7 +310,16 @@ class Scanning:
             raise invalid_token(self._line.place, WENT_BACK)
         if self._condition is not None and "CONDSTORE" in session.capabilities:
             self._modseq = selected.highest_modseq
-        return selected.uidvalidity, uids_from(session, last + 1, self._limits)
+        new = uids_from(session, last + 1, self._limits)
+        if selected.exists and not new and not last:
+            self._check_empty(session)
+        return selected.uidvalidity, new
+
+    def _check_empty(self, session: Session) -> None:
+        """Look again whether the folder is empty by now, where none of its messages was listed."""
+        session.selected = None
+        if self._opened(None, session).exists:
+            raise none_listed(self._line.place)
 
     def _is_as_it_was(self, token: Token, modseq: int | None) -> bool:
         """Whether nothing that messages wait for can have come since."""

@@ -115,6 +115,34 @@ def test_a_server_that_takes_so_many_messages_at_a_time_hides_none(
     )
 
 
+@pytest.mark.parametrize("word", [b"", b"* SEARCH\r\n", b'* ESEARCH (TAG "x") UID ALL 1:6\r\n'])
+def test_a_folder_of_which_nothing_is_listed_is_not_taken_for_empty(word: bytes) -> None:
+    """The server says that messages are there; each run archived none, and was well."""
+
+    def answer(talk: Talk, command: Command) -> None:
+        talk.send(word)
+        talk.ok(command)
+
+    with (
+        ImapServer({"INBOX": RAWS}, answering("UID SEARCH", answer)) as server,
+        scripted(server) as source,
+        pytest.raises(SourceError, match="lists none"),
+    ):
+        inbox_of(source)
+
+
+def test_a_folder_that_is_emptied_at_this_moment_is_empty() -> None:
+    """It was full when it was opened; a second look tells."""
+
+    def emptied(talk: Talk, command: Command) -> bool:
+        if command.name == "UID SEARCH":
+            talk.boxes["INBOX"].items.clear()
+        return False
+
+    with ImapServer({"INBOX": RAWS}, emptied) as server, scripted(server) as source:
+        assert inbox_of(source) == ()
+
+
 def test_a_listing_in_parts_has_a_limit_too() -> None:
     """Parts that never end are more than was allowed, too."""
     with (
