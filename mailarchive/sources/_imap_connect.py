@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from mailarchive.sources._imap_errors import Place
     from mailarchive.sources._imap_limits import ImapLimits
 
-_BYE = re.compile(rb"(b'|b\")?\* BYE", re.IGNORECASE)
+_BYE = re.compile(rb"\* BYE\b", re.IGNORECASE)
 
 QUIET = 0
 """imaplib's debug level; see the module's docstring."""
@@ -96,8 +96,11 @@ class _Imap(imaplib.IMAP4):
 
     @override
     def readline(self) -> bytes:
-        """Read a line."""
-        return self.wire.line()
+        """Read a line; raises `Broken` at a farewell, which imaplib takes for nonsense."""
+        line = self.wire.line()
+        if _BYE.match(line):
+            raise Broken("the server turned us away", detail=line)
+        return line
 
     @override
     def send(self, data: Any) -> None:
@@ -217,7 +220,7 @@ def _failure(place: Place, error: BaseException) -> MailArchiveError:
     if isinstance(error, OSError):
         return not_connected(place, error)
     said = str(error).encode("utf-8", "replace")
-    if _BYE.match(said) or pause_asked(said) is not None:
+    if pause_asked(said) is not None:
         return broken(place, Broken("the server turned us away", detail=said))
     return ConfigurationError(
         f"{place}: what answers on port {place.port} is no IMAP server",

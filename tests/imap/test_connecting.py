@@ -344,6 +344,24 @@ def test_a_server_that_turns_everybody_away_is_unavailable() -> None:
 
 
 @pytest.mark.parametrize(
+    ("farewell", "kind"),
+    [(b"* BYE\r\n", SourceUnavailable), (b"* bye Too many connections\r\n", Throttled)],
+)
+def test_a_server_that_turns_everybody_away_after_its_greeting_is_no_other_server(
+    farewell: bytes, kind: type[MailArchiveError]
+) -> None:
+    """One that is shut down says so at the first command: the port and the host are right."""
+
+    def leave(talk: Talk, command: Command) -> bool:
+        del command
+        talk.send(farewell)
+        raise Hangup
+
+    with ImapServer({"INBOX": []}, leave) as server:
+        failure(scripted(server), kind)
+
+
+@pytest.mark.parametrize(
     "greeting",
     [
         b"220 mail.example.com ESMTP\r\n",
