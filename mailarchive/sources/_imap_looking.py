@@ -80,11 +80,21 @@ class Looking:
 
     def _after_refusal(self, batch: list[int], error: Refused) -> None:
         if not is_worth_waiting(error):
-            raise no_folder(self._line.place, "listing a folder", error) from None
+            self._divide([uid for uid in batch if uid not in self._found], error)
+            return
         if is_detached(error.text):
             self._line.drop()
         self._patience.after(error)
         self._work.appendleft(batch)
+
+    def _divide(self, left: list[int], error: Refused) -> None:
+        """Find the message that a refusal is about; raises our error where it is about none."""
+        alone = len(left) == 1
+        if error.status == "BAD" or (alone and not self._witnesses.served(left)):
+            raise no_folder(self._line.place, "listing a folder", error) from None
+        if not alone:
+            middle = len(left) // 2
+            self._work.extendleft(some for some in (left[middle:], left[:middle]) if some)
 
     def _after_break(
         self, batch: list[int], error: Broken | SourceUnavailable | Throttled
@@ -105,4 +115,4 @@ class Looking:
         self._work.extendleft(some for some in (left[len(alone) :], alone) if some)
 
     def _is_told(self, session: Session, uid: int) -> bool:
-        return any(look(session, b"%d" % uid, [uid], closely=self._closely))
+        return bool(list(look(session, b"%d" % uid, [uid], closely=self._closely)))

@@ -9,7 +9,7 @@ import pytest
 from support.imap import QUICK, Mailbox, inbox_of, scripted
 
 from mailarchive import SourceMessage, Unavailable
-from mailarchive.errors import SourceUnavailable
+from mailarchive.errors import SourceError, SourceUnavailable
 from mailarchive.sources.imap import Ripe
 from mailarchive.testing.dovecot import Dovecot, dovecot
 from mailarchive.testing.imap_lies import honest_bodies
@@ -103,6 +103,52 @@ def test_what_a_server_cannot_speak_of_is_listed_without_a_size(ripe: Ripe | Non
     assert [ref.size is None for ref in refs] == [uid in lost for uid in range(1, len(RAWS) + 1)]
     # Three break at it, and at worst each of four others that are asked for is lost, too.
     assert server.connections <= 1 + 7 * len(lost)
+
+
+@pytest.mark.parametrize("words", [b"[SERVERBUG] it is gone", b"no"])
+def test_a_refusal_to_speak_of_one_message_keeps_no_folder_out(words: bytes) -> None:
+    """It is found by halves, in a bounded number of commands, and over one connection."""
+    lost = {3, 4, 20}
+
+    def refuse(talk: Talk, command: Command) -> bool:
+        if command.name != "UID FETCH" or b"RFC822.SIZE" not in command.arguments:
+            return False
+        for uid, response in honest_bodies(talk, command):
+            if uid in lost:
+                talk.no(command, words)
+                return True
+            talk.send(response)
+        talk.ok(command)
+        return True
+
+    with ImapServer({"INBOX": RAWS}, refuse) as server:
+        with scripted(server) as source:
+            refs = [ref for page in inbox_of(source) for ref in page.refs]
+
+        assert [ref.size is None for ref in refs] == [u in lost for u in range(1, len(RAWS) + 1)]
+        assert server.connections == 1
+        assert len(server.commands) < 100
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"), [(b"[UNAVAILABLE] later", SourceUnavailable), (b"no", SourceError)]
+)
+def test_a_server_that_refuses_to_speak_of_any_message_is_told(
+    words: bytes, kind: type[SourceError]
+) -> None:
+    """Others are asked for before one is blamed: then it is the folder, or the server."""
+
+    def refuse(talk: Talk, command: Command) -> bool:
+        if command.name != "UID FETCH":
+            return False
+        talk.no(command, words)
+        return True
+
+    with ImapServer({"INBOX": RAWS}, refuse) as server:
+        with scripted(server) as source, pytest.raises(kind):
+            inbox_of(source)
+
+        assert len(server.commands) < 40
 
 
 def test_the_only_new_message_is_listed_though_nothing_is_told_of_it() -> None:
