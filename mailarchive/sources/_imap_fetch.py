@@ -151,8 +151,8 @@ class Fetching:
 
     def _hand_over(self, body: Body) -> Iterator[SourceMessage | Unavailable]:
         ref = self._refs[body.uid]
-        if body.raw is None or (not body.raw and ref.size):
-            return
+        if body.raw is None or (not body.raw and ref.size != 0):
+            return  # nothing came of a message that has something, or may have
         self._answered(body.uid)
         if is_placeholder(body.uid, body.raw):
             yield Unavailable(ref, "the server sent a notice in place of the message")

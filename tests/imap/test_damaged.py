@@ -12,7 +12,7 @@ from mailarchive import SourceMessage, Unavailable
 from mailarchive.errors import SourceError, SourceUnavailable
 from mailarchive.sources.imap import Ripe
 from mailarchive.testing.dovecot import Dovecot, dovecot
-from mailarchive.testing.imap_lies import honest_bodies
+from mailarchive.testing.imap_lies import Poison, either, honest_bodies, poisoned
 from mailarchive.testing.imap_server import Hangup, ImapServer
 
 if TYPE_CHECKING:
@@ -128,6 +128,25 @@ def test_a_refusal_to_speak_of_one_message_keeps_no_folder_out(words: bytes) -> 
         assert [ref.size is None for ref in refs] == [u in lost for u in range(1, len(RAWS) + 1)]
         assert server.connections == 1
         assert len(server.commands) < 100
+
+
+@pytest.mark.parametrize("how", [Poison.EMPTY, Poison.NIL])
+def test_an_empty_text_of_a_message_without_a_size_is_no_message(how: Poison) -> None:
+    """A server that can tell no size of it and has nothing of it either has lost it."""
+
+    def refuse(talk: Talk, command: Command) -> bool:
+        if b"RFC822.SIZE" not in command.arguments:
+            return False
+        if 3 in [uid for uid, _ in honest_bodies(talk, command)]:
+            talk.no(command, b"[SERVERBUG] it is gone")
+            return True
+        return False
+
+    lie = either(refuse, poisoned(3, how))
+    with ImapServer({"INBOX": RAWS[:5]}, lie) as server, scripted(server) as source:
+        whole, unavailable = read(source)
+
+    assert (sorted(whole), unavailable) == ([1, 2, 4, 5], {3})
 
 
 @pytest.mark.parametrize(
