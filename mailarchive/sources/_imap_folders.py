@@ -10,7 +10,7 @@ from mailarchive._model import Folder, FolderRole
 from mailarchive.sources._imap_errors import is_worth_waiting
 from mailarchive.sources._imap_session import Refused, grammar
 from mailarchive.sources._imap_syntax import BadSyntax, folder_text, quoted
-from mailarchive.sources._imap_wire import Garbled
+from mailarchive.sources._imap_wire import Broken, Garbled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -60,12 +60,14 @@ class _Listed:
 
 
 def folders(session: Session, limits: ImapLimits, *, shared: bool = False) -> list[Folder]:
-    """Return every folder that can be opened, with what it is for."""
+    """Return every folder that can be opened, with what it is for; raises `Broken` for none."""
     own, foreign = _namespaces(session)
     listed = {each.key: each for each in _list(session, b"", limits)}
     for prefix in (*own, *foreign) if shared else own:
         if prefix and not any(key.startswith(prefix) for key in listed):
             listed |= {each.key: each for each in _list(session, prefix, limits)}
+    if not listed:  # INBOX is always there (RFC 3501, 5.1)
+        raise Broken("the server lists no folder at all")
     taken = [each for each in listed.values() if shared or _is_own(each.key, own, foreign)]
     return _with_roles([each for each in taken if each.selectable])
 

@@ -131,6 +131,26 @@ def test_a_folder_of_which_nothing_is_listed_is_not_taken_for_empty(word: bytes)
         inbox_of(source)
 
 
+@pytest.mark.parametrize("times", [1, 99])
+def test_a_mailbox_of_which_no_folder_is_listed_is_asked_again(times: int) -> None:
+    """A run that looks into no folder has nothing to fail at; INBOX is always there."""
+    left = [times]
+
+    def nothing(talk: Talk, command: Command) -> bool:
+        if command.name != "LIST" or not left[0]:
+            return False
+        left[0] -= 1
+        talk.ok(command)
+        return True
+
+    with ImapServer({"INBOX": RAWS}, nothing) as server, scripted(server) as source:
+        if times == 1:
+            assert [folder.name for folder in source.folders()] == ["INBOX"]
+        else:
+            with pytest.raises(SourceUnavailable, match="no folder at all"):
+                source.folders()
+
+
 def test_a_folder_that_is_emptied_at_this_moment_is_empty() -> None:
     """It was full when it was opened; a second look tells."""
 
