@@ -33,11 +33,12 @@ from mailarchive.sources._imap_copied import digests_in
 from mailarchive.sources._imap_errors import RENUMBERED, is_transient, is_worth_waiting
 from mailarchive.sources._imap_fetch import Fetching
 from mailarchive.sources._imap_session import Refused, grammar, mailbox_name
-from mailarchive.sources._imap_syntax import number, uid_set, uid_sets
+from mailarchive.sources._imap_syntax import internal_date, number, uid_set, uid_sets
 from mailarchive.sources._imap_wire import Broken
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from mailarchive._model import Archived, RemovalResult
     from mailarchive.sources._imap_line import Line
@@ -67,6 +68,7 @@ class _State:
     flags: frozenset[bytes]
     size: int
     modseq: int | None
+    received_at: datetime | None
 
     @property
     def marked(self) -> bool:
@@ -93,10 +95,11 @@ class Removing:
         *,
         recheck: Recheck,
         rights: Rights,
+        too_young: Callable[[datetime | None], bool],
         target: str | None = None,
     ) -> None:
         """Take the messages by UID, and the key of the folder to move them to, if any."""
-        self._rights = rights
+        self._rights, self._too_young = rights, too_young
         self._line, self._folder, self._epoch = line, folder, epoch
         self._archived, self._recheck, self._target = archived, recheck, target
         self._results: dict[int, RemovalResult] = {}
@@ -167,6 +170,9 @@ class Removing:
             self._keep([uid], "flagged")
         elif size is not None and state.size != size:
             self._keep([uid], "changed: it has another size")
+        elif self._too_young(state.received_at):
+            # Its date was not told when it was listed, and what has none is archived at once.
+            self._keep([uid], "it is not old enough")
         elif size is None and self._recheck is Recheck.SIZE:
             self._keep([uid], "it was listed without a size, and there is nothing to compare")
         elif self._recheck is Recheck.BYTES and uid not in self._proven:
@@ -321,7 +327,7 @@ def _states(session: Session, selected: Selected, uids: list[int]) -> dict[int, 
     if not uids:
         return {}
     modseq = selected.highest_modseq is not None and "CONDSTORE" in session.capabilities
-    items = b"(UID FLAGS RFC822.SIZE MODSEQ)" if modseq else b"(UID FLAGS RFC822.SIZE)"
+    items = b"(UID FLAGS RFC822.SIZE INTERNALDATE%b)" % (b" MODSEQ" if modseq else b"")
     found: dict[int, _State] = {}
     for untagged in session.stream(b"UID FETCH", uid_set(uids), items, octets=_octets(uids)):
         if untagged.kind == b"FETCH":
@@ -341,6 +347,7 @@ def _note(untagged: Untagged, found: dict[int, _State]) -> None:
             else frozenset(),
             number(told[b"RFC822.SIZE"]),
             _modseq(told.get(b"MODSEQ")),
+            internal_date(told.get(b"INTERNALDATE")),
         )
 
 

@@ -94,14 +94,15 @@ class Ripe:
 
     def holds(self, seen: Seen | None, now: datetime) -> bool:
         """Whether a message is ripe, by what the server says of it now."""
-        if seen is None or self._is_young(seen.received_at, now):
+        if seen is None or self.is_too_young(seen.received_at, now):
             return seen is None
         if seen.flags is None:
             return True
         flags = {flag.lower() for flag in seen.flags}
         return self.with_flags <= flags and not self.without_flags & flags
 
-    def _is_young(self, received_at: datetime | None, now: datetime) -> bool:
+    def is_too_young(self, received_at: datetime | None, now: datetime) -> bool:
+        """Whether a message of that date, where one is told, must wait for its age."""
         if self.older_than is None or received_at is None:
             return False
         return received_at > now - self.older_than

@@ -202,9 +202,13 @@ class ImapSource(Source):
                 group,
                 recheck=recheck,
                 rights=self._rights,
+                too_young=self._is_too_young,
                 target=target,
             )
             yield from removing.results()
+
+    def _is_too_young(self, received_at: datetime | None) -> bool:
+        return self._ripe is not None and self._ripe.is_too_young(received_at, self._clock())
 
     def _connect(self) -> Session:
         session = connect(self._place, self._limits, self._context)

@@ -10,8 +10,9 @@ import pytest
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
-from support.imap import QUICK, PlainMailbox, inbox_of, scripted
+from support.imap import QUICK, PlainMailbox, archived, inbox_of, read_all, scripted
 
+from mailarchive import Kept, Removed
 from mailarchive.errors import CheckpointInvalid
 from mailarchive.sources._imap_scan import Token
 from mailarchive.sources.imap import Ripe
@@ -110,6 +111,29 @@ def test_a_flag_that_is_set_at_this_moment_makes_nothing_ripe(ripe: Ripe | None)
 
     assert uids(refs) == ([1, 2, 3] if ripe is None else [1, 3])
     assert {ref.size for ref in refs} == {14}
+
+
+def test_what_was_archived_too_early_is_not_removed() -> None:
+    """A server that told no date of it when it was listed tells one when it is to go."""
+    told: list[Command] = []
+
+    def silent(talk: Talk, command: Command) -> bool:
+        if command.name == "UID FETCH" and b"BODY" not in command.arguments and not told:
+            told.append(command)
+            talk.ok(command)
+            return True
+        return False
+
+    with ImapServer({"INBOX": [b"Subject: a\r\n\r\n"] * 2}, silent) as server:
+        server.boxes["INBOX"].items[0].date = b"19-Jul-2024 00:00:00 +0000"
+        server.boxes["INBOX"].items[1].date = b"01-Jan-2024 00:00:00 +0000"
+        ripe = Ripe(older_than=timedelta(days=30))
+        with scripted(server, ripe=ripe, clock=lambda: NOW) as source:
+            young, old = (archived(message) for message in read_all(source))
+            results = source.remove([young, old])
+
+        assert set(results) == {Kept(young.ref, "it is not old enough"), Removed(old.ref)}
+        assert [item.uid for item in server.boxes["INBOX"].items] == [1]
 
 
 def test_what_waits_on_a_real_server_is_listed_when_it_is_ripe(
