@@ -6,7 +6,9 @@ These traps are closed here:
 - it reads a message line by line, keeps each line, and refuses long ones, which mail may
   have all the same: DATA is ours (`_smtp_data`);
 - it tells a client the text of an exception: we tell nobody;
-- its limits of commands are shared by all connections and grow with each EHLO;
+- its limits of commands are shared by all connections, grow with each EHLO, and keep every
+  word that was ever looked up in them;
+- it begins TLS within TLS as often as it is asked to;
 - it offers AUTH where there is no login, and knows no `AUTH=` of MAIL (RFC 4954, 5);
 - it logs every address that it sees: `quiet` keeps it from that, for our thread.
 """
@@ -14,7 +16,6 @@ These traps are closed here:
 from __future__ import annotations
 
 import asyncio
-import collections
 import contextlib
 import logging
 import re
@@ -148,6 +149,14 @@ class _Hooks:
         return AuthResult(success=False, handled=False, message=wrong)
 
 
+class _CommandOctets(dict[str, int]):
+    """How long each command may be; of a word that is none nothing is kept."""
+
+    def __missing__(self, command: str) -> int:
+        """Say what holds for every other one."""
+        return _COMMAND_OCTETS
+
+
 class Conversation(SMTP):
     """What is said with one client."""
 
@@ -187,9 +196,7 @@ class Conversation(SMTP):
             authenticator=self._hooks.authenticate,
             loop=loop,
         )
-        self.command_size_limits = collections.defaultdict(
-            lambda: _COMMAND_OCTETS, {"AUTH": _AUTH_OCTETS}
-        )
+        self.command_size_limits = _CommandOctets(AUTH=_AUTH_OCTETS)
 
     @override
     def connection_lost(self, error: Exception | None) -> None:
@@ -202,7 +209,12 @@ class Conversation(SMTP):
         """Turn to TLS; where it does not come to stand the conversation is over.
 
         asyncio tells nobody of a handshake that broke off, so that aiosmtpd would wait on.
+        Where it stands already there is no second one within it (RFC 3207, 4.2).
         """
+        begun = self._tls_protocol is not None
+        if begun:
+            await self.push("503 5.5.1 TLS stands already")
+            return
         await super().smtp_STARTTLS(arg)
         if self._tls_protocol is not None and (self.session is None or self.session.ssl is None):
             self.hang_up()

@@ -230,6 +230,22 @@ def test_a_line_without_end_is_given_up() -> None:
     assert len(running.sink.entries) == 1
 
 
+def test_nothing_is_kept_of_words_that_are_no_command() -> None:
+    """Each is another one, as long as a line can be, and as many as somebody likes."""
+    with receiving() as running, running.raw() as client:
+        client.hello()
+        tracemalloc.start()
+        try:
+            for number in range(100):
+                client.send(b"%03d" % number + b"x" * 60_000 + b"\r\n")
+                assert client.reply().startswith(b"500")
+            held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+    assert held < 1 << 20, held
+
+
 def test_commands_may_come_all_at_once() -> None:
     """Each is answered in its turn; nothing is lost and nothing read twice."""
     with receiving() as running, running.raw() as client:
@@ -336,6 +352,21 @@ def test_what_comes_in_clear_text_behind_starttls_is_not_read(tmp_path: Path) ->
             assert tls.reply().startswith(b"250")
 
             assert tls.reply().startswith(b"503")
+
+
+def test_tls_begins_once(tmp_path: Path) -> None:
+    """Within TLS there is no other one: each would take room, however many were asked for."""
+    certificate, key = self_signed(tmp_path, ["IP:127.0.0.1"])
+    intake = SmtpIntake([ADDRESS], port=0, certificate=certificate, key=key, limits=QUICK)
+    with receiving(intake) as running, running.raw() as client:
+        client.hello()
+        assert client.say("STARTTLS").startswith(b"220")
+        with client.starttls(certificate) as tls:
+            assert tls.say("EHLO client.example").startswith(b"250")
+            assert tls.say("STARTTLS").startswith(b"503")
+
+            assert tls.envelope().data(mail(1) + b".\r\n").startswith(b"250")
+    assert len(running.sink.entries) == 1
 
 
 def test_a_handshake_that_never_comes_is_given_up(tmp_path: Path) -> None:
