@@ -107,6 +107,7 @@ class SmtpIntake(Intake):
         self._room = WaitingRoom()
         self._memory = Memory(self._limits.memory_octets, self._limits.waiting)
         self._listener: Listener | None = None
+        self._stopped = False
 
     def check(self) -> None:
         """Raise what opening would raise about `host` and `port`; nothing is left open."""
@@ -132,6 +133,8 @@ class SmtpIntake(Intake):
             make=self._message,
         )
         self._listener.start()
+        if self._stopped:  # before there was a listener to tell
+            self._listener.stop()
 
     @override
     def _close(self) -> None:
@@ -140,6 +143,7 @@ class SmtpIntake(Intake):
 
     @override
     def _stop(self) -> None:
+        self._stopped = True
         if self._listener is not None:
             self._listener.stop()
 

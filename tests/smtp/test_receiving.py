@@ -16,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.journal import CSV, mailbox
 from support.smtp import ADDRESS, SENDER, mail, plain, receiving
+from support.world import LocalParts
 from typing_extensions import override
 
-from mailarchive import Origin, Receipt, Role, UserId, Vault, decoding
+from mailarchive import Origin, Receipt, Receiver, Role, UserId, Vault, decoding
 from mailarchive.attribution import HoldUnowned
 from mailarchive.errors import (
     ConfigurationError,
@@ -36,7 +37,7 @@ from mailarchive.headers import without
 from mailarchive.quarantine import QuarantineFolder
 from mailarchive.sources.smtp import SmtpIntake, SmtpLimits, new_address
 from mailarchive.testing.certificates import self_signed
-from mailarchive.testing.memory import MemorySink
+from mailarchive.testing.memory import MemoryQuarantine, MemorySink
 from mailarchive.users import DirectoryMap, StaticMap
 from mailarchive.users.csv import CsvDirectory
 
@@ -391,6 +392,23 @@ def test_a_message_under_way_is_answered_before_the_end() -> None:
         assert busy.reply().startswith(b"250")
         assert busy.reply() == b""
     assert [entry.raw for entry in running.sink.entries.values()] == [mail(1)]
+
+
+def test_who_is_stopped_before_it_listens_ends_at_once() -> None:
+    """A signal may come while a name server is still asked for the host."""
+    intake = plain()
+    receiver = Receiver(intake, MemorySink(), LocalParts(), quarantine=MemoryQuarantine())
+    receiver.stop()
+    thread = threading.Thread(target=receiver.run, daemon=True)
+    thread.start()
+    try:
+        thread.join(10)
+
+        assert not thread.is_alive()
+    finally:
+        receiver.stop()
+        thread.join(10)
+    assert receiver.received.arrived == 0
 
 
 def test_who_never_ends_does_not_keep_the_receiver(tmp_path: Path) -> None:
