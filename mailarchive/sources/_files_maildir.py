@@ -120,6 +120,7 @@ class Maildir(FileTree):
 
     @override
     def _found(self, folder: Folder, place: Path) -> Iterator[Found]:
+        self._check_parts(place)
         self._listings.clear()
         self._listings[folder.key] = names = self._names(place)
         return (Found(0, key) for key in names)
@@ -153,7 +154,14 @@ class Maildir(FileTree):
     @override
     def _fetch(self, refs: Sequence[MessageRef]) -> Iterable[SourceMessage | Unavailable]:
         self._relisted.clear()
+        # Listed long ago perhaps: what stands there now may be a link.
+        for folder in {ref.folder for ref in refs}:
+            self._check_parts(self._place(folder))
         return super()._fetch(refs)
+
+    def _check_parts(self, place: Path) -> None:
+        for part in _PARTS:
+            self._check_inside(place / part)
 
     @override
     def _read(self, ref: MessageRef) -> SourceMessage | Unavailable:

@@ -451,6 +451,37 @@ def test_a_link_is_never_read_through(tmp_path: Path) -> None:
     assert sorted(folder.key for folder in linked) == [".Linked", "plain"]
 
 
+@pytest.mark.parametrize("part", ["cur", "new"])
+def test_a_part_behind_a_link_is_never_read_through(tmp_path: Path, part: str) -> None:
+    """Nor is one of the two folders that a folder has its messages in."""
+    box, outside = make(tmp_path / "box"), make(tmp_path / "outside")
+    (outside / part / "1.a").write_bytes(b"secret")
+    (box / part).rmdir()
+    (box / part).symlink_to(outside / part)
+
+    with Maildir(box) as source:
+        (inbox,) = source.folders()
+        with pytest.raises(AccessDenied):
+            list(source.scan(inbox))
+
+
+@pytest.mark.parametrize("where", [".Work", ".Work/cur"])
+def test_a_link_put_in_its_place_since_is_never_read_through(tmp_path: Path, where: str) -> None:
+    """A message that is tried again was listed by an earlier run, which saw no link."""
+    box, outside = make(tmp_path / "box"), make(tmp_path / "outside/.Work")
+    (outside / "cur" / "1.a:2,").write_bytes(b"secret")
+    (make(box / ".Work") / "cur" / "1.a:2,").write_bytes(b"mine")
+    with Maildir(box) as source:
+        refs = [
+            ref for each in source.folders() for page in source.scan(each) for ref in page.refs
+        ]
+    (box / where).rename(tmp_path / "away")
+    (box / where).symlink_to(tmp_path / "outside" / where)
+
+    with Maildir(box) as source, pytest.raises(AccessDenied):
+        list(source.fetch(refs))
+
+
 def test_a_compressed_message_is_no_mail(tmp_path: Path) -> None:
     """Bytes that the mail server packed are said to be unavailable, not archived as mail."""
     (make(tmp_path) / "cur" / "1.a:2,S").write_bytes(gzip.compress(b"S: a\n\n"))
