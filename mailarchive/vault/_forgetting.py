@@ -60,12 +60,17 @@ class Forgetting:
         if counted:
             self._recount(mine, n, left)
         if n == head:
-            values = (left[0][0], *mine)
-            for table in ("owner", "message"):
-                self._db.execute(
-                    f"UPDATE {table} SET head = ? WHERE user = ? AND head = ?",  # noqa: S608 - only constants
-                    values,
-                )
+            first = left[0][0]
+            self._db.execute(
+                "UPDATE owner SET head = ? WHERE user = ? AND head = ?", (first, *mine)
+            )
+            # And its time is that of what is left: where the keys of the erased one are gone,
+            # an index that is made anew knows no other.
+            self._db.execute(
+                "UPDATE message SET head = ?, at = (SELECT at FROM entry WHERE n = ?)"
+                " WHERE user = ? AND head = ?",
+                (first, first, *mine),
+            )
 
     def _recount(self, mine: tuple[int, int], n: int, left: list[tuple[Any, ...]]) -> None:
         """Let another entry with the same bytes stand for the one that is gone."""

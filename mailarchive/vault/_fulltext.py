@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mailarchive.vault._reading import Reading
     from mailarchive.vault._record import Record
 
-VERSION: Final = 3
+VERSION: Final = 4
 _BATCH: Final = 200
 """Messages that are taken in at once."""
 _PATIENCE: Final = 60.0
@@ -43,8 +43,9 @@ _WORDS: Final = (
 )
 _MATCHING: Final = "SELECT rowid AS n FROM {} WHERE text MATCH ?"
 _ABOUT: Final = "SELECT version, vault, n, entry FROM {}.about"
-_IDEOGRAPH: Final = re.compile(
-    "([\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_UNSPACED: Final = re.compile(
+    "([\u0e01-\u0eff\u1000-\u109f\u1780-\u17d3"  # Thai and Lao, Burmese, Khmer
+    "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
     "\U00020000-\U0003ffff])"
 )
 """Scripts that put no blank between words: each character is a word of its own."""
@@ -61,7 +62,7 @@ _BLANKS: Final = dict.fromkeys((0, ord(_DAMAGED), ord(_PARTLY)), " ")
 def searched(text: str) -> str:
     """Return text in the form in which its words are compared."""
     folded = normalized("NFKC", text.translate(_BLANKS)).casefold()
-    return _IDEOGRAPH.sub(r" \1 ", folded).encode("utf-8", "ignore").decode()
+    return _UNSPACED.sub(r" \1 ", folded).encode("utf-8", "ignore").decode()
 
 
 def match(words: str) -> str | None:
@@ -143,7 +144,8 @@ class FullText:
     def _matching(self, query: str) -> tuple[str, tuple[str, ...]]:
         tables = [*(["fulltext.words"] if self._attached else []), *self._temporary()]
         parts = [_MATCHING.format(each) for each in tables]
-        return " UNION ALL ".join(parts), (query,) * len(parts)
+        # An entry may be in both: another process goes on filling the file that is read here.
+        return " UNION ".join(parts), (query,) * len(parts)
 
     def forget(self) -> None:
         """Throw the full text away; it is made again when it is next asked for."""

@@ -108,9 +108,17 @@ def moment(time: datetime) -> int:
     return (aware - _EPOCH) // timedelta(microseconds=1)
 
 
+_FIRST = moment(datetime.min)  # noqa: DTZ901 - taken as UTC
+_LAST = moment(datetime.max)  # noqa: DTZ901 - taken as UTC
+
+
 def time_of(microseconds: int) -> datetime:
-    """Return the time of which `moment` gives this."""
-    return _EPOCH + timedelta(microseconds=microseconds)
+    """Return the time of which `moment` gives this.
+
+    A time with a zone may lie some hours outside of what can be told in UTC; it is then the
+    first time, or the last, that can be.
+    """
+    return _EPOCH + timedelta(microseconds=min(max(microseconds, _FIRST), _LAST))
 
 
 def sorting_time(record: Record | Summary, archived: int) -> int:

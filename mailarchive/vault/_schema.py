@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from typing import Any
 
-VERSION = 6
+VERSION = 7
 """Told from the format of the vault: another version of the index is made anew."""
 
 _STATEMENTS = (

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import forged
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 ALICE, BOB, CAROL = map(UserId, ("alice", "bob", "carol"))
 EVERYTHING = Selection()
+FIRST, LAST = (each.replace(tzinfo=UTC) for each in (datetime.min, datetime.max))  # noqa: DTZ901
 BODY = b"a secret that must not be found in any file " * 20
 
 
@@ -414,6 +416,54 @@ def test_a_rebuild_forgets_as_well(open_vault: OpenVault, folder: Path) -> None:
 
     assert everything_but_erased(vault) == before
     assert vault.verify("content").findings == ()
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_what_is_left_of_a_message_has_its_own_time(tmp_path: Path, *, encrypted: bool) -> None:
+    """An index that is made anew lists it where it was: the keys of what was erased are gone."""
+    FileKeys.create(tmp_path / "key")
+    keys = FileKeys(tmp_path / "key") if encrypted else None
+    days = [datetime(2026, 1, day, tzinfo=UTC) for day in (5, 10, 20)]
+    one, between, other = (
+        evolve(it, envelope=evolve(it.envelope, date=day))
+        for it, day in zip(entries(3), days, strict=True)
+    )
+    other = evolve(other, fork_key=one.fork_key)
+    with Vault(tmp_path / "v", keys=keys) as vault:
+        vault.put_many([one, between, other])
+        _keeper(vault).erase(one.id)
+        view = vault.view(BOB)
+        before = list(view.messages())
+
+        vault.rebuild()
+
+        assert list(view.messages()) == before
+        assert [it.date for it in before] == [days[2], days[1]]
+        assert view.count(since=days[2]) == 1
+        assert vault.verify("content").ok
+
+
+@pytest.mark.parametrize(
+    ("date", "at"),
+    [
+        (FIRST.replace(tzinfo=timezone(timedelta(hours=14))), FIRST),
+        (FIRST, FIRST),
+        (LAST.replace(tzinfo=timezone(-timedelta(hours=12))), datetime(2026, 2, 1, tzinfo=UTC)),
+    ],
+)
+def test_no_date_of_a_message_keeps_the_others_from_being_listed(
+    vault: Vault, clock: Clock, date: datetime, at: datetime
+) -> None:
+    """A date may have no name in UTC; what may go is listed all the same."""
+    some = entries(2)
+    vault.put(evolve(some[0], envelope=evolve(some[0].envelope, date=date)))
+    vault.put(some[1])
+    keeper = _keeper(vault)
+    keeper.retain(Selection(), days=1)
+    clock.advance(days=2)
+
+    assert next(keeper.expired()).at == at
+    assert len(keeper.candidates(*(it.id for it in some))) == 2
 
 
 def everything_but_erased(vault: Vault) -> Any:

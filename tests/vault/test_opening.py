@@ -25,7 +25,7 @@ from mailarchive.errors import (
     SinkNotWritable,
     Unsupported,
 )
-from mailarchive.vault import Vault, _mounts, _place
+from mailarchive.vault import Vault, _mounts, _place, _schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -426,7 +426,7 @@ def test_an_index_of_another_version_is_made_anew(folder: Path) -> None:
         vault.put_many(entries(3))
     with closing(sqlite3.connect(_index(folder))) as index, index:
         index.execute("CREATE TABLE more (x)")
-        index.execute("PRAGMA user_version = 7")
+        index.execute(f"PRAGMA user_version = {_schema.VERSION + 1}")
     index.close()
 
     with Vault(folder) as vault:

@@ -87,6 +87,26 @@ def test_scripts_without_blanks_are_found_by_any_part(vault: Vault) -> None:
     assert found(vault, "京東") == set()
 
 
+@pytest.mark.parametrize(
+    ("sentence", "word", "other"),
+    [
+        ("กฎหมายไทยและสัญญา", "ไทย", "ไยท"),
+        ("ສັນຍາເຊົ່າເຮືອນ", "ເຮືອນ", "ອນເຮື"),
+        ("စာချုပ်ငှားရမ်း", "ငှား", "ရားငှ"),
+        ("កិច្ចសន្យាជួលផ្ទះ", "ជួល", "លជួ"),
+    ],
+)
+def test_thai_and_its_neighbours_put_no_blanks_either(
+    vault: Vault, sentence: str, word: str, other: str
+) -> None:
+    """A word of Thai, Lao, Burmese or Khmer is found within a sentence."""
+    raw = mail(1, extra=b"Content-Type: text/plain; charset=utf-8\r\n", body=sentence.encode())
+    vault.put(entry(raw))
+
+    assert found(vault, word) == {"Message 1"}
+    assert found(vault, other) == set()
+
+
 def test_nobody_finds_what_is_not_theirs(vault: Vault) -> None:
     """Words of others' mail find nothing, and no count tells of it."""
     vault.put(entry(mail(1, body=b"zebra"), owners={"eve": ("eve@example.com",)}, key="1"))
@@ -197,6 +217,20 @@ def test_reading_alone_writes_nothing(open_vault: OpenVault, folder: Path) -> No
     assert found(reader, "apple") == {"Message 1", "Message 2"}
     assert found(reader, "apple") == {"Message 1", "Message 2"}
     assert _fts(folder).read_bytes() == before
+
+
+def test_what_two_processes_took_in_is_counted_once(open_vault: OpenVault) -> None:
+    """A reader keeps what the file lacks, and another process then writes it there as well."""
+    vault = open_vault()
+    vault.put(entry(mail(1), key="1"))
+    vault.update_search()
+    view = open_vault(read_only=True).view(BOB)
+    assert view.unsearched() == 0
+
+    vault.put(entry(mail(2, extra=b"Content-Type: multipart/mixed\r\n"), key="2"))
+    assert vault.view(BOB).unsearched() == 1
+
+    assert view.unsearched() == 1
 
 
 @given(st.text(max_size=60))
