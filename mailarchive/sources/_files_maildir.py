@@ -15,6 +15,7 @@ from mailarchive._model import Folder, FolderRole, SourceMessage, Unavailable
 from mailarchive.errors import MailboxNotFound
 from mailarchive.sources._files_disk import (
     TOP,
+    Unsteady,
     below,
     content_of,
     for_people,
@@ -166,17 +167,21 @@ class Maildir(FileTree):
     @override
     def _read(self, ref: MessageRef) -> SourceMessage | Unavailable:
         place = self._place(ref.folder)
+        absent: type[Exception] = Gone
         for name in self._candidates(place, ref):
             try:
                 raw, status = read_whole(place / name, self._limits.message_octets)
             except FileNotFoundError:
+                continue
+            except Unsteady:  # a new name is a change of the file as well: look again
+                absent = Unsteady
                 continue
             if not _is_meant(ref.key, raw):
                 continue
             if raw.startswith(_COMPRESSED):
                 return Unavailable(ref, "compressed by the mail server", permanent=True)
             return SourceMessage(ref, raw, modified_at(status), _flags(name))
-        raise Gone
+        raise absent
 
     def _candidates(self, place: Path, ref: MessageRef) -> Iterator[str]:
         """Yield where the message is, anew for as long as it was renamed meanwhile.

@@ -18,6 +18,7 @@ from mailarchive.sources.files import Maildir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from io import FileIO
     from pathlib import Path
 
     from mailarchive import MessageRef
@@ -281,6 +282,54 @@ def test_a_message_that_is_renamed_while_it_is_listed_is_found(
 
     assert reading.raws == [b"a"]
     assert read(Maildir(box), reading).items == []
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_message_that_is_renamed_while_it_is_read_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """New flags leave the bytes alone, though the system takes down a change of the file."""
+    box = make(tmp_path)
+    (box / "cur" / "1.x:2,").write_bytes(b"a")
+    real, left = _files_disk.read_at, times
+
+    def read_at(file: FileIO, start: int, length: int) -> bytes:
+        nonlocal left
+        raw = real(file, start, length)
+        if left:
+            left -= 1
+            (name,) = (box / "cur").iterdir()
+            # Another time too: the clock may not have gone on since the file was made.
+            os.utime(name.rename(f"{name}S"), ns=(left, left))
+        return raw
+
+    monkeypatch.setattr(_files_disk, "read_at", read_at)
+
+    assert read(Maildir(box)).raws == [b"a"]
+
+
+def test_a_message_that_is_written_to_each_time_is_unavailable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is looked for a few times, and then left to the next run."""
+    box = make(tmp_path)
+    message = box / "cur" / "1.x:2,"
+    message.write_bytes(b"a")
+    real, looks = _files_disk.read_at, 0
+
+    def read_at(file: FileIO, start: int, length: int) -> bytes:
+        nonlocal looks
+        looks += 1
+        raw = real(file, start, length)
+        message.write_bytes(b"a" * (looks + 1))
+        return raw
+
+    monkeypatch.setattr(_files_disk, "read_at", read_at)
+    (item,) = read(Maildir(box)).items
+
+    assert isinstance(item, Unavailable)
+    assert not item.permanent
+    assert looks < 10
 
 
 def raws_of(source: Maildir, ref: MessageRef) -> Iterator[SourceMessage]:
