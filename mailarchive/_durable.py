@@ -7,6 +7,7 @@ folder.  An fsync that failed is never repeated: the kernel has forgotten what w
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     Fuse: TypeAlias = Callable[[str], None]
+
+
+_BESIDE = re.compile(r"\..+\.([1-9][0-9]*)\.tmp", re.DOTALL)
+"""What `write_file` calls a file until it is whole; the number is that of the process."""
 
 
 def no_fuse(point: str) -> None:
@@ -67,6 +72,27 @@ def write_file(path: Path, data: bytes, fuse: Fuse = no_fuse, *, mode: int = 0o6
         raise
     fuse("sync folder")
     sync_folder(path.parent)
+
+
+def clear(folder: Path) -> None:
+    """Remove from `folder` what `write_file` left unfinished in processes that died.
+
+    Nobody reads it, and it may hold a piece of somebody's mail.  Raises `OSError`.
+    """
+    for each in folder.iterdir():
+        found = _BESIDE.match(each.name)
+        if found is not None and not _is_running(int(found[1])):
+            each.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # it is another user's
+        return True
+    return True
 
 
 def _write_all(handle: int, data: bytes) -> None:

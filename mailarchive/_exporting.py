@@ -147,7 +147,7 @@ class EmlFolder(Target):
     def __init__(self, folder: Path) -> None:
         """Write into `folder`, which is made where it is missing."""
         self._folder = folder.absolute()
-        _durable.make_folder(self._folder, mode=_PRIVATE_FOLDER)
+        _make_folder(self._folder)
 
     @override
     def __exit__(self, *exc: object) -> None:
@@ -176,6 +176,12 @@ def _holds(path: Path, content: bytes) -> bool:
     if not path.is_file() or path.stat().st_size != len(content):
         return False
     return path.read_bytes() == content
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder for whoever exports alone, or go on in it after an export that died."""
+    _durable.make_folder(folder, mode=_PRIVATE_FOLDER)
+    _durable.clear(folder)
 
 
 def _write_private(path: Path, content: bytes) -> None:
@@ -253,7 +259,7 @@ class Bag(Target):
                 suggestions=["give a new folder"],
             )
         for each in (self._folder, self._folder / "data", self._folder / "proofs"):
-            _durable.make_folder(each, mode=_PRIVATE_FOLDER)
+            _make_folder(each)
 
     @override
     def __exit__(self, *exc: object) -> None:

@@ -125,3 +125,23 @@ def test_a_checkpoint_is_durable_when_it_is_saved(kernel: Kernel, tmp_path: Path
     assert (made, last) == (("sync", tmp_path.name, 0), ("sync", "state", 0))
     assert (sync, beside, rename) == ("sync", _beside(name), "rename")
     assert size == (tmp_path / "state" / name).stat().st_size > 0
+
+
+def test_only_what_dead_processes_left_is_cleared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that somebody may still be writing stays, and so does all that is no such file."""
+    answers = {1: None, 2: PermissionError, 3: ProcessLookupError}
+
+    def kill(process: int, _signal: int) -> None:
+        if (error := answers[process]) is not None:
+            raise error
+
+    monkeypatch.setattr("os.kill", kill)
+    names = (".a.eml.1.tmp", ".a.eml.2.tmp", ".a.eml.3.tmp", "a.3.tmp", ".a.tmp", ".a.x.tmp")
+    for name in names:
+        (tmp_path / name).touch()
+
+    _durable.clear(tmp_path)
+
+    assert {each.name for each in tmp_path.iterdir()} == set(names) - {".a.eml.3.tmp"}

@@ -6,6 +6,8 @@ import contextlib
 import errno
 import mailbox
 import shutil
+import subprocess
+import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,7 @@ import pytest
 from attrs import evolve
 from support.vaults import entries, entry, journaled, mail, to
 
-from mailarchive import Provenance, Role, SourceMessage, UserId
+from mailarchive import Provenance, Role, SourceMessage, UserId, _durable
 from mailarchive._model import Fidelity
 from mailarchive.errors import ConfigurationError, StateError
 from mailarchive.export import Exported, Form, export
@@ -157,6 +159,33 @@ def test_what_was_not_synced_is_not_there(
 
     assert not list(tmp_path.glob("out/**/*.eml"))
     assert export(vault.view(BOB), tmp_path / "out", form, text="message 2").written == 1
+
+
+@pytest.mark.parametrize("form", [Form.EML, Form.BAG])
+def test_an_export_goes_on_where_one_was_killed(
+    vault: Vault, tmp_path: Path, form: Form, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a killed export was writing goes away; it made a bag impossible to finish."""
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    folder = tmp_path / "out" / ("data" if form is Form.BAG else "")
+    folder.mkdir(parents=True)
+    with monkeypatch.context() as patch:
+        patch.setattr("os.getpid", lambda: killed.pid)
+        patch.setattr("pathlib.Path.replace", _dies)
+        patch.setattr("pathlib.Path.unlink", lambda *_, **__: None)  # who is killed clears nothing
+        with pytest.raises(KeyboardInterrupt):
+            _durable.write_file(folder / "20260201-000000-key.eml", mail(2))
+    (left,) = folder.iterdir()
+    assert left.read_bytes() == mail(2)
+
+    assert export(vault.view(BOB), tmp_path / "out", form, text="message 1").written == 2
+
+    assert not left.exists()
+
+
+def _dies(_from: Path, _to: Path) -> None:
+    raise KeyboardInterrupt
 
 
 def test_python_reads_the_mailboxes(vault: Vault, tmp_path: Path) -> None:
