@@ -216,7 +216,8 @@ def refuse_end(until: datetime | None, days: object, now: datetime) -> None:
             "retention ends at a time with a zone",
             suggestions=["give the time a zone, such as datetime.UTC"],
         )
-    if days is not None and not (isinstance(days, int) and 1 <= days <= _MOST_DAYS):
+    # A truth value is a number to Python, and none to who reads the fact.
+    if days is not None and not (type(days) is int and 1 <= days <= _MOST_DAYS):
         raise ConfigurationError(
             f"retention lasts a whole number of days, from 1 to {_MOST_DAYS:,}",
             suggestions=["give such a number, or neither days nor a time to keep it for ever"],

@@ -588,6 +588,10 @@ def test_what_cannot_be_meant_is_refused(vault: Vault) -> None:
         keeper.retain(EVERYTHING, until=naive)
     with pytest.raises(ConfigurationError):
         keeper.retain(EVERYTHING, days=0)
+    with pytest.raises(ConfigurationError):  # on record it could not be read, and kept for ever
+        keeper.retain(EVERYTHING, days=True)
+    assert vault.verify().ok
+    assert not keeper.retentions()
     with pytest.raises(ConfigurationError):
         keeper.hold("m", Selection(since=naive))
     with pytest.raises(ConfigurationError):
