@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from mailarchive._model import Address
     from mailarchive.sources._files_disk import StrPath
     from mailarchive.sources._files_mbox_scan import Entry
+    from mailarchive.sources._files_mbox_token import Listed
 
 _OFFSET = re.compile(r"[0-9]{1,18}", re.ASCII)
 _REVISION = re.compile(r"([0-9]{1,18})-([0-9a-f]{16})", re.ASCII)
@@ -93,6 +94,7 @@ class Mbox(Source):
         self._file: FileIO | None = None
         self._doubtful = 0
         self._begun = False
+        self._missed = False
 
     @override
     def _open(self) -> None:
@@ -155,7 +157,8 @@ class Mbox(Source):
         """Yield what the token does not cover.
 
         An empty page at the end notes the state of a file that was compared and is settled,
-        so that it need not be compared again.
+        so that it need not be compared again.  Where something listed could not be found, no
+        token vouches for it: the file may be as it was once its writer has finished.
         """
         if folder.key != TOP:
             raise MailboxNotFound(
@@ -165,16 +168,19 @@ class Mbox(Source):
         listing = Listing(self.name, self._opened(), self._variant, self._clock)
         listed = None if after is None else listing.resumed(after)
         if listed is None:
-            self._doubtful = 0  # what was listed before is listed again
+            self._doubtful, self._missed = 0, False  # what was listed before is listed again
         entries = listing.entries(listed)
         while some := tuple(islice(entries, self._page_size)):
             listed = listing.upto(some)
             self._doubtful += sum(each.doubtful for each in some)
             refs = tuple(self._ref(folder, each) for each in some)
-            yield Page(folder, refs, listed.token())
+            yield Page(folder, refs, self._token(listed))
         self._begun = listing.begun
-        if listed is not None and listing.state not in {None, listed.state}:
-            yield Page(folder, (), evolve(listed, state=listing.state).token())
+        if listed is not None and (self._missed or listing.state not in {None, listed.state}):
+            yield Page(folder, (), self._token(evolve(listed, state=listing.state)))
+
+    def _token(self, listed: Listed) -> str:
+        return (listed.in_doubt() if self._missed else listed).token()
 
     def _ref(self, folder: Folder, entry: Entry) -> MessageRef:
         file, length = self._opened(), entry.length
@@ -191,7 +197,9 @@ class Mbox(Source):
             except MemoryError:
                 yield Unavailable(ref, NO_MEMORY)
             else:
-                if message is not None:
+                if message is None:
+                    self._missed = True
+                else:
                     yield message
 
     def _read(self, ref: MessageRef) -> SourceMessage | None:

@@ -12,7 +12,7 @@ import hashlib
 import re
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from mailarchive.sources._files_disk import read_at
 
@@ -26,6 +26,8 @@ _BLOCK = 1 << 20
 _SETTLED = 10.0
 """Seconds after which a change gives a file another time than the one before: FAT counts in
 twos, and the clock of a file server may be some seconds behind ours."""
+
+_NO_FILE = "0" * 64
 
 _NUMBER = "([0-9]{1,18})"
 _TOKEN = re.compile(rf"mbox/3 {_NUMBER} {_NUMBER} ([0-9a-f]{{64}}) (-|[0-9.-]{{9,120}})", re.ASCII)
@@ -66,6 +68,10 @@ class Listed:
     def end(self) -> int:
         """Where the last message ends."""
         return self.start + self.length
+
+    def in_doubt(self) -> Self:
+        """Return the same without its digest: no file is this one, and each is listed anew."""
+        return evolve(self, digest=_NO_FILE, state=None)
 
     def token(self) -> str:
         """Return it as text."""

@@ -215,3 +215,54 @@ def test_a_message_that_is_cut_short_after_it_was_listed_is_left_out(mbox: Path)
         os.truncate(mbox, int(page.refs[-1].key) + 2_000)
 
         assert len(list(source.fetch(page.refs))) == len(RAWS) - 1
+
+
+def fetched_while_away(path: Path, after: Reading | None, content: bytes) -> Reading:
+    """Read while a writer has emptied the file, and then writes all of it anew."""
+    reading = Reading(tokens=dict(after.tokens) if after is not None else {})
+    with Mbox(path, page_size=7) as source:
+        (folder,) = source.folders()
+        for page in source.scan(folder, reading.tokens.get(folder.key)):
+            os.truncate(path, 0)
+            reading.items += source.fetch(page.refs)
+            path.write_bytes(content)
+            reading.tokens[folder.key] = page.token
+    return reading
+
+
+@pytest.mark.parametrize("known", [0, 10, 19])
+@pytest.mark.parametrize("added", [(), (b"S: new\n\nbody\n",)], ids=["as it was", "and more"])
+def test_what_was_away_for_a_moment_is_read(
+    tmp_path: Path, known: int, added: tuple[bytes, ...]
+) -> None:
+    """The file begins as it did when it was listed: nothing but the fetch has noticed."""
+    path = tmp_path / "mbox"
+    path.write_bytes(written(RAWS[:known]))
+    first = read(Mbox(path))
+    path.write_bytes(written(RAWS))
+
+    second = fetched_while_away(path, first, written([*RAWS, *added]))
+    assert second.raws == []
+    with pytest.raises(CheckpointInvalid):
+        read(Mbox(path), second)
+    third = read(Mbox(path))
+
+    assert third.raws == [*RAWS, *added]
+    assert read(Mbox(path), third).items == []
+
+
+def test_what_is_tried_again_and_was_away_for_a_moment_is_read(mbox: Path) -> None:
+    """Also where nothing is new, so that no page would say that anything was missed."""
+    first = at_rest(mbox)
+    refs = [ref for page in first.pages for ref in page.refs]
+    with Mbox(mbox) as source:
+        (folder,) = source.folders()
+        os.truncate(mbox, 0)
+        assert list(source.fetch(refs[:1])) == []
+        mbox.write_bytes(written(RAWS))
+        (page,) = source.scan(folder, first.tokens[folder.key])
+        assert page.refs == ()
+
+        with pytest.raises(CheckpointInvalid):
+            next(source.scan(folder, page.token))
+        assert len([ref for page in source.scan(folder) for ref in page.refs]) == len(RAWS)
