@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve, frozen
 
 from mailarchive._exporting import Bag, EmlFolder, Found, Mailbox, Target, check_place
-from mailarchive.errors import SinkCorrupt, StateError, Unsupported, Withheld
+from mailarchive.errors import SinkCorrupt, SinkError, StateError, Unsupported, Withheld
 from mailarchive.sinks.files import MaildirTree, MboxFile
 
 if TYPE_CHECKING:
@@ -135,10 +135,22 @@ class _Export:
         return self._done
 
     def _copies(self, message: ViewedMessage) -> Iterator[Found]:
-        """Each different copy of a message."""
+        """Each different copy of a message; of one that is erased meanwhile what is left."""
         known: set[Digest] = set()
-        for copy in range(message.copies):
-            read = self._read(Found(message, copy))
+        copy = 0
+        while copy < message.copies:
+            try:
+                read = self._read(Found(message, copy))
+            except SinkError:
+                left = self._view.get(message.key)
+                if left == message:
+                    raise
+                if left is None:
+                    self._add(messages=0 if known else -1)
+                    return
+                message, copy = left, 0  # the copies behind one that is gone have other numbers
+                continue
+            copy += 1
             if read is not None and read.digest not in known:
                 known.add(read.digest)
                 yield read

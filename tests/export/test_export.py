@@ -18,10 +18,10 @@ from support.vaults import entries, entry, journaled, mail, to
 
 from mailarchive import Provenance, Role, SourceMessage, UserId, _durable
 from mailarchive._model import Fidelity
-from mailarchive.errors import ConfigurationError, StateError
+from mailarchive.errors import ConfigurationError, SinkUnavailable, StateError
 from mailarchive.export import Exported, Form, export
 from mailarchive.sources.files import EmlFolder, Maildir, Mbox
-from mailarchive.vault import Vault
+from mailarchive.vault import Vault, View
 from mailarchive.vault.proofs import InclusionProof
 from mailarchive.vault.signing import FileSigner
 
@@ -204,6 +204,37 @@ def test_only_what_the_filters_choose(vault: Vault, tmp_path: Path) -> None:
 
     assert (done.messages, done.written) == (1, 1)
     assert read(EmlFolder(tmp_path / "out")) == [mail(2)]
+
+
+@pytest.mark.parametrize("form", list(Form))
+def test_what_is_erased_meanwhile_is_passed_over(
+    vault: Vault, tmp_path: Path, form: Form, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message that was listed and then erased is no error, and neither is one of two forks."""
+    listed = list(vault.view(BOB).messages())
+    monkeypatch.setattr(View, "messages", lambda *_, **__: iter(listed))
+    gone = [it.id for it in vault.auditor("x", "y").entries() if it.raw() in {mail(1), mail(2)}]
+    vault.keeper("x", "y").erase(*gone)
+
+    done = export(vault.view(BOB), tmp_path / "out", form)
+
+    assert (done.messages, done.ok) == (len(listed) - 1, True)
+    fork = next(it for it in listed if it.copies > 1)
+    assert done.written == len(listed) - 1
+    assert vault.view(BOB).get(fork.key) is not None
+
+
+def test_an_error_that_is_no_erasure_is_told(
+    vault: Vault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is still there and cannot be read now is not passed over."""
+
+    def content(*_: object) -> bytes:
+        raise SinkUnavailable("another program holds the index")
+
+    monkeypatch.setattr(View, "_content", content)
+    with pytest.raises(SinkUnavailable):
+        export(vault.view(BOB), tmp_path / "out")
 
 
 def test_nobody_exports_what_is_not_theirs(vault: Vault, tmp_path: Path) -> None:
