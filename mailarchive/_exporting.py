@@ -27,7 +27,15 @@ from mailarchive._model import (
     Stored,
     entry_id,
 )
-from mailarchive.errors import ConfigurationError, SinkCorrupt, StateError, Unsupported
+from mailarchive.errors import (
+    ConfigurationError,
+    Erased,
+    NotProven,
+    SinkCorrupt,
+    SinkError,
+    StateError,
+    Unsupported,
+)
 from mailarchive.vault._tar import is_pack
 from mailarchive.vault._volumes import PACKS
 
@@ -283,9 +291,15 @@ class Bag(Target):
 
     def _prove(self, found: Found) -> None:
         try:
-            text = found.message.proof(found.copy).text()
-        except Unsupported:
+            proof = found.message.proof(found.copy)
+            proof.check(found.content)
+        except (Unsupported, Erased, NotProven):  # the last where another copy has its number now
             return
+        except SinkError as error:
+            if type(error) is not SinkError:
+                raise
+            return  # erased since it was read: there is no such copy any more
+        text = proof.text()
         name = f"proofs/{found.name}.proof"
         _durable.write_file(self._folder / name, text.encode(), mode=_PRIVATE)
         self._tags[name] = hashlib.sha256(text.encode()).hexdigest()

@@ -17,6 +17,7 @@ from attrs import evolve
 from support.vaults import entries, entry, journaled, mail, to
 
 from mailarchive import Provenance, Role, SourceMessage, UserId, _durable
+from mailarchive._exporting import Bag
 from mailarchive._model import Fidelity
 from mailarchive.errors import ConfigurationError, SinkUnavailable, StateError
 from mailarchive.export import Exported, Form, export
@@ -26,9 +27,10 @@ from mailarchive.vault.proofs import InclusionProof
 from mailarchive.vault.signing import FileSigner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from mailarchive._exporting import Found
     from mailarchive.abc import Source
 
 ALICE, BOB, CAROL = map(UserId, ("alice", "bob", "carol"))
@@ -281,6 +283,43 @@ def test_a_bag_is_valid_and_proves_what_is_in_it(vault: Vault, tmp_path: Path) -
 
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def test_what_is_erased_before_it_is_proven_has_no_other_proof(
+    vault: Vault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was read already is written; no proof of the fork that has its number now is."""
+    vault.seal(FileSigner(tmp_path / "signer"))
+    gone = [it.id for it in vault.auditor("x", "y").entries() if it.raw() in {mail(1), mail(2)}]
+    write = Bag.write
+
+    def erasing(self: Bag, found: Sequence[Found]) -> int:
+        vault.keeper("x", "y").erase(*gone)
+        return write(self, found)
+
+    monkeypatch.setattr(Bag, "write", erasing)
+    before = len(seen(vault))
+    done = export(vault.view(BOB), tmp_path / "bag", Form.BAG)
+
+    proofs = list((tmp_path / "bag" / "proofs").iterdir())
+    assert len(proofs) == done.written - done.unproven
+    assert (done.written, done.ok, len(proofs) > 0) == (before, True, True)
+    for proof in proofs:
+        content = (tmp_path / "bag" / "data" / f"{proof.stem}.eml").read_bytes()
+        InclusionProof.parse(proof.read_text()).check(content)
+
+
+def test_an_error_of_a_proof_that_is_no_erasure_is_told(
+    vault: Vault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log that cannot be read is no reason to give a bag without proofs."""
+
+    def proof(*_: object) -> InclusionProof:
+        raise SinkUnavailable("another program holds the index")
+
+    monkeypatch.setattr(View, "_proof", proof)
+    with pytest.raises(SinkUnavailable):
+        export(vault.view(BOB), tmp_path / "bag", Form.BAG)
 
 
 def test_a_changed_bag_is_found_out(vault: Vault, tmp_path: Path) -> None:
