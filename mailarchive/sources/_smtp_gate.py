@@ -76,7 +76,7 @@ class Gate:
         return cls(
             frozenset(_digest(each.normal) for each in known),
             allowed,
-            {checked_name(name, "a login"): _digest(word) for name, word in logins.items()},
+            {checked_name(name, "a login"): _password(word) for name, word in logins.items()},
         )
 
     @property
@@ -107,6 +107,15 @@ class Gate:
 
 def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+def _password(word: str) -> bytes:
+    if not word:
+        raise ConfigurationError(
+            "a login has an empty password, so that anybody could log in",
+            suggestions=["give each login a password that nobody guesses"],
+        )
+    return _digest(word)
 
 
 def _address(text: str) -> Address:

@@ -670,6 +670,7 @@ def test_a_mapped_address_is_in_its_network() -> None:
         ({"security": "ssl", "certificate": "/nowhere", "key": "/nowhere"}, "certificate"),
         ({"port": 70_000}, "port"),
         ({"logins": {"": "secret"}}, "login"),
+        ({"logins": {"hub": "secret", "other": ""}}, "password"),
     ],
 )
 def test_a_setting_that_cannot_be_right_is_refused(settings: dict[str, Any], said: str) -> None:
