@@ -32,10 +32,10 @@ from mailarchive.errors import (
     Erased,
     NotProven,
     SinkCorrupt,
-    SinkError,
     StateError,
     Unsupported,
 )
+from mailarchive.vault._errors import NoCopy
 from mailarchive.vault._tar import is_pack
 from mailarchive.vault._volumes import PACKS
 
@@ -293,12 +293,8 @@ class Bag(Target):
         try:
             proof = found.message.proof(found.copy)
             proof.check(found.content)
-        except (Unsupported, Erased, NotProven):  # the last where another copy has its number now
-            return
-        except SinkError as error:
-            if type(error) is not SinkError:
-                raise
-            return  # erased since it was read: there is no such copy any more
+        except (Unsupported, Erased, NoCopy, NotProven):
+            return  # the last three where it was erased since it was read
         text = proof.text()
         name = f"proofs/{found.name}.proof"
         _durable.write_file(self._folder / name, text.encode(), mode=_PRIVATE)

@@ -91,6 +91,18 @@ def forked() -> SinkError:
     )
 
 
+class NoCopy(SinkError):
+    """The message has no copy of that number, or none any more."""
+
+
+def no_copy() -> NoCopy:
+    """Return the error for a copy that a message does not have."""
+    return NoCopy(
+        "there is no such copy of the message",
+        suggestions=["ask for one from 0 to its number of copies, less one"],
+    )
+
+
 def erased() -> Erased:
     """Return the error for reading what was erased."""
     return Erased(

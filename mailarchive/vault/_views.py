@@ -13,7 +13,7 @@ from mailarchive.errors import SinkError, Unsupported, Withheld
 from mailarchive.vault import _knowledge, _leaf
 from mailarchive.vault._apply import key_of, shown_key, user_bytes
 from mailarchive.vault._copies import USER, Known
-from mailarchive.vault._errors import index_disagrees
+from mailarchive.vault._errors import index_disagrees, no_copy
 from mailarchive.vault._record import PRIVATE_HEADERS
 
 if TYPE_CHECKING:
@@ -288,10 +288,7 @@ class View:
             )
         )
         if not rows:
-            raise SinkError(
-                "there is no such copy of the message",
-                suggestions=["ask for one from 0 to its number of copies, less one"],
-            )
+            raise no_copy()
         lines = self._reading.index.lines("t.n = ?", rows[0])
         if not lines:
             raise index_disagrees("an entry of no batch")

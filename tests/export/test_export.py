@@ -19,7 +19,7 @@ from support.vaults import entries, entry, journaled, mail, to
 from mailarchive import Provenance, Role, SourceMessage, UserId, _durable
 from mailarchive._exporting import Bag
 from mailarchive._model import Fidelity
-from mailarchive.errors import ConfigurationError, SinkUnavailable, StateError
+from mailarchive.errors import ConfigurationError, SinkError, SinkUnavailable, StateError
 from mailarchive.export import Exported, Form, export
 from mailarchive.sources.files import EmlFolder, Maildir, Mbox
 from mailarchive.vault import Vault, View
@@ -309,16 +309,20 @@ def test_what_is_erased_before_it_is_proven_has_no_other_proof(
         InclusionProof.parse(proof.read_text()).check(content)
 
 
+@pytest.mark.parametrize("error", [SinkUnavailable, SinkError])
 def test_an_error_of_a_proof_that_is_no_erasure_is_told(
-    vault: Vault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    vault: Vault,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[SinkError],
 ) -> None:
     """A log that cannot be read is no reason to give a bag without proofs."""
 
     def proof(*_: object) -> InclusionProof:
-        raise SinkUnavailable("another program holds the index")
+        raise error("the log cannot be read")
 
     monkeypatch.setattr(View, "_proof", proof)
-    with pytest.raises(SinkUnavailable):
+    with pytest.raises(error):
         export(vault.view(BOB), tmp_path / "bag", Form.BAG)
 
 
