@@ -68,7 +68,8 @@ def secret(
 
 
 def _secret_of(text: str, *, whole: bool) -> str:
-    """Return the first line, or all lines; line ends after it do not count."""
+    """Return the first line, or all lines, without the byte order mark and the line ends."""
+    text = text.removeprefix("\ufeff")  # as editors and PowerShell put it there
     return (text if whole else text.partition("\n")[0]).rstrip("\r\n")
 
 

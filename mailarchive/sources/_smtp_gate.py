@@ -125,6 +125,11 @@ def _address(text: str) -> Address:
             "an address of the receiver has no @, or nothing on one side of it",
             suggestions=["make one with: mailarchive new-address example.com"],
         )
+    if not text.isprintable():
+        raise ConfigurationError(
+            "an address of the receiver holds a character that cannot be seen: no mail is for it",
+            suggestions=["type it anew, or copy it without what stands around it"],
+        )
     return address
 
 

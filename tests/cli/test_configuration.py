@@ -275,6 +275,13 @@ def test_a_secret_comes_from_a_file(tmp_path: Path) -> None:
     assert secret('{ file = "secret" }', tmp_path) == " hunter2 "
 
 
+def test_a_byte_order_mark_is_no_part_of_a_secret(tmp_path: Path) -> None:
+    """Editors put one there, and it cannot be seen: no password and no address would fit."""
+    (tmp_path / "secret").write_bytes(b"\xef\xbb\xbfhunter2\r\n")
+
+    assert secret('{ file = "secret" }', tmp_path) == "hunter2"
+
+
 def test_a_secret_comes_from_a_command(tmp_path: Path) -> None:
     """Its first line, with no shell between."""
     command = f"{{ command = ['{sys.executable}', '-c', 'print(\"hunter2; $HOME\")'] }}"

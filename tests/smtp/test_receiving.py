@@ -662,6 +662,8 @@ def test_a_mapped_address_is_in_its_network() -> None:
         ({"addresses": ["journal@archive.example"]}, "guess"),
         ({"addresses": ["journal"]}, "no @"),
         ({"addresses": ["@archive.example"]}, "no @"),
+        ({"addresses": ["\ufeff" + ADDRESS]}, "cannot be seen"),
+        ({"addresses": [ADDRESS, ADDRESS.replace("@", "\u200b@")]}, "cannot be seen"),
         ({"networks": ["everywhere"]}, "network"),
         ({"networks": ["192.0.2.1/24"]}, "network"),
         ({"security": "tls"}, "security"),
