@@ -49,6 +49,8 @@ _AUTH_OCTETS = 12_288
 """RFC 4954, 4.2."""
 
 _STOPPED = b"421 4.3.2 this receiver is being stopped\r\n"
+_FAR_TOO_LARGE = "421 4.7.0 far too large"
+_NO_MEMORY = "421 4.3.1 no memory for the message, try again later"
 _GREETINGS = 20
 """Times that a client may introduce itself over one connection."""
 
@@ -272,10 +274,10 @@ class Conversation(SMTP):
             self._reset_timeout(self._limits.piece_seconds)
             await read_message(self._reader, self._watched(intake))
             delivery = self._delivery()
-        except Overdone:
+        except (Overdone, MemoryError) as error:
             share.let_go()
-            self.leave()
-            return "421 4.7.0 far too large"
+            self.leave()  # what is left of the message would be taken for commands
+            return _FAR_TOO_LARGE if isinstance(error, Overdone) else _NO_MEMORY
         except BaseException:
             share.let_go()
             raise

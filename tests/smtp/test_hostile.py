@@ -13,6 +13,7 @@ import pytest
 from attrs import evolve
 from support.smtp import ADDRESS, QUICK, SENDER, Raw, mail, plain, receiving
 
+from mailarchive.sources._smtp_data import Intake
 from mailarchive.sources.smtp import SmtpIntake
 from mailarchive.testing.certificates import self_signed
 
@@ -269,6 +270,30 @@ def test_data_before_an_envelope_is_refused() -> None:
         assert client.say("DATA").startswith(b"503")
         client.say(f"RCPT TO:<{ADDRESS}>")
         assert client.say("DATA now").startswith(b"501")
+    assert not running.sink.entries
+
+
+def test_nothing_in_a_message_is_a_command_where_memory_runs_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The connection ends: what is left of the message could say MAIL, RCPT and DATA."""
+
+    def add(intake: Intake, piece: bytes) -> None:
+        monkeypatch.undo()
+        raise MemoryError
+
+    forged = f"MAIL FROM:<boss@corp.example>\r\nRCPT TO:<{ADDRESS}>\r\nDATA\r\n".encode()
+    with receiving() as running, running.raw() as client:
+        client.hello().envelope()
+        monkeypatch.setattr(Intake, "add", add)
+        reply = client.data(b"x\r\n" + forged + mail(1) + b".\r\n")
+
+        assert reply.startswith(b"421")
+        while client.reply():
+            pass
+        memory = running.intake._memory
+        assert memory._places == QUICK.waiting
+        assert memory._free == QUICK.memory_octets
     assert not running.sink.entries
 
 
