@@ -80,7 +80,7 @@ def clear(folder: Path) -> None:
     Nobody reads it, and it may hold a piece of somebody's mail.  Raises `OSError`.
     """
     for each in folder.iterdir():
-        found = _BESIDE.match(each.name)
+        found = _BESIDE.fullmatch(each.name)
         if found is not None and not _is_running(int(found[1])):
             each.unlink(missing_ok=True)
 

@@ -115,4 +115,5 @@ class Looking:
         self._work.extendleft(some for some in (left[len(alone) :], alone) if some)
 
     def _is_told(self, session: Session, uid: int) -> bool:
+        # To its end: what is left unread of an answer would stand before the next one.
         return bool(list(look(session, b"%d" % uid, [uid], closely=self._closely)))

@@ -138,7 +138,8 @@ def test_only_what_dead_processes_left_is_cleared(
             raise error
 
     monkeypatch.setattr("os.kill", kill)
-    names = (".a.eml.1.tmp", ".a.eml.2.tmp", ".a.eml.3.tmp", "a.3.tmp", ".a.tmp", ".a.x.tmp")
+    others = ("a.3.tmp", ".a.tmp", ".a.x.tmp", ".a.3.tmp.eml")
+    names = (".a.eml.1.tmp", ".a.eml.2.tmp", ".a.eml.3.tmp", *others)
     for name in names:
         (tmp_path / name).touch()
 
