@@ -4,6 +4,8 @@ What a run promises, and where it keeps the promise (the numbers stand at the li
 
 (1)  A checkpoint never passes a message that is not accounted for: archived, quarantined,
      skipped, vanished, or on its retry list with a reason.  Retries that are due come first.
+     What vanished is on that list too until its folder was listed to the end, as a source
+     may see it come back and takes it back with a later page.
 (2)  Nothing is removed without a receipt whose durability meets the policy and whose bytes
      were read back through the sink and compared.  The intent is durable before the first
      removal and is carried along until it is confirmed.  The source checks that the item
@@ -29,7 +31,7 @@ from typing import TYPE_CHECKING, final
 
 from attrs import evolve, field, frozen
 
-from mailarchive import _asking, decoding
+from mailarchive import _asking, _waiting, decoding
 from mailarchive import attribution as attribution_
 from mailarchive._digesting import Digesting
 from mailarchive._leftovers import give_up, release
@@ -37,9 +39,7 @@ from mailarchive._model import (
     Archived,
     Checkpoint,
     Digest,
-    Failed,
     Folder,
-    Retry,
     SourceMessage,
     Stored,
 )
@@ -80,6 +80,7 @@ if TYPE_CHECKING:
         Outcome,
         Receipt,
         RemovalResult,
+        Retry,
     )
     from mailarchive._pages import PageUnderWay
     from mailarchive._reading import Read
@@ -104,9 +105,6 @@ __all__ = [
     "give_up",
     "release",
 ]
-
-RETRIES_AT_MOST = 10_000
-"""A folder with more messages on its retry list is not passed over but fails."""
 
 
 def _now() -> datetime:
@@ -302,7 +300,8 @@ class Run:
         if found is not None:
             self._checkpoint = found
             self._finish(worker, folder)
-        due = tuple(retry.ref for retry in self._checkpoint.retry if self._due(retry))
+        now = None if self._plan.retry_now else _asking.now(self._plan.clock)
+        due = _waiting.due(self._checkpoint.retry, now)
         try:
             yield from self._pages(worker, folder, self._checkpoint.token, due)
         except CheckpointInvalid:
@@ -310,6 +309,14 @@ class Run:
             if self._checkpoint.token is not None:
                 self._lose_token(folder)
             yield from self._pages(worker, folder, None, ())
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """(1) Owe nothing for what vanished: the folder was listed to the end."""
+        left = _waiting.without_gone(self._checkpoint.retry)
+        if left != self._checkpoint.retry and not self._plan.dry_run:
+            self._checkpoint = evolve(self._checkpoint, retry=left)
+            _asking.save(self._plan.state, self._checkpoint)
 
     def _lose_token(self, folder: Folder) -> None:
         """(1) Forget the token for good, also where no page of the folder is saved after this.
@@ -322,9 +329,6 @@ class Run:
             _asking.save(self._plan.state, self._checkpoint)
         self._tally.relisted.append(folder)
         self._tell(CheckpointLost(folder))
-
-    def _due(self, retry: Retry) -> bool:
-        return self._plan.retry_now or retry.not_before <= _asking.now(self._plan.clock)
 
     def _pages(
         self,
@@ -425,21 +429,20 @@ class Run:
         )
 
     def _retries(self, settled: Sequence[Settled]) -> tuple[Retry, ...]:
-        before = {retry.ref: retry for retry in self._checkpoint.retry}
-        for each in settled:
-            known = before.pop(each.outcome.ref, None)
-            if isinstance(each.outcome, Failed):
-                attempts = 1 if known is None else known.attempts + 1
-                when = _asking.now(self._plan.clock) + self._plan.retries.wait(attempts)
-                ref = each.outcome.ref
-                before[ref] = Retry(ref, each.outcome.reason, attempts, when)
-        if len(before) > RETRIES_AT_MOST:
+        """Return what waits after a page; raises `SourceError` where that is too much."""
+        outcomes = (each.outcome for each in settled)
+        now = _asking.now(self._plan.clock)
+        after = _waiting.after(self._checkpoint.retry, outcomes, self._plan.retries, now)
+        if len(after) > _waiting.AT_MOST:
             raise SourceError(
-                f"source {self._source.name}: more than {RETRIES_AT_MOST} messages of one "
-                "folder cannot be read",
-                suggestions=["find out why the server does not hand them over, and run again"],
+                f"source {self._source.name}: more than {_waiting.AT_MOST} messages of one "
+                "folder cannot be read, or were gone when they were to be",
+                suggestions=[
+                    "find out why the server does not hand them over, or who takes them away",
+                    "run again: what waits is tried first",
+                ],
             )
-        return tuple(before.values())
+        return after
 
     def _removable(self, settled: Sequence[Settled]) -> tuple[Archived, ...]:
         """(2) What may be removed: each receipt good enough and its bytes read back."""

@@ -149,7 +149,11 @@ RemovalResult: TypeAlias = Removed | Kept | Vanished
 
 @frozen
 class Retry:
-    """A message to fetch again, from `not_before` on."""
+    """A message to fetch again, from `not_before` on.
+
+    `attempts` that failed; none for one that was gone when it was to be read, which waits
+    until its folder was listed to the end.
+    """
 
     ref: MessageRef
     reason: str
@@ -161,7 +165,8 @@ class Retry:
 class Checkpoint:
     """How far a folder is done, and what is still owed.
 
-    Every message up to `token` is archived, quarantined, skipped, vanished or on `retry`.
+    Every message up to `token` is archived, quarantined, skipped, vanished or on `retry`;
+    while its folder is being listed what vanished is on `retry` as well.
     `removing` are removals that were decided and not yet confirmed.  `token` is `None`
     until the first page is done.
     """

@@ -51,6 +51,7 @@ _AUTH_OCTETS = 12_288
 _STOPPED = b"421 4.3.2 this receiver is being stopped\r\n"
 _FAR_TOO_LARGE = "421 4.7.0 far too large"
 _NO_MEMORY = "421 4.3.1 no memory for the message, try again later"
+_BROKEN_OFF = "421 4.3.0 that did not work, try again later"
 _GREETINGS = 20
 """Times that a client may introduce itself over one connection."""
 
@@ -274,13 +275,12 @@ class Conversation(SMTP):
             self._reset_timeout(self._limits.piece_seconds)
             await read_message(self._reader, self._watched(intake))
             delivery = self._delivery()
-        except (Overdone, MemoryError) as error:
+        except BaseException as error:
             share.let_go()
             self.leave()  # what is left of the message would be taken for commands
-            return _FAR_TOO_LARGE if isinstance(error, Overdone) else _NO_MEMORY
-        except BaseException:
-            share.let_go()
-            raise
+            if not isinstance(error, Exception):
+                raise
+            return _parting(error)
         if intake.fault is not None:
             return intake.fault
         # The answer has a bound of its own; nothing else may end the connection meanwhile.
@@ -371,6 +371,13 @@ class Conversation(SMTP):
     def _leave_if_asked(self) -> None:
         if self._leaving and self.transport is not None:
             self.transport.close()
+
+
+def _parting(error: Exception) -> str:
+    """Return the last reply to a client whose message could not be taken in."""
+    if isinstance(error, Overdone):
+        return _FAR_TOO_LARGE
+    return _NO_MEMORY if isinstance(error, MemoryError) else _BROKEN_OFF
 
 
 def _to(envelope: Any) -> list[str]:

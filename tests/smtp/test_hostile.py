@@ -273,14 +273,15 @@ def test_data_before_an_envelope_is_refused() -> None:
     assert not running.sink.entries
 
 
-def test_nothing_in_a_message_is_a_command_where_memory_runs_out(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("error", [MemoryError, OSError, ValueError])
+def test_nothing_in_a_message_is_a_command_where_something_breaks(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:
     """The connection ends: what is left of the message could say MAIL, RCPT and DATA."""
 
     def add(intake: Intake, piece: bytes) -> None:
         monkeypatch.undo()
-        raise MemoryError
+        raise error
 
     forged = f"MAIL FROM:<boss@corp.example>\r\nRCPT TO:<{ADDRESS}>\r\nDATA\r\n".encode()
     with receiving() as running, running.raw() as client:
