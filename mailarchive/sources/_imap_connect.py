@@ -69,11 +69,18 @@ class _Imap(imaplib.IMAP4):
     @override
     def starttls(self, ssl_context: ssl.SSLContext | None = None) -> tuple[Any, list[Any]]:
         """Turn to TLS; what came in clear text after the command is refused, not read."""
-        answer = self.xatom("STARTTLS")
-        if answer[0] == "OK" and ssl_context is not None:
-            if self.wire.pending:
-                raise Broken("the server mixes clear text into TLS")
-            self._wrap(ssl_context)
+        try:
+            answer = self.xatom("STARTTLS")
+        except imaplib.IMAP4.abort:
+            raise
+        except imaplib.IMAP4.error as error:
+            answer = "BAD", [str(error).encode("utf-8", "replace")]
+        if answer[0] != "OK":
+            said = b" ".join(each for each in answer[1] if isinstance(each, bytes))
+            raise Broken("the server offers STARTTLS and refuses it", detail=said or b"NO")
+        if self.wire.pending:
+            raise Broken("the server mixes clear text into TLS")
+        self._wrap(ssl_context or ssl.create_default_context())
         return answer
 
     def _wrap(self, context: ssl.SSLContext) -> None:

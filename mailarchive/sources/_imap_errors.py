@@ -74,6 +74,10 @@ _OTHER = {
     Security.STARTTLS: USE_SSL,
     Security.PLAIN: USE_SSL,
 }
+OWN_CERTIFICATE: Final = (
+    "give certificate and key, or in a program an ssl_context that has loaded them",
+    "check that the server trusts who signed that certificate, and that it has not expired",
+)
 RENUMBERED = "the server has numbered the folder anew"
 WENT_BACK = "the server gives numbers again that it gave before, as after a restore"
 SHORTER = "lower the limit command_octets, where the server takes no command that long"
@@ -221,6 +225,8 @@ def login_refused(
     pause = pause_asked(error.text, error.code)
     if pause is not None:
         return throttled(place, pause)
+    if is_detached(error.text):
+        return detached(place)
     where = f"{place}: the server refused the login by {how}: {error}"
     if is_transient(error):
         return SourceUnavailable(where, suggestions=[RUN_AGAIN])
@@ -243,18 +249,25 @@ def _login_suggestions(host: str, how: str) -> list[str]:
             "for that use the object id of the enterprise application, not of its registration",
             "for an application at Microsoft 365: give it full access to the mailbox",
         ]
+    if how == "EXTERNAL":
+        return ["check user: it must be whom the certificate is for", *OWN_CERTIFICATE]
     suggestions = ["check the user name and the password"]
     if host.lower().endswith((".office365.com", ".outlook.com", ".gmail.com")):
         suggestions.append("use OAuth: this provider refuses passwords")
     return suggestions
 
 
+_HUNG_UP = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
+"""An end in the middle of the handshake, as of a server that starts or has no room: nothing
+that speaks no TLS ends without a word, and what may be there again later is tried again."""
+
+
 def not_connected(place: Place, error: BaseException) -> MailArchiveError:
     """There is no connection, or no TLS."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return _certificate(place, error)
-    if isinstance(error, ssl.SSLError):
-        return _no_tls(place)
+    if isinstance(error, ssl.SSLError) and not isinstance(error, _HUNG_UP):
+        return _no_tls(place, str(getattr(error, "reason", None)))
     if isinstance(error, socket.gaierror):
         what, todo = "its host name is not known", "check the host"
     elif isinstance(error, ConnectionRefusedError):
@@ -287,6 +300,12 @@ def _certificate(place: Place, error: ssl.SSLCertVerificationError) -> Configura
             f"{place}: the server's certificate is for another name",
             suggestions=["set host to a name that is in the certificate"],
         )
+    # X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED.
+    if error.verify_code in {9, 10}:
+        return ConfigurationError(
+            f"{place}: the server's certificate has expired, or is not good yet",
+            suggestions=["renew it on the server", "check the clock of this machine"],
+        )
     return ConfigurationError(
         f"{place}: the server's certificate is not trusted ({error.verify_code})",
         suggestions=[
@@ -296,8 +315,20 @@ def _certificate(place: Place, error: ssl.SSLCertVerificationError) -> Configura
     )
 
 
-def _no_tls(place: Place) -> ConfigurationError:
-    if place.security is Security.SSL:
+_NOT_OURS = re.compile(r"ALERT_(?:\w*CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)")
+"""OpenSSL's reasons for a server that got no certificate of ours, or not the right one."""
+
+
+def _no_tls(place: Place, reason: str) -> ConfigurationError:
+    if _NOT_OURS.search(reason):
+        return ConfigurationError(
+            f"{place}: the server asks for a client's certificate, and takes none that it got",
+            suggestions=[
+                *OWN_CERTIFICATE,
+                "where it asks for a password as well: write a program",
+            ],
+        )
+    if place.security is Security.SSL and "ALERT" not in reason:
         return ConfigurationError(
             f"{place}: port {place.port} does not begin with TLS",
             suggestions=[
@@ -307,6 +338,9 @@ def _no_tls(place: Place) -> ConfigurationError:
             ],
         )
     return ConfigurationError(
-        f"{place}: STARTTLS failed: the two sides share no version of TLS",
-        suggestions=["update the server; a program may allow what it speaks, with an ssl_context"],
+        f"{place}: the two sides share no version of TLS, or no cipher",
+        suggestions=[
+            "update the server; a program may allow what it speaks, with an ssl_context",
+            "where the server asks for a client's certificate: " + OWN_CERTIFICATE[0],
+        ],
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, assert_never
 from mailarchive.auth import ClientCertificate, OAuth, OAuthMechanism, Password
 from mailarchive.errors import ConfigurationError, Unsupported
 from mailarchive.sources._imap_errors import (
+    OWN_CERTIFICATE,
     USE_SSL,
     USE_STARTTLS,
     broken,
@@ -68,7 +69,7 @@ def _mechanism(session: Session, place: Place, auth: Auth, mailbox: str | None) 
                 return str(mechanism)
         raise _not_offered(place, " or ".join(wanted))
     if "EXTERNAL" not in offered:
-        raise _not_offered(place, "EXTERNAL")
+        raise _not_offered(place, "EXTERNAL", *OWN_CERTIFICATE)
     return "EXTERNAL"
 
 

@@ -265,7 +265,7 @@ def _smtp(address: Address) -> Address:
 
 
 def _host(host: str) -> str:
-    if not _HOST.match(host) or host.count(":") == 1:  # with one it is a name and a port
+    if not _is_host(host):
         raise ConfigurationError(
             "the host of an IMAP source is no host name",
             suggestions=[
@@ -275,6 +275,15 @@ def _host(host: str) -> str:
             ],
         )
     return host
+
+
+def _is_host(host: str) -> bool:
+    """Whether it can be looked up, or is an address; with one colon it is a name and a port."""
+    try:
+        host.encode("idna")  # what the lookup does: no part may be empty, or have 64 letters
+    except UnicodeError:
+        return False
+    return bool(_HOST.match(host)) and host.count(":") != 1
 
 
 def _port(port: int | None, protection: Security) -> int:
