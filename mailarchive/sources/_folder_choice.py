@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Self
+from unicodedata import normalize
 
 from attrs import evolve, field, frozen
 
@@ -49,6 +50,7 @@ class FolderChoice:
     A pattern is a folder's path with its parts joined by `/`: `INBOX`, `Projects/*`.  A `*`
     stands for any text, a `/` included, and `?` for one character, and nothing else for
     anything but itself; a folder whose path is the pattern to the letter always fits.
+    Whether an accent is part of its letter or follows it makes no difference.
     """
 
     names: tuple[str, ...] = field(default=("*",), converter=_texts, repr=_how_many)
@@ -129,8 +131,16 @@ class FolderChoice:
         )
 
 
+def composed(name: str) -> str:
+    """Return a name with each letter and its accents as one character, where there is one.
+
+    A server may send either form, and nobody sees which.
+    """
+    return normalize("NFC", name)
+
+
 def _fits(folder: Folder, pattern: str) -> bool:
-    name = folder.name
+    name, pattern = composed(folder.name), composed(pattern)
     if pattern.upper() == "INBOX":
         return name.upper() == "INBOX"
     # Of what `fnmatch` knows, `[` has no meaning here: folders are called [Gmail].

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from mailarchive._model import Folder, FolderRole
+from mailarchive.sources._folder_choice import composed
 from mailarchive.sources._imap_errors import is_worth_waiting
 from mailarchive.sources._imap_session import Refused, grammar
 from mailarchive.sources._imap_syntax import BadSyntax, folder_text, quoted
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from mailarchive.sources._imap_syntax import Value
 
 _OCTETS_OF_A_FOLDER = 1_024
+
+_NAMESPACES = 1_000
+"""A command each, where nothing below it is listed; a server has a handful."""
+
+_CLOSED = frozenset({b"\\NOSELECT", b"\\NONEXISTENT"})
 
 _ROLES = {
     b"\\SENT": FolderRole.SENT,
@@ -56,16 +62,22 @@ class _Listed:
 
     @property
     def selectable(self) -> bool:
-        return not self.words & {b"\\NOSELECT", b"\\NONEXISTENT"}
+        return not self.words & _CLOSED
+
+    def beside(self, other: _Listed) -> _Listed:
+        """Return what two lines say of one folder; it is closed only where both say so."""
+        both = self.words & other.words
+        return evolve(self, words=(self.words | other.words) - (_CLOSED - both))
 
 
 def folders(session: Session, limits: ImapLimits, *, shared: bool = False) -> list[Folder]:
     """Return every folder that can be opened, with what it is for; raises `Broken` for none."""
     own, foreign = _namespaces(session)
-    listed = {each.key: each for each in _list(session, b"", limits)}
+    listed: dict[bytes, _Listed] = {}
+    _list(session, b"", limits, listed)
     for prefix in (*own, *foreign) if shared else own:
         if prefix and not any(key.startswith(prefix) for key in listed):
-            listed |= {each.key: each for each in _list(session, prefix, limits)}
+            _list(session, prefix, limits, listed)
     if not listed:  # INBOX is always there (RFC 3501, 5.1)
         raise Broken("the server lists no folder at all")
     taken = [each for each in listed.values() if shared or _is_own(each.key, own, foreign)]
@@ -103,22 +115,24 @@ def _role(listed: _Listed, *, by_name: bool) -> FolderRole | None:
         return _ROLES[word]
     below_inbox = len(listed.path) > 1 and listed.path[0].upper() == "INBOX"
     own = listed.path[1:] if below_inbox else listed.path
-    return _BY_NAME.get(own[0].casefold()) if by_name and len(own) == 1 else None
+    return _BY_NAME.get(composed(own[0]).casefold()) if by_name and len(own) == 1 else None
 
 
-def _list(session: Session, prefix: bytes, limits: ImapLimits) -> list[_Listed]:
+def _list(
+    session: Session, prefix: bytes, limits: ImapLimits, found: dict[bytes, _Listed]
+) -> None:
+    """Add the folders below a prefix to those that were found; the limit is for all of them."""
     with grammar():
         parts = [b"LIST", b'""', quoted(prefix + b"*")]
     if session.capabilities >= {"LIST-EXTENDED", "SPECIAL-USE"}:
         parts.append(b"RETURN (SPECIAL-USE)")
     octets = _OCTETS_OF_A_FOLDER * limits.folders
-    found: list[_Listed] = []
     for untagged in session.stream(*parts, octets=octets):
         if untagged.kind == b"LIST":
-            found.append(_listed(untagged))
+            each = _listed(untagged)
+            found[each.key] = each.beside(found.get(each.key, each))
             if len(found) > limits.folders:
                 raise Garbled(f"the server lists more than the limit folders = {limits.folders}")
-    return found
 
 
 def _listed(untagged: Untagged) -> _Listed:
@@ -128,10 +142,7 @@ def _listed(untagged: Untagged) -> _Listed:
             raise BadSyntax("no folder")
         words = frozenset(word.upper() for word in told[0] if isinstance(word, bytes))
         delimiter = told[1] if isinstance(told[1], bytes) else None
-        # A folder may be called NIL, and some server will not quote it.
-        name = b"NIL" if told[2] is None else told[2]
-        if not isinstance(name, bytes):
-            raise BadSyntax("no name")
+        name = _name(told[2:])
     if name.upper() == b"INBOX":
         name = b"INBOX"
     if b"\0" in name or not name:
@@ -140,6 +151,19 @@ def _listed(untagged: Untagged) -> _Listed:
 
 
 _LIST_VALUES = 3
+
+
+def _name(told: Sequence[Value]) -> bytes:
+    """Return a folder's name out of what stands where it should, and behind it.
+
+    A folder may be called NIL, or `Sent Items`, and some server will not quote it: of the
+    second one only the first word would be left, which may be another folder's name.
+    """
+    if isinstance(told[0], list):
+        raise BadSyntax("no name")
+    # A list behind it is what an extension tells (RFC 5258).
+    words = [each for each in told if not isinstance(each, list)]
+    return b" ".join(b"NIL" if each is None else each for each in words)
 
 
 def _path(name: bytes, delimiter: bytes | None) -> tuple[str, ...]:
@@ -165,6 +189,8 @@ def _namespaces(session: Session) -> tuple[list[bytes], list[bytes]]:
         if untagged.kind == b"NAMESPACE":
             told = [*untagged.values(), None, None, None]
             own, *foreign = (_prefixes(each) for each in told[:3])
+            if len(own) + sum(map(len, foreign)) > _NAMESPACES:
+                raise Garbled(f"the server names more than {_NAMESPACES} namespaces")
             return own, [prefix for each in foreign for prefix in each]
     return [], []
 

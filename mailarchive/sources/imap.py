@@ -32,7 +32,7 @@ from mailarchive._model import (
 from mailarchive.abc import Source
 from mailarchive.auth import checked_name
 from mailarchive.errors import ConfigurationError, MailboxNotFound
-from mailarchive.sources._folder_choice import FolderChoice
+from mailarchive.sources._folder_choice import FolderChoice, composed
 from mailarchive.sources._foreign_key import not_read, not_removed
 from mailarchive.sources._imap_ahead import Ahead, Some
 from mailarchive.sources._imap_connect import connect
@@ -226,9 +226,11 @@ class ImapSource(Source):
 
     def _target(self) -> str:
         """Return the key of the folder that removed messages go to."""
-        for folder in self._known or self._list_folders():
-            if folder.name == self._remove_to:
-                return folder.key
+        known = self._known or self._list_folders()
+        for same in (str, composed):  # to the letter, where there are both
+            for folder in known:
+                if same(folder.name) == same(str(self._remove_to)):
+                    return folder.key
         raise MailboxNotFound(
             f"{self._place}: the folder to move messages to is not there",
             suggestions=["create the folder that remove_to names, its parts joined by /"],
