@@ -146,8 +146,10 @@ class Opened(ABC):
 
     @final
     def __exit__(self, *exc: object) -> None:
-        """Close; an error while closing never hides the one that led here."""
-        self._count(max(self._entered - 1, 0))
+        """Close what is open; an error while closing never hides the one that led here."""
+        if not self._entered:
+            return  # what failed to open is closed already
+        self._count(self._entered - 1)
         if self._entered:
             return
         try:

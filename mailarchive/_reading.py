@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from attrs import field, frozen
@@ -111,12 +112,24 @@ class _Queue(Generic[T]):
 
 
 class Worker:
-    """The one thread.  A context manager; leaving it joins the thread."""
+    """The one thread.  A context manager; leaving it joins the thread.
+
+    Where a run is forgotten and Python collects it, the thread itself may be the one that
+    does so: then it waits for nothing, least of all for itself, and does what is left when
+    it has put down what it reads.
+    """
 
     def __init__(self, read_ahead: int) -> None:
         """Read at most `read_ahead` bytes more than have been taken."""
         self._read_ahead = read_ahead
-        self._threads = ThreadPoolExecutor(1, thread_name_prefix="mailarchive-source")
+        self._idents: list[int] = []
+        self._left: list[Callable[[], object]] = []
+        self._threads = ThreadPoolExecutor(
+            1,
+            thread_name_prefix="mailarchive-source",
+            initializer=_note_ident,
+            initargs=(self._idents,),
+        )
 
     def __enter__(self) -> Self:
         """Return the worker; its thread starts with the first call."""
@@ -124,11 +137,22 @@ class Worker:
 
     def __exit__(self, *exc: object) -> None:
         """Join the thread."""
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        elsewhere = not self._is_here()
+        self._threads.shutdown(wait=elsewhere, cancel_futures=elsewhere)
+
+    def _is_here(self) -> bool:
+        return threading.get_ident() in self._idents
 
     def call(self, work: Callable[[], T]) -> T:
         """Run `work` on the thread and return what it returns or raise what it raises."""
         return self._threads.submit(work).result()
+
+    def last(self, work: Callable[[], object]) -> None:
+        """Run `work` on the thread, after all else, and raise what it raises."""
+        if self._is_here():
+            self._left.append(work)
+        else:
+            self.call(work)
 
     def stream(
         self, make: Callable[[], Iterator[T]], size: Callable[[T], int], pause: type | None = None
@@ -144,7 +168,7 @@ class Worker:
             while paused:
                 queue: _Queue[T] = _Queue(self._read_ahead)
                 try:
-                    pumping = self._threads.submit(_pump, items, queue, size, pause)
+                    pumping = self._threads.submit(self._pump, items, queue, size, pause)
                     yield from queue
                 finally:
                     queue.abandon()
@@ -152,20 +176,30 @@ class Worker:
         finally:
             close = getattr(items, "close", None)
             if close is not None:
-                self._threads.submit(close).result()
+                self.last(close)
+
+    def _pump(
+        self,
+        items: Iterator[T],
+        queue: _Queue[T],
+        size: Callable[[T], int],
+        pause: type | None,
+    ) -> bool:
+        """Fill the queue; return whether it stopped for a pause rather than at the end."""
+        try:
+            for item in items:
+                queue.put(item, size(item))
+                if pause is not None and isinstance(item, pause):
+                    return True
+        except _Abandoned:
+            pass
+        finally:
+            queue.end()
+            for work in self._left:
+                with suppress(Exception):  # nobody is there to hear of it
+                    work()
+        return False
 
 
-def _pump(
-    items: Iterator[T], queue: _Queue[T], size: Callable[[T], int], pause: type | None
-) -> bool:
-    """Fill the queue; return whether it stopped for a pause rather than at the end."""
-    try:
-        for item in items:
-            queue.put(item, size(item))
-            if pause is not None and isinstance(item, pause):
-                return True
-    except _Abandoned:
-        pass
-    finally:
-        queue.end()
-    return False
+def _note_ident(idents: list[int]) -> None:
+    idents.append(threading.get_ident())

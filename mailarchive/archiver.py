@@ -53,6 +53,7 @@ from mailarchive.errors import (
     AuthenticationFailed,
     CheckpointInvalid,
     ConfigurationError,
+    MailArchiveError,
     ReceiptMismatch,
     SourceError,
     Transient,
@@ -199,12 +200,10 @@ class Run:
 
     def __init__(self, archiver: Archiver) -> None:
         """Begin with the first `next`."""
-        self._plan = archiver
-        self._source = archiver.source
-        self._tally = Tally(archiver.source.name, dry_run=archiver.dry_run)
-        self._checkpoint = Checkpoint(archiver.source.name, "")
-        self._unreachable = False
-        self._steps = self._drive()
+        # What drives it must not refer to it: nothing but the garbage collector would ever
+        # notice that a run was dropped, and its thread would wait until then.
+        self._course = _Course(archiver)
+        self._steps = self._course.drive()
 
     def __iter__(self) -> Self:
         """Return the run itself."""
@@ -234,6 +233,21 @@ class Run:
     @property
     def report(self) -> RunReport:
         """What the run did so far; `finished` once it is over."""
+        return self._course.report
+
+
+class _Course:
+    """What a run does, and how far it is."""
+
+    def __init__(self, archiver: Archiver) -> None:
+        self._plan = archiver
+        self._source = archiver.source
+        self._tally = Tally(archiver.source.name, dry_run=archiver.dry_run)
+        self._checkpoint = Checkpoint(archiver.source.name, "")
+        self._unreachable = False
+
+    @property
+    def report(self) -> RunReport:
         return self._tally.report()
 
     def _tell(self, event: Event) -> None:
@@ -244,28 +258,31 @@ class Run:
         except Exception:  # noqa: BLE001 - an observer only watches: what it raises is counted
             self._tally.add("observer_errors")
 
-    def _drive(self) -> Generator[Outcome]:
+    def drive(self) -> Generator[Outcome]:
         self._tell(RunStarted(self._source.name, self._plan.dry_run))
         for notice in self._source.notices:
             self._tell(notice)
         worker = Worker(self._plan.batching.read_ahead)
-        with worker, Digesting.in_threads() as digesting:
-            try:
-                worker.call(self._source.__enter__)
-                self._check_source()
-                self._storing = self._make_storing(digesting)
-                folders = worker.call(self._source.folders)
-                self._tally.left_out = self._source.left_out
-                self._tally.unmatched = self._source.unmatched
-                for folder in folders:
-                    yield from self._guarded(worker, folder)
-                self._tally.finished = True
-            finally:
-                with contextlib.suppress(SourceError):  # the first error is the one to tell
-                    self._tally.gaps = worker.call(self._source.gaps)
-                    self._tally.unripe = worker.call(self._source.unripe)
-                worker.call(lambda: self._source.__exit__(None, None, None))
+        with worker, Digesting.in_threads() as digesting, contextlib.ExitStack() as stack:
+            # First, as a signal may come while it is being opened.
+            stack.push(lambda *error: worker.last(lambda: self._leave(error)))
+            worker.call(self._source.__enter__)
+            self._check_source()
+            self._storing = self._make_storing(digesting)
+            folders = worker.call(self._source.folders)
+            self._tally.left_out = self._source.left_out
+            self._tally.unmatched = self._source.unmatched
+            for folder in folders:
+                yield from self._guarded(worker, folder)
+            self._tally.finished = True
         self._tell(RunFinished(self._source.name, self.report.ok))
+
+    def _leave(self, error: tuple[object, ...]) -> None:
+        """Sum up and close the source; the first error is the one to tell."""
+        with contextlib.suppress(MailArchiveError):
+            self._tally.gaps = self._source.gaps()
+            self._tally.unripe = self._source.unripe()
+        self._source.__exit__(*error)
 
     def _check_source(self) -> None:
         self._plan._check_sink()  # noqa: SLF001 - its own class; capabilities may change on opening

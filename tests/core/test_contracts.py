@@ -103,7 +103,7 @@ CALLS: dict[str, Callable[[abc.Source], object]] = {
     "scan": lambda source: list(source.scan(INBOX)),
     "fetch": lambda source: list(source.fetch([REF])),
     "remove": lambda source: source.remove([Archived(REF, RECEIPT)]),
-    "close": lambda source: source.__exit__(None, None, None),
+    "close": lambda source: source.__enter__().__exit__(None, None, None),
 }
 
 
