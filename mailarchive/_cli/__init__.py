@@ -123,7 +123,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=_version())
     top.add_argument(
-        "--key-file", type=Path, metavar="FILE", help="the keys of the encrypted vault"
+        "--key-file", type=_filters.place, metavar="FILE", help="the keys of the encrypted vault"
     )
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     _add_demo(commands)
@@ -163,7 +163,7 @@ def _add_demo(commands: Commands) -> None:
     add = commands.add_parser("demo", help="archive a sample journal mailbox and show the result")
     add.add_argument(
         "--folder",
-        type=Path,
+        type=_filters.place,
         metavar="FOLDER",
         help="a new folder to work in (default: a temporary one)",
     )
@@ -184,7 +184,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _add_run(commands: Commands) -> None:
     add = commands.add_parser("run", help="archive what is new, as a TOML file says")
-    add.add_argument("config", type=Path, metavar="ARCHIVE.TOML")
+    add.add_argument("config", type=_filters.place, metavar="ARCHIVE.TOML")
     add.add_argument("--dry-run", action="store_true", help="change nothing, say what would be")
     add.add_argument("--retry-now", action="store_true", help="take all retries, due or not")
     add.add_argument(
@@ -202,7 +202,7 @@ def _receive(arguments: argparse.Namespace) -> int:
 
 def _add_receive(commands: Commands) -> None:
     add = commands.add_parser("receive", help="archive what arrives by SMTP, as a TOML file says")
-    add.add_argument("config", type=Path, metavar="ARCHIVE.TOML")
+    add.add_argument("config", type=_filters.place, metavar="ARCHIVE.TOML")
     add.add_argument("--quiet", action="store_true", help="show no progress")
     add.set_defaults(command=_receive, resumes=True)
 
@@ -228,7 +228,7 @@ def _new_key(arguments: argparse.Namespace) -> int:
 
 def _add_new_key(commands: Commands) -> None:
     add = commands.add_parser("new-key", help="make a key file for a vault that is encrypted")
-    add.add_argument("file", type=Path, metavar="FILE")
+    add.add_argument("file", type=_filters.place, metavar="FILE")
     add.set_defaults(command=_new_key)
 
 
@@ -242,7 +242,7 @@ def _add_reattribute(commands: Commands) -> None:
     add = commands.add_parser(
         "reattribute", help="give mail of nobody to the users that the TOML file names by now"
     )
-    add.add_argument("config", type=Path, metavar="ARCHIVE.TOML")
+    add.add_argument("config", type=_filters.place, metavar="ARCHIVE.TOML")
     add.set_defaults(command=_reattribute, resumes=True)
 
 
@@ -254,7 +254,7 @@ def _retries(arguments: argparse.Namespace) -> int:
 
 def _add_retries(commands: Commands) -> None:
     add = commands.add_parser("retries", help="list the messages that wait to be fetched again")
-    add.add_argument("config", type=Path, metavar="ARCHIVE.TOML")
+    add.add_argument("config", type=_filters.place, metavar="ARCHIVE.TOML")
     add.add_argument("--give-up", metavar="ID", help="take one off the list for good")
     add.set_defaults(command=_retries)
 
@@ -276,7 +276,7 @@ def _show(arguments: argparse.Namespace) -> int:
 
 def _add_show(commands: Commands) -> None:
     add = commands.add_parser("show", help="list what a user sees, or print one message")
-    add.add_argument("vault", type=Path, metavar="VAULT")
+    add.add_argument("vault", type=_filters.place, metavar="VAULT")
     _add_who(add)
     _filters.add(add)
     add.add_argument(
@@ -287,7 +287,7 @@ def _add_show(commands: Commands) -> None:
     )
     add.add_argument("--message", metavar="KEY", help="print this message, byte for byte")
     add.add_argument(
-        "--copy", type=int, default=1, metavar="N", help="which of its copies (default: 1)"
+        "--copy", type=int, metavar="N", help="with --message: which of its copies (default: 1)"
     )
     add.set_defaults(command=_show)
 
@@ -313,9 +313,9 @@ def _export(arguments: argparse.Namespace) -> int:
 
 def _add_export(commands: Commands) -> None:
     add = commands.add_parser("export", help="write what a user sees to files")
-    add.add_argument("vault", type=Path, metavar="VAULT")
+    add.add_argument("vault", type=_filters.place, metavar="VAULT")
     add.add_argument("--user", type=_filters.user, metavar="U", required=True)
-    add.add_argument("--to", type=Path, metavar="PATH", required=True)
+    add.add_argument("--to", type=_filters.place, metavar="PATH", required=True)
     add.add_argument(
         "--form",
         choices=("eml", "maildir", "mbox", "bag"),
@@ -342,7 +342,7 @@ def _add_quarantine(commands: Commands) -> None:
     add = commands.add_parser(
         "quarantine", help="list, read or release what could not be archived"
     )
-    add.add_argument("vault", type=Path, metavar="VAULT")
+    add.add_argument("vault", type=_filters.place, metavar="VAULT")
     what = add.add_mutually_exclusive_group()
     what.add_argument("--read", metavar="ID", help="print the message, byte for byte")
     what.add_argument("--release", metavar="ID", help="archive it after all, as it is")
@@ -366,6 +366,6 @@ def _decode(arguments: argparse.Namespace) -> int:
 
 def _add_decode(commands: Commands) -> None:
     add = commands.add_parser("decode", help="say what a journal report says")
-    add.add_argument("file", type=Path, metavar="FILE.EML")
+    add.add_argument("file", type=_filters.place, metavar="FILE.EML")
     add.add_argument("--json", action="store_true", help="as JSON")
     add.set_defaults(command=_decode)

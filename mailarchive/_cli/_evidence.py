@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mailarchive._cli import _filters
@@ -38,7 +37,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 def _add_verify(commands: Commands) -> None:
     add = commands.add_parser("verify", help="check that an archive is whole and unaltered")
-    add.add_argument("vault", type=Path, metavar="VAULT")
+    add.add_argument("vault", type=_filters.place, metavar="VAULT")
     add.add_argument(
         "--level",
         choices=["quick", "stored", "content", "log"],
@@ -52,7 +51,7 @@ def _add_verify(commands: Commands) -> None:
     )
     add.add_argument(
         "--state",
-        type=Path,
+        type=_filters.place,
         metavar="FILE",
         help="where to note how far --budget came (default: verify.json in the vault)",
     )
@@ -63,7 +62,7 @@ def _add_verify(commands: Commands) -> None:
 def _add_against(add: argparse.ArgumentParser, many: str = "") -> None:
     add.add_argument(
         "--checkpoint",
-        type=Path,
+        type=_filters.place,
         metavar="FILE",
         action="append" if many else "store",
         default=[] if many else None,
@@ -86,21 +85,23 @@ def _seal(arguments: argparse.Namespace) -> int:
 
 def _add_seal(commands: Commands) -> None:
     add = commands.add_parser("seal", help="sign for everything that is in an archive now")
-    add.add_argument("vault", type=Path, metavar="VAULT")
+    add.add_argument("vault", type=_filters.place, metavar="VAULT")
     add.add_argument(
         "--signer",
-        type=Path,
+        type=_filters.place,
         required=True,
         metavar="FOLDER",
         help="where the key is, outside of the archive; made when it is missing",
     )
-    add.add_argument("--out", type=Path, metavar="FILE", help="write the checkpoint here too")
+    add.add_argument(
+        "--out", type=_filters.place, metavar="FILE", help="write the checkpoint here too"
+    )
     for name, metavar, words in (
         ("file", "FOLDER", "leave a copy of the checkpoint in a folder"),
         ("git", "REPOSITORY", "commit the checkpoint in a git repository"),
         ("tsa", "URL", "get a time-stamp of the checkpoint (RFC 3161)"),
     ):
-        kind = str if name == "tsa" else Path
+        kind = str if name == "tsa" else _filters.place
         add.add_argument(
             f"--anchor-{name}",
             type=kind,
@@ -110,7 +111,10 @@ def _add_seal(commands: Commands) -> None:
             help=f"{words}; may be repeated",
         )
     add.add_argument(
-        "--tsa-roots", type=Path, metavar="PEM", help="take only time-stamps under these roots"
+        "--tsa-roots",
+        type=_filters.place,
+        metavar="PEM",
+        help="take only time-stamps under these roots",
     )
     add.set_defaults(command=_seal)
 
@@ -124,7 +128,7 @@ def _prove(arguments: argparse.Namespace) -> int:
 
 def _add_prove(commands: Commands) -> None:
     add = commands.add_parser("prove", help="print the proof that one message is in the log")
-    add.add_argument("vault", type=Path, metavar="VAULT")
+    add.add_argument("vault", type=_filters.place, metavar="VAULT")
     add.add_argument("key", metavar="KEY", help="of the message, as `show` lists it")
     who = add.add_mutually_exclusive_group(required=True)
     who.add_argument(
@@ -136,7 +140,9 @@ def _add_prove(commands: Commands) -> None:
     who.add_argument("--auditor", metavar="NAME", help="prove and show all; this is put on record")
     add.add_argument("--reason", metavar="WHY", help="why, with --auditor")
     add.add_argument("--copy", type=int, default=1, metavar="N", help="which copy (default: 1)")
-    add.add_argument("--out", type=Path, metavar="FILE", help="write it here, not to the terminal")
+    add.add_argument(
+        "--out", type=_filters.place, metavar="FILE", help="write it here, not to the terminal"
+    )
     add.set_defaults(command=_prove)
 
 
@@ -150,8 +156,8 @@ def _check_proof(arguments: argparse.Namespace) -> int:
 
 def _add_check_proof(commands: Commands) -> None:
     add = commands.add_parser("check-proof", help="check a proof, without the archive")
-    add.add_argument("proof", type=Path, metavar="PROOF")
-    add.add_argument("message", type=Path, metavar="MESSAGE.EML")
+    add.add_argument("proof", type=_filters.place, metavar="PROOF")
+    add.add_argument("message", type=_filters.place, metavar="MESSAGE.EML")
     _add_against(add)
     add.set_defaults(command=_check_proof)
 
@@ -170,8 +176,10 @@ _NEWER = "take from REPLICA, on trust, also what goes on behind all that VAULT k
 
 def _add_repair(commands: Commands) -> None:
     add = commands.add_parser("repair", help="restore damaged packs from another copy")
-    add.add_argument("vault", type=Path, metavar="VAULT")
-    add.add_argument("--from", dest="source", type=Path, required=True, metavar="REPLICA")
+    add.add_argument("vault", type=_filters.place, metavar="VAULT")
+    add.add_argument(
+        "--from", dest="source", type=_filters.place, required=True, metavar="REPLICA"
+    )
     add.add_argument("--apply", action="store_true", help="do it; without, only the plan is shown")
     add.add_argument("--newer", action="store_true", help=_NEWER)
     add.add_argument("--key", metavar="KEY", help=_SIGNED)
@@ -188,7 +196,7 @@ def _rebuild(arguments: argparse.Namespace) -> int:
 
 def _add_rebuild(commands: Commands) -> None:
     add = commands.add_parser("rebuild", help="make index and tiles anew from the packs alone")
-    add.add_argument("vault", type=Path, metavar="VAULT")
+    add.add_argument("vault", type=_filters.place, metavar="VAULT")
     add.add_argument(
         "--without-missing",
         action="store_true",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mailarchive._cli._imap import choice
 from mailarchive._cli._limits import limits
-from mailarchive._cli._organisation import Organisation, chosen
+from mailarchive._cli._organisation import Organisation, chosen, refuse_without_mailboxes
 from mailarchive._cli._secret import secret
 from mailarchive.auth import Kerberos, OAuth, Password
 from mailarchive.sources.ews import (
@@ -74,6 +74,7 @@ def ews(table: Table, here: Path, *, journal: bool) -> EwsSource | Organisation:
     )
     if many:
         return Organisation(chosen(table), lambda each: source_of(mailbox=each.key), "ews:")
+    refuse_without_mailboxes(table, "without_mailboxes")
     assert mailbox is not None, "it was looked for above"
     return source_of(mailbox=mailbox, name=table.get("name", str))
 

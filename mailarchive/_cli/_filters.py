@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from mailarchive.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from mailarchive.vault import Filters
@@ -39,6 +42,13 @@ def user(text: str) -> str:
     return text
 
 
+def place(text: str) -> Path:
+    """Return a path; an empty one would be the folder that the command is started in."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("an empty text is no path; give a path, or . for here")
+    return Path(text)
+
+
 def add_days(parser: argparse.ArgumentParser) -> None:
     """Add `--since` and `--until`."""
     parser.add_argument("--since", type=day, metavar="YYYY-MM-DD", help="from that day on")
@@ -65,10 +75,16 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def chosen(arguments: argparse.Namespace) -> Filters:
-    """Return the filters that were given."""
+    """Return the filters that were given; raises where no time is within both days."""
+    since, until = arguments.since, arguments.until
+    if since is not None and until is not None and since >= until:
+        raise ConfigurationError(
+            "no time is both since the one day and before the other",
+            suggestions=["give --since the earlier day, and --until the later one"],
+        )
     return {
-        "since": arguments.since,
-        "until": arguments.until,
+        "since": since,
+        "until": until,
         "sender": arguments.sender,
         "folder": arguments.folder,
         "text": arguments.text,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mailarchive._cli._imap import choice
 from mailarchive._cli._limits import limits
 from mailarchive._cli._msal import cloud_of, tokens_of
-from mailarchive._cli._organisation import Organisation, chosen
+from mailarchive._cli._organisation import Organisation, chosen, refuse_without_mailboxes
 from mailarchive._cli._secret import readable
 from mailarchive.sources.graph import GraphLimits, GraphSource, SeenIds
 from mailarchive.users.graph import GraphDirectory
@@ -52,5 +52,6 @@ def graph(
     if "mailboxes" in table:
         names = f"graph:{cloud.graph.partition('://')[2]}/"
         return Organisation(chosen(table), source_of, names, directory.mailboxes), directory
+    refuse_without_mailboxes(table, "without_mailboxes", "kinds")
     mailbox, name = table.need("mailbox", str), table.get("name", str)
     return GraphSource(mailbox, tokens, name=name, **settings, **whom), directory

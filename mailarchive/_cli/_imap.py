@@ -8,7 +8,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mailarchive._cli._limits import limits
-from mailarchive._cli._organisation import Organisation, chosen, local_part
+from mailarchive._cli._organisation import (
+    Organisation,
+    chosen,
+    local_part,
+    refuse_without_mailboxes,
+)
 from mailarchive._cli._secret import readable, secret
 from mailarchive._model import Address, Fidelity, FolderRole
 from mailarchive.auth import ClientCertificate, OAuth, OAuthMechanism, Password, scoped
@@ -47,6 +52,7 @@ def imap(table: Table, here: Path, *, journal: bool) -> ImapSource | Organisatio
     )
     if "mailboxes" in table:
         return _organisation(table, source_of)
+    refuse_without_mailboxes(table, "named_by", "without_mailboxes")
     address = table.get("address", str)
     return source_of(
         mailbox=table.get("mailbox", str),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mailarchive._cli import _filters
@@ -43,13 +42,13 @@ def add(commands: Commands) -> None:
         ("expired", _expired, "list what may be erased: kept long enough, and held by nobody"),
     ):
         listing = commands.add_parser(name, help=words)
-        listing.add_argument("vault", type=Path, metavar="VAULT")
+        listing.add_argument("vault", type=_filters.place, metavar="VAULT")
         listing.set_defaults(command=command)
 
 
 def _deciding(commands: Commands, name: str, words: str) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=words)
-    parser.add_argument("vault", type=Path, metavar="VAULT")
+    parser.add_argument("vault", type=_filters.place, metavar="VAULT")
     parser.add_argument("--actor", required=True, help="who decides; put on record")
     parser.add_argument("--reason", required=True, help="why; put on record")
     return parser

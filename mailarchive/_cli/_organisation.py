@@ -113,3 +113,13 @@ def chosen(table: Table) -> MailboxChoice:
         raise table.wrong(f"kinds must be some of {', '.join(known)}")
     kinds = {} if words is None else {"kinds": frozenset(map(MailboxKind, words))}
     return MailboxChoice(only, table.texts("without_mailboxes") or (), **kinds)
+
+
+def refuse_without_mailboxes(table: Table, *keys: str) -> None:
+    """Raise where a key stands there that says something of many mailboxes, and one is read."""
+    for key in keys:
+        if key in table:
+            raise table.wrong(
+                f"{key} is for many mailboxes, and one is read",
+                f'add mailboxes = "all", or drop {key}',
+            )

@@ -50,7 +50,7 @@ def _lmtp(table: Table, here: Path) -> Callable[[], Sink]:
     if not recipients:
         raise table.wrong("recipients is missing", 'add recipients = ["archive@example.com"]')
     ledger = here / table.need("ledger", str)
-    sender = table.get("sender", str) or ""
+    sender = table.get("sender", str, empty=True) or ""
     starttls, ca_file = bool(table.get("starttls", bool)), table.get("ca_file", str)
 
     def make() -> Sink:
@@ -92,7 +92,7 @@ def _objects(table: Table, here: Path) -> Callable[[], Sink]:
     if endpoint is not None:
         options["endpoint"] = endpoint
     plain = bool(table.get("allow_plaintext", bool))
-    prefix, locked = table.get("prefix", str) or "", bool(table.get("locked", bool))
+    prefix, locked = table.get("prefix", str, empty=True) or "", bool(table.get("locked", bool))
 
     def make() -> Sink:
         from mailarchive.vault.objects import ObjectVault, S3Store

@@ -26,8 +26,8 @@ def smtp(table: Table, here: Path) -> SmtpIntake:
         allow_plaintext=bool(table.get("allow_plaintext", bool)),
         certificate=None if certificate is None else here / certificate,
         key=None if key is None else here / key,
-        networks=table.texts("networks") or (),
-        logins=_logins(table.table("logins"), here),
+        networks=_networks(table),
+        logins=_logins(table, here),
         hostname=table.get("hostname", str),
         mailbox=table.get("mailbox", str),
         name=table.get("name", str) or "smtp",
@@ -35,5 +35,23 @@ def smtp(table: Table, here: Path) -> SmtpIntake:
     )
 
 
+def _networks(table: Table) -> tuple[str, ...]:
+    """Return the networks that may connect; a list of none must not let everybody in."""
+    networks = table.texts("networks")
+    if networks is not None and not networks:
+        raise table.wrong(
+            "networks is empty, which lets nobody connect",
+            "name the networks, or leave networks out to let all connect",
+        )
+    return networks or ()
+
+
 def _logins(table: Table, here: Path) -> dict[str, str]:
-    return {name: secret(table, name, here, within="logins")() for name in table.names()}
+    """Return the passwords by name; a table of none must not let everybody send."""
+    inner = table.table("logins")
+    if "logins" in table and not inner:
+        raise table.wrong(
+            "[source.logins] is empty, which lets nobody log in",
+            "name who may, or take it out where no login is needed",
+        )
+    return {name: secret(inner, name, here, within="logins")() for name in inner.names()}

@@ -30,14 +30,17 @@ def read(path: Path) -> Table:
     """Return the file's top table; raises `ConfigurationError`."""
     name = path.name or str(path)  # "." and "/" have no name
     try:
-        return parse(path.read_text(encoding="utf-8"), name)
+        return parse(path.read_text(encoding="utf-8-sig"), name)  # as editors and PowerShell write
     except OSError as error:
         raise ConfigurationError(
             f"{name} cannot be read: {type(error).__name__}",
             suggestions=["give the path of an existing TOML file"],
         ) from error
     except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{name} is not UTF-8") from error
+        raise ConfigurationError(
+            f"{name} is not UTF-8",
+            suggestions=["save it as UTF-8, which is not what an editor calls ANSI or Unicode"],
+        ) from error
 
 
 def parse(text: str, name: str) -> Table:
@@ -100,14 +103,20 @@ class Table:
         """Return the error for something that is wrong with this table."""
         return ConfigurationError(f"{self._where}: {what}", suggestions=suggestions)
 
-    def get(self, key: str, kind: type[T]) -> T | None:
-        """Return the value, or `None`; raises where it is of another kind."""
+    def get(self, key: str, kind: type[T], *, empty: bool = False) -> T | None:
+        """Return the value, or `None`; raises where it is of another kind.
+
+        A text that is `empty` must be asked for: mostly it is a variable that was not set, and
+        an empty path would be the folder of the job itself.
+        """
         self._asked.add(key)
         value: object = self._values.get(key)
         if value is None:
             return None
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise self.wrong(f"{key} must be {_KINDS[kind]}")
+        if isinstance(value, str) and not value.strip() and not empty:
+            raise self.wrong(f"{key} is empty", f"write what it is, or leave {key} out")
         return value
 
     def need(self, key: str, kind: type[T]) -> T:

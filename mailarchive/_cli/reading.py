@@ -49,11 +49,12 @@ def show(
     filters: Filters,
     limit: int = 50,
     message: str | None = None,
-    copy: int = 1,
+    copy: int | None = None,
     every: bool = False,
 ) -> int:
     """List messages as somebody may see them, or print one, byte for byte."""
     _check(who, filters, every=every)
+    _check_one(who, filters, message, copy)
     with _opened(path, filters, read_only=who.user is not None) as vault:
         if who.user is None:
             auditor = vault.auditor(who.auditor or "", who.reason or "")
@@ -63,7 +64,8 @@ def show(
         _vaults.refuse_strangers(vault, [who.user])
         view = vault.view(UserId(who.user))
         if message is not None:
-            sys.stdout.buffer.write(found(view, message, copy).content(copy - 1))
+            which = 1 if copy is None else copy
+            sys.stdout.buffer.write(found(view, message, which).content(which - 1))
             return OK
         return _show_user(view, who.user, filters, limit)
 
@@ -79,6 +81,21 @@ def _check(who: Who, filters: Filters, *, every: bool) -> None:
     if who.user is not None and (every or who.reason is not None):
         raise ConfigurationError(
             "--every and --reason are for an auditor", suggestions=["give --auditor, or neither"]
+        )
+
+
+def _check_one(who: Who, filters: Filters, message: str | None, copy: int | None) -> None:
+    """Refuse what chooses nothing where one message is named, or where none is."""
+    if copy is not None and (message is None or who.user is None):
+        raise ConfigurationError(
+            "--copy says which copy of one message a user is shown",
+            suggestions=["give --user and --message KEY with it, or leave it out"],
+        )
+    given = [f"--{name}" for name, value in filters.items() if value is not None]
+    if message is not None and given:
+        raise ConfigurationError(
+            f"{' and '.join(given)} cannot be combined with --message, which names one message",
+            suggestions=["leave out the one or the other"],
         )
 
 

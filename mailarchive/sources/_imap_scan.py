@@ -21,7 +21,7 @@ from attrs import field, frozen
 from typing_extensions import override
 
 from mailarchive._model import MessageRef, Page
-from mailarchive.errors import SourceError
+from mailarchive.errors import ConfigurationError, SourceError
 from mailarchive.sources._imap_ahead import Some
 from mailarchive.sources._imap_commands import (
     Seen,
@@ -64,6 +64,11 @@ _RANGE = re.compile(r"(\d{1,10})(?::(\d{1,10}))?\Z", re.ASCII)
 
 
 def _flags(names: Iterable[str]) -> frozenset[str]:
+    if isinstance(names, str):
+        raise ConfigurationError(
+            "the flags to wait for are one text, and are to be several",
+            suggestions=[r'put it into a list, as in with_flags=["\Seen"]'],
+        )
     return frozenset(name.lower() for name in names)
 
 
@@ -72,7 +77,8 @@ class Ripe:
     """When a message is ready to be archived; until then it waits, and each run looks again.
 
     All that are set must hold.  A message whose date or flags the server does not tell is
-    ripe: better early than never.
+    ripe: better early than never.  Raises `ConfigurationError` for a flag that is wanted and
+    unwanted, and for a text, whose letters would be the flags.
     """
 
     older_than: timedelta | None = None
@@ -83,6 +89,14 @@ class Ripe:
 
     without_flags: frozenset[str] = field(default=frozenset(), converter=_flags)
     """Flags of which it may have none, as `\\Draft`."""
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what no message ever is: all would wait, and every run would be well."""
+        if both := self.with_flags & self.without_flags:
+            raise ConfigurationError(
+                f"no message can have and lack a flag: {', '.join(sorted(both))}",
+                suggestions=["take it out of with_flags, or out of without_flags"],
+            )
 
     @property
     def condition(self) -> str | None:

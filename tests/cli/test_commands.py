@@ -604,6 +604,32 @@ def test_an_empty_text_is_no_user(
     assert b"an empty text is no user" in capfdbinary.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", ""),
+        ("show", "", "--user", "alice"),
+        ("export", "acme.vault", "--user", "alice", "--to", " "),
+        ("seal", "acme.vault", "--signer", ""),
+        ("verify", "acme.vault", "--state", ""),
+        ("kept", ""),
+    ],
+)
+def test_an_empty_text_is_no_path(
+    capfdbinary: pytest.CaptureFixture[bytes],
+    words: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It would be the folder that one is in: an export filled it with mail."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as raised:
+        main(words)
+
+    assert raised.value.code == 2
+    assert b"an empty text is no path" in capfdbinary.readouterr().err
+
+
 def test_a_user_who_owns_nothing_is_taken_for_misspelt(
     demo: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
@@ -665,8 +691,11 @@ def test_nothing_that_was_asked_for_is_passed_over(
     for filtered in (("--words", "zebra"), ("--since", "2030-01-01"), ("--folder", "INBOX")):
         run(capfdbinary, "show", "acme.vault", *auditor, *filtered, status=2)
         run(capfdbinary, "show", "acme.vault", *auditor, "--every", *filtered, status=2)
-    for useless in (("--every",), ("--reason", "case")):
+    backwards = ("--since", "2026-02-01", "--until", "2026-01-01")
+    for useless in (("--every",), ("--reason", "case"), ("--copy", "1"), backwards):
         run(capfdbinary, "show", "acme.vault", "--user", "alice", *useless, status=2)
+    run(capfdbinary, "export", "acme.vault", "--user", "alice", "--to", "o", *backwards, status=2)
+    run(capfdbinary, "show", "acme.vault", *auditor, "--message", "0", "--copy", "1", status=2)
     run(capfdbinary, "quarantine", "acme.vault", "--owner", "alice", status=2)
     key = run(capfdbinary, "show", "acme.vault", "--user", "alice").split()[4].decode()
     for copy in ("0", "9"):
@@ -674,6 +703,10 @@ def test_nothing_that_was_asked_for_is_passed_over(
             capfdbinary, "show", "acme.vault", "--user", "alice", "--message", key,
             "--copy", copy, status=1,
         )  # fmt: skip
+    run(
+        capfdbinary, "show", "acme.vault", "--user", "alice", "--message", key,
+        "--text", "zebra", status=2,
+    )  # fmt: skip
     run(capfdbinary, "export", "acme.vault", "--user", "alcie", "--to", "out", status=1)
     assert not Path("out").exists()
     run(capfdbinary, "verify", "no.vault", status=2)

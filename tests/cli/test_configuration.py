@@ -343,6 +343,33 @@ def test_a_bad_file_is_one_line_and_status_two(
     assert said.count("\n") == 1
 
 
+@pytest.mark.parametrize("codec", ["utf-8-sig", "utf-16", "latin-1"])
+def test_a_job_may_begin_with_a_byte_order_mark(
+    codec: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As editors save it; in another encoding it is said what to do."""
+    (tmp_path / "journal" / "cur").mkdir(parents=True)
+    (tmp_path / "journal" / "new").mkdir()
+    (tmp_path / "users.csv").write_text("id,addresses\nbob,bob@example.com\n")
+    file = tmp_path / "archive.toml"
+    file.write_text(f"# Größe\n{JOB}", encoding=codec)
+
+    status = 0 if codec == "utf-8-sig" else 2
+    assert main(["run", str(file), "--quiet", "--dry-run"]) == status
+    assert ("save it as UTF-8" in capsys.readouterr().err) is (status == 2)
+
+
+@pytest.mark.parametrize("line", ['path = "journal"', 'csv = "users.csv"', 'path = "acme.vault"'])
+@pytest.mark.parametrize("nothing", ["", "  "])
+def test_an_empty_text_names_no_place(line: str, nothing: str, tmp_path: Path) -> None:
+    """It would be the folder of the job: a variable that is not set archived all that is there."""
+    key = line.partition(" = ")[0]
+    with pytest.raises(ConfigurationError, match=f"{key} is empty") as caught:
+        job(JOB.replace(line, f'{key} = "{nothing}"'), tmp_path)
+
+    assert caught.value.suggestions == (f"write what it is, or leave {key} out",)
+
+
 def test_a_misspelt_word_is_suggested(tmp_path: Path) -> None:
     """Also where one of a few words is wanted, and not only for keys."""
     with pytest.raises(ConfigurationError) as caught:

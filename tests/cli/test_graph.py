@@ -272,6 +272,8 @@ SECRET = LOGIN + 'secret = { file = "s" }\n'
         (SECRET + 'mailbox = "a@b"\ncloud = { graph = "http://evil.example" }', "https://"),
         (SECRET + 'mailbox = "a@b"\nmailboxs = "all"', "unknown key"),
         (SECRET + 'mailbox = "a b"', "no address"),
+        (SECRET + 'mailbox = "a@b"\nkinds = ["user"]', "kinds is for many mailboxes"),
+        (SECRET + 'without_mailboxes = ["a@b"]', "without_mailboxes is for many mailboxes"),
         (SECRET.replace("contoso.example", "common") + 'mailbox = "a@b"', "one tenant"),
     ],
 )

@@ -120,6 +120,7 @@ def test_a_kerberos_job_needs_no_secret(desk: Desk, tmp_path: Path) -> None:
         ({"more": 'disposal = "Shred"'}, "disposal must be one of"),
         ({"more": "[source.limits]\nitems = 0"}, "items must be from 1 to 1_000"),
         ({"more": 'host = "x"'}, "unknown key host"),
+        ({"more": 'without_mailboxes = ["a@b"]'}, "without_mailboxes is for many mailboxes"),
     ],
 )
 def test_what_is_wrong_is_named(

@@ -132,7 +132,7 @@ def test_who_is_left_out_is_no_twin(local: Dovecot, tmp_path: Path) -> None:
         (OWN, "needs to know whose mailbox it is"),
         (f'{OWN}\naddress = "bob"', "address is no address"),
         (f'{OWN}\naddress = ""', "address is empty"),
-        (f'{OWN}\nnamed_by = "local-part"', "unknown key named_by"),
+        (f'{OWN}\nnamed_by = "local-part"', "named_by is for many mailboxes"),
         (f'{EVERYBODY}"all"\naddress = "{BOB}"', "unknown key address"),
         (f'{MASTER}\nmailboxes = "all"\nnamed_by = "local"', "did you mean local-part"),
     ],

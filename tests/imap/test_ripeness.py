@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.imap import QUICK, PlainMailbox, archived, inbox_of, read_all, scripted
 
 from mailarchive import Kept, Removed
-from mailarchive.errors import CheckpointInvalid
+from mailarchive.errors import CheckpointInvalid, ConfigurationError
 from mailarchive.sources._imap_scan import Token
 from mailarchive.sources.imap import Ripe
 from mailarchive.testing._imap_answers import fetched
@@ -43,6 +43,14 @@ def scan(source: ImapSource, token: str | None) -> tuple[list[int], str | None]:
         found += uids(list(page.refs))
         token = page.token
     return found, token
+
+
+def test_what_no_message_ever_is_makes_none_wait() -> None:
+    """A flag that is wanted and unwanted, and a text whose letters would be flags, are refused."""
+    with pytest.raises(ConfigurationError, match=r"have and lack a flag: \\seen$"):
+        Ripe(with_flags=["\\Seen", "keep"], without_flags=["\\SEEN"])
+    with pytest.raises(ConfigurationError, match="one text"):
+        Ripe(without_flags="\\Seen")
 
 
 def test_a_flag_keeps_a_message_waiting_and_the_others_go_on() -> None:
