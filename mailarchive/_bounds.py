@@ -45,6 +45,15 @@ PAUSE: Final = Bounds(0, _YEAR)
 """Seconds that are waited between two attempts, which may be none."""
 
 
+_MANY: Final = 500
+"""Failures in a row after which a wait grows no more; a float has no larger power of four."""
+
+
+def backoff(first: float, factor: float, failures: int, longest: float) -> float:
+    """Return the seconds to wait after so many failures in a row, at most the `longest`."""
+    return min(first * factor ** min(failures - 1, _MANY), longest)
+
+
 def checked_timeout(name: str, value: float) -> float:
     """Return the seconds; raises `ConfigurationError` where nobody can wait for so long."""
     if value not in TIMEOUT:

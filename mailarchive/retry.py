@@ -15,7 +15,7 @@ from attrs import define, field, frozen
 from attrs.validators import ge
 from typing_extensions import override
 
-from mailarchive._bounds import PAUSE, Bounds
+from mailarchive._bounds import PAUSE, Bounds, backoff
 from mailarchive.abc import Sink, Source
 from mailarchive.errors import Transient
 
@@ -81,7 +81,7 @@ class Attempts:
                 raise error
             self.policy.sleep(error.retry_after)
             return
-        longest = min(self.policy.first * 2.0 ** (self.failed - 1), self.policy.longest)
+        longest = backoff(self.policy.first, 2.0, self.failed, self.policy.longest)
         self.policy.sleep(longest * (0.5 + self.policy.chance() / 2))
 
     def succeeded(self) -> None:

@@ -48,7 +48,7 @@ class GraphLimits:
 
     first_backoff: float = field(default=0.5, validator=PAUSE)
     """Seconds before the second attempt where Graph names no pause; each further one waits
-    four times as long."""
+    four times as long, up to `longest_wait`."""
 
     longest_wait: float = field(default=600.0, validator=PAUSE)
     """Seconds of pause that are waited out where Graph asks for one; a longer one is raised

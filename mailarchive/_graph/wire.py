@@ -15,6 +15,7 @@ from typing_extensions import override
 from urllib3.exceptions import HTTPError, SSLError
 
 from mailarchive import _web
+from mailarchive._bounds import backoff
 from mailarchive._graph.errors import (
     RUN_AGAIN,
     Damaged,
@@ -290,7 +291,8 @@ class Wire:
     def _wait(self, error: Refused | Damaged | SourceUnavailable, failed: int) -> None:
         asked = None if isinstance(error, Damaged) else error.retry_after
         if asked is None:
-            self._pause(self.limits.first_backoff * 4.0 ** (failed - 1))
+            first = self.limits.first_backoff
+            self._pause(backoff(first, 4.0, failed, max(first, self.limits.longest_wait)))
             return
         if asked > self.limits.longest_wait:
             if isinstance(error, Refused):

@@ -55,7 +55,7 @@ class EwsLimits:
 
     first_backoff: float = field(default=1.0, validator=PAUSE)
     """Seconds before the first of them, where the server asks for none; each further one
-    waits twice as long."""
+    waits twice as long, up to `longest_wait`."""
 
     longest_wait: float = field(default=600.0, validator=PAUSE)
     """Seconds of pause that are waited out where a server asks for one; a longer one is

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from attrs import field, frozen
 
+from mailarchive._bounds import backoff
 from mailarchive.errors import Transient
 from mailarchive.sources._ews_answer import Damaged, replies
 from mailarchive.sources._ews_connect import Refused
@@ -46,8 +47,9 @@ class Patience:
             raise error from None
         if asked is not None and asked > self._limits.longest_wait:
             raise error from None
-        backoff = self._limits.first_backoff * 2.0 ** (self.failures - 1)
-        self._sleep(backoff if asked is None else asked)
+        first = self._limits.first_backoff
+        own = backoff(first, 2.0, self.failures, max(first, self._limits.longest_wait))
+        self._sleep(own if asked is None else asked)
 
 
 @frozen

@@ -58,7 +58,8 @@ class ImapLimits:
     """Connections made anew without one message of progress in between."""
 
     first_backoff: float = field(default=0.5, validator=PAUSE)
-    """Seconds before the first of them; each further one waits four times as long."""
+    """Seconds before the first of them; each further one waits four times as long, up to
+    `longest_wait`."""
 
     longest_wait: float = field(default=600.0, validator=PAUSE)
     """Seconds of pause that are waited out where a server asks for one; a longer one is

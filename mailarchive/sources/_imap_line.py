@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from mailarchive._bounds import backoff
 from mailarchive.errors import SourceUnavailable, Throttled
 from mailarchive.sources._imap_errors import broken, is_detached, is_worth_waiting, refused
 from mailarchive.sources._imap_session import Refused
@@ -43,7 +44,8 @@ class Patience:
         self._sleep(self._backoff() if asked is None else asked)
 
     def _backoff(self) -> float:
-        return float(self._limits.first_backoff * 4 ** (self.failures - 1))
+        first = self._limits.first_backoff
+        return backoff(first, 4.0, self.failures, max(first, self._limits.longest_wait))
 
     def _as_ours(self, error: Broken | Refused | SourceUnavailable | Throttled) -> Exception:
         if isinstance(error, Broken):
