@@ -25,6 +25,7 @@ from mailarchive._graph.errors import (
     explained,
     refusal,
 )
+from mailarchive._handshake import HUNG_UP
 from mailarchive._rfc5322 import Block, Names
 from mailarchive.auth import token_for
 from mailarchive.errors import (
@@ -224,7 +225,9 @@ class Wire:
         url = f"{self._cloud.graph}{VERSION}{path}"
         try:
             return self._web.send(method, url, whole, body)
-        except SSLError:
+        except SSLError as error:
+            if error.args and isinstance(error.args[0], HUNG_UP):
+                raise self._unreachable(error) from None
             raise ConfigurationError(
                 f"{self.place}: Graph's certificate is not trusted, or there is no TLS",
                 suggestions=["set ca_file to the authority of the proxy on the way, if it is one"],

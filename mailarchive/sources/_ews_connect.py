@@ -37,6 +37,7 @@ from typing_extensions import override
 from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError
 
 from mailarchive import _paced
+from mailarchive._handshake import HUNG_UP
 from mailarchive.auth import Password, token_for
 from mailarchive.errors import ConfigurationError, MailArchiveError, SourceUnavailable
 from mailarchive.sources._ews_errors import (
@@ -382,6 +383,8 @@ def _no_tls(place: Place, error: SSLError) -> MailArchiveError:
     inner = next(
         (each for each in getattr(reason, "args", ()) if isinstance(each, ssl.SSLError)), reason
     )
+    if isinstance(inner, HUNG_UP):
+        return broken(place, "the server hung up")
     if isinstance(inner, ssl.SSLCertVerificationError):
         # OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH.
         named = inner.verify_code in {62, 64}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 from typing_extensions import override
 
+from mailarchive._handshake import HUNG_UP
 from mailarchive.errors import (
     AccessDenied,
     AuthenticationFailed,
@@ -257,16 +258,11 @@ def _login_suggestions(host: str, how: str) -> list[str]:
     return suggestions
 
 
-_HUNG_UP = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
-"""An end in the middle of the handshake, as of a server that starts or has no room: nothing
-that speaks no TLS ends without a word, and what may be there again later is tried again."""
-
-
 def not_connected(place: Place, error: BaseException) -> MailArchiveError:
     """There is no connection, or no TLS."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return _certificate(place, error)
-    if isinstance(error, ssl.SSLError) and not isinstance(error, _HUNG_UP):
+    if isinstance(error, ssl.SSLError) and not isinstance(error, HUNG_UP):
         return _no_tls(place, str(getattr(error, "reason", None)))
     if isinstance(error, socket.gaierror):
         what, todo = "its host name is not known", "check the host"

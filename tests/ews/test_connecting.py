@@ -10,6 +10,7 @@ import pytest
 from attrs import evolve
 from exchangelib.transport import AUTH_TYPE_MAP, GSSAPI
 from support.ews import ALICE, SECRET, Desk, read
+from support.ports import hang_up, port_of
 
 from mailarchive.auth import Kerberos, OAuth, Password, TokenProvider
 from mailarchive.errors import (
@@ -182,6 +183,16 @@ def test_a_port_without_tls_is_said_so(desk: Desk) -> None:
     """It speaks HTTP in clear text."""
     url = desk.server.url.replace("http:", "https:")
     with pytest.raises(ConfigurationError, match="no TLS"), desk.source(url=url):
+        pass
+
+
+def test_an_end_in_the_middle_of_the_handshake_is_no_wrong_port(desk: Desk) -> None:
+    """As by a server that just starts: no setting is wrong for that."""
+    with (
+        port_of(hang_up) as port,
+        pytest.raises(SourceUnavailable, match="hung up"),
+        desk.source(url=f"https://127.0.0.1:{port}/EWS/Exchange.asmx"),
+    ):
         pass
 
 

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from attrs import evolve
 from support.graph import ANN, QUICK, Archive, GraphWorld, mail, read_all
+from support.ports import hang_up, port_of
 
 from mailarchive import SourceMessage, Unavailable
+from mailarchive.auth import any_scope
 from mailarchive.errors import (
     AccessDenied,
     AuthenticationFailed,
@@ -39,6 +41,7 @@ from mailarchive.testing.graph_server import (
 )
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
     from datetime import datetime
 
@@ -530,6 +533,30 @@ def test_a_server_that_nobody_vouches_for_gets_no_token(time: Time) -> None:
 
     assert "ca_file" in " ".join(caught.value.suggestions)
     assert stranger.asked == []
+
+
+def test_an_end_in_the_middle_of_the_handshake_is_tried_again(time: Time) -> None:
+    """As by a proxy that just starts; it was a wrong setting, and ended the run."""
+    served: list[int] = []
+
+    def serve(sock: socket.socket, number: int) -> None:
+        served.append(number)
+        hang_up(sock, number)
+
+    with EntraServer() as login, port_of(serve) as port:
+        cloud = login.cloud(graph=f"https://127.0.0.1:{port}")
+        source = GraphSource(
+            ANN,
+            any_scope(lambda: "token"),
+            cloud=cloud,
+            limits=QUICK,
+            clock=time.clock,
+            sleep=time.sleep,
+        )
+        with pytest.raises(SourceUnavailable), source:
+            source.folders()
+
+    assert len(served) == QUICK.tries
 
 
 def test_a_catch_all_of_graphs_stops_this_mailbox_and_no_other(world: GraphWorld) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
-import threading
-from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
@@ -16,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from support.imap import QUICK, read_all, scripted
+from support.ports import port_of, relay
 
 from mailarchive.auth import ClientCertificate, Password
 from mailarchive.errors import (
@@ -32,7 +30,8 @@ from mailarchive.testing.certificates import self_signed
 from mailarchive.testing.imap_server import CAPABILITIES, ImapServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    import socket
+    from collections.abc import Callable
     from pathlib import Path
 
     from support.imap import Mailbox, Numbered
@@ -41,47 +40,6 @@ if TYPE_CHECKING:
 
 LOOPBACK = IPv4Address("127.0.0.1")
 PLACE = Place("test", "mail.example.com", 993, Security.SSL)
-
-
-@contextmanager
-def port_of(serve: Callable[[socket.socket, int], object]) -> Iterator[int]:
-    """A port on which each connection, counted from 1 on, is served and then closed."""
-    threads: list[threading.Thread] = []
-
-    def answer(sock: socket.socket, number: int) -> None:
-        with sock, suppress(OSError):
-            serve(sock, number)
-
-    def accept() -> None:
-        with suppress(OSError):
-            while True:
-                sock, _ = listener.accept()
-                threads.append(threading.Thread(target=answer, args=(sock, len(threads))))
-                threads[-1].start()
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        threads.append(threading.Thread(target=accept))
-        threads[0].start()
-        yield listener.getsockname()[1]
-        listener.shutdown(socket.SHUT_RDWR)
-    for thread in threads:
-        thread.join()
-
-
-def relay(sock: socket.socket, port: int) -> None:
-    """Pass everything on to another port, and back."""
-
-    def pump(source: socket.socket, target: socket.socket) -> None:
-        with suppress(OSError):
-            while data := source.recv(1 << 16):
-                target.sendall(data)
-            target.shutdown(socket.SHUT_WR)
-
-    with socket.create_connection(("127.0.0.1", port)) as other:
-        back = threading.Thread(target=pump, args=(other, sock))
-        back.start()
-        pump(sock, other)
-        back.join()
 
 
 def imap_on(port: int, **settings: Any) -> ImapSource:
