@@ -53,6 +53,20 @@ def check_file(path: Path) -> None:
         raise _closed(_FILE, folder, "write to")
 
 
+def check_target(path: Path, what: str) -> None:
+    """Refuse what this user may not write to, or make, before the vault is read for it."""
+    nearest = _nearest(path.absolute())
+    if not _writable(nearest):
+        raise _closed(what, nearest, "write to")
+
+
+def check_folder(path: Path, what: str) -> None:
+    """Refuse a file in the place of a folder, and one that this user may not write to."""
+    if path.exists() and not path.is_dir():
+        raise _in_the_way(what, _NO_FOLDER)
+    check_target(path, what)
+
+
 @frozen
 class Place:
     """The folder in which a job keeps its vault, or without one its state."""

@@ -107,7 +107,11 @@ def summed_up(made: Plan, reports: list[RunReport]) -> str:
     good = sum(report.ok for report in reports)
     lines = [f"{counted(len(made.taken), 'mailbox', 'mailboxes')}, {good} in full"]
     stored = sum(report.stored for report in reports)
-    lines.append(f"{counted(stored, 'message')} newly archived")
+    if any(report.dry_run for report in reports):
+        would = sum(report.would_archive for report in reports)
+        lines.append(f"{counted(would, 'message')} would be archived")
+    else:
+        lines.append(f"{counted(stored, 'message')} newly archived")
     if made.excluded:
         lines.append(f"{len(made.excluded)} left out:")
         lines.append(columns((_named(each.mailbox), each.why) for each in made.excluded))

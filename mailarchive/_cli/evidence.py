@@ -14,7 +14,7 @@ from attrs import asdict, frozen
 from mailarchive import _durable
 from mailarchive._bounds import PAUSE
 from mailarchive._cli import FAILED, OK, _vaults
-from mailarchive._cli._places import check_file
+from mailarchive._cli._places import check_file, check_folder
 from mailarchive._cli._text import columns, counted, safe
 from mailarchive._cli.reading import found, verified
 from mailarchive._model import Digest, UserId
@@ -214,6 +214,7 @@ def seal(path: Path, folder: Path, out: Path | None, places: Places) -> int:
     """Sign for what is in a vault; exit 1 where an anchor failed."""
     if out is not None:
         check_file(out)
+    check_folder(folder, "the signer's folder")
     known = folder.exists()
     signer, anchors = FileSigner(folder), places.anchors()
     with _vaults.opened(path, create=False) as vault:

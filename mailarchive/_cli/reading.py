@@ -11,6 +11,7 @@ from attrs import frozen
 
 from mailarchive import export as exporting
 from mailarchive._cli import FAILED, OK, _vaults
+from mailarchive._cli._places import check_target
 from mailarchive._cli._text import columns, counted, safe, size
 from mailarchive._model import UserId
 from mailarchive.errors import ConfigurationError, SinkNotWritable, StateError
@@ -207,6 +208,7 @@ def audited(each: AuditedEntry) -> tuple[str, ...]:
 
 def export(path: Path, user: str, to: Path, *, form: str, filters: Filters) -> int:
     """Write what a user sees to files; a file that is there already stays as it is."""
+    check_target(to, "the export")
     with _vaults.opened(path, create=False, read_only=True) as vault:
         _vaults.refuse_strangers(vault, [user])
         done = exporting.export(vault.view(UserId(user)), to, form, **filters)

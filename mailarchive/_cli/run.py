@@ -74,6 +74,9 @@ _STRAY = (
 )
 
 
+_REMOVES = "[removal] is on: a run removes at the source what is archived and was read back."
+
+
 def _run(
     job: Job,
     watch: Callable[[Archiver], object],
@@ -163,7 +166,8 @@ def _verdict(job: Job, reports: Sequence[RunReport], *, stray: bool) -> str:
             " without_roles in [source]."
         )
     if any(report.dry_run for report in reports):
-        return "This was a dry run: nothing was stored, saved or removed."
+        said = "This was a dry run: nothing was stored, saved or removed."
+        return f"{said}\n{_REMOVES}" if job.removal.enabled else said
     if not all(report.ok for report in reports):
         said = "Not everything could be archived. What failed is tried again by the next run."
         waiting = any(report.waiting for report in reports)

@@ -291,6 +291,29 @@ def test_a_vault_of_another_user_is_named(
         assert words[-1].rpartition("/")[2] in said or "acme.vault" in said
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["export", "acme.vault", "--user", "u1", "--to", "closed/out"],
+        ["export", "acme.vault", "--user", "u1", "--to", "closed", "--form", "bag"],
+        ["export", "acme.vault", "--user", "u1", "--to", "closed/out.mbox", "--form", "mbox"],
+        ["seal", "acme.vault", "--signer", "closed/signer"],
+    ],
+    ids=" ".join,
+)
+def test_a_place_that_this_user_may_not_fill_is_named(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the vault of a run is: nothing was tried, and the command is to be mended."""
+    with lesser_user() as place:
+        _archived_in(place, monkeypatch)
+        (place / "closed").mkdir(mode=0o555)
+        capsys.readouterr()
+
+        assert main(words) == 2
+        assert "this user may not write to closed; its permissions" in one_line(capsys)
+
+
 def _archived_in(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Go to a folder with a job that has run there."""
     monkeypatch.chdir(place)
@@ -406,6 +429,7 @@ WRONG_COMMANDS = [
     ["export", "no.vault", "--user", "u1", "--to", "out"],
     ["seal", "acme.vault", "--signer", "signer", "--out", "nowhere/checkpoint"],
     ["seal", "acme.vault", "--signer", "signer", "--out", "mail"],
+    ["seal", "acme.vault", "--signer", "users.csv"],
     ["verify", "acme.vault", "--budget", "1m", "--state", "nowhere/state"],
     ["prove", "acme.vault", "f" * 12, "--user", "u1", "--out", "nowhere/proof"],
     ["verify", "no.vault"],

@@ -189,6 +189,8 @@ def test_the_summary_says_why_something_was_not_removed(
     login = f'user = "{mailbox}"\npassword = {{ file = "secret" }}'
     file = write(tmp_path, server, login, '[removal]\nwhen = "archived"\n')
 
+    assert main(["run", str(file), "--dry-run"]) == 0
+    assert "[removal] is on: a run removes at the source" in capsys.readouterr().out
     assert main(["run", str(file)]) == 0
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert "1 removed at the source" in lines

@@ -80,7 +80,9 @@ def test_a_service_account_archives_everybody(
 
     assert main(["run", str(file), "--quiet", "--dry-run"]) == 0
     assert not (tmp_path / "acme.vault").exists()
-    capsys.readouterr()
+    told = capsys.readouterr().out
+    assert "2 mailboxes, 2 in full\n5 messages would be archived" in told
+    assert "[removal] is on" not in told
     assert main(["run", str(file), "--quiet"]) == 0
     printed = capsys.readouterr().out
     assert "2 mailboxes, 2 in full\n5 messages newly archived" in printed
