@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter
+from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, final
 
 from attrs import evolve
@@ -33,6 +34,7 @@ from mailarchive._model import (
     Fidelity,
     Folder,
     Kept,
+    MessageRef,
     Page,
     Receipt,
     Rejected,
@@ -62,7 +64,6 @@ if TYPE_CHECKING:
         CoverageGap,
         Decoded,
         Digest,
-        MessageRef,
         Quarantined,
         RemovalResult,
         User,
@@ -283,10 +284,7 @@ class Source(Opened):
         repeats = quiet = 0
         with self._guard("listing messages"):
             for page in self._scan(folder, after):
-                if not isinstance(page, Page):
-                    raise self._broken("listed something that is no page")
-                if len(set(page.refs)) != len(page.refs):
-                    raise self._broken("named an item twice on one page")
+                self._check_page(page, folder)
                 if before is not None and _says_nothing_new(page, before):
                     repeats += 1
                     if repeats > _REPEATS:
@@ -297,6 +295,24 @@ class Source(Opened):
                 if quiet > _QUIET:
                     raise self._broken(f"listed {_QUIET} pages in a row that name nothing")
                 yield page
+
+    def _check_page(self, page: object, folder: Folder) -> None:
+        """See that a page is of this folder: a token behind others would pass over its mail."""
+        if not isinstance(page, Page):
+            raise self._broken("listed something that is no page")
+        if page.folder.key != folder.key:
+            raise self._broken("listed a page of another folder")
+        if not isinstance(page.token, str):
+            raise self._broken("gave a page a token that is no text")
+        refs: tuple[object, ...] = page.refs
+        for ref in refs:
+            key: object = ref.key if isinstance(ref, MessageRef) else None
+            if not isinstance(ref, MessageRef) or not isinstance(key, str):
+                raise self._broken("named an item by something that is no ref")
+            if ref.source != self.name or ref.folder != folder.key:
+                raise self._broken("named an item of another source or folder")
+        if len(set(page.refs)) != len(page.refs):
+            raise self._broken("named an item twice on one page")
 
     @final
     def fetch(self, refs: Sequence[MessageRef]) -> Iterator[SourceMessage | Unavailable]:
@@ -317,10 +333,18 @@ class Source(Opened):
                     again = item.ref in asked
                     why = "twice" if again else "that was not asked for"
                     raise self._broken(f"handed over an item {why}")
-                if isinstance(item, SourceMessage) and not isinstance(item.raw, bytes):
-                    raise self._broken("handed over a message that is no bytes")
+                self._check_item(item)
                 wanted.remove(item.ref)
                 yield item
+
+    def _check_item(self, item: SourceMessage | Unavailable) -> None:
+        """See that a message is what an archive can keep."""
+        if isinstance(item, Unavailable):
+            return
+        if not isinstance(item.raw, bytes):
+            raise self._broken("handed over a message that is no bytes")
+        if not isinstance(item.received_at, datetime | None):
+            raise self._broken("handed over a message with a time that is none")
 
     @final
     def remove(self, archived: Sequence[Archived]) -> tuple[RemovalResult, ...]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mailarchive.testing._source_kit import (
     SourceWorld,
     kept,
+    last_token,
     law,
     pages_of,
     places,
@@ -52,7 +53,7 @@ def no_folder_is_taken_for_another(world: SourceWorld) -> str | None:
     """
     other = world.elsewhere()
     if other is None:
-        return _alone(world)
+        return world.cannot.get("elsewhere") or _alone(world)
     here, there = messages(6), messages(3, start=100)
     world.deliver(here[:3])
     other.deliver(there)
@@ -61,7 +62,7 @@ def no_folder_is_taken_for_another(world: SourceWorld) -> str | None:
         _comes_from_its_folder(world, source, here)
         _comes_from_its_folder(other, source, there)
         _goes_on(world, source)
-        tokens = [pages_of(place, source)[-1].token for place in (world, other)]
+        tokens = [last_token(pages_of(place, source)) for place in (world, other)]
         removes = source.capabilities.removes
     _goes_on_in_its_folder(world, other, tokens)
     if removes:
@@ -90,7 +91,7 @@ def _comes_from_its_folder(world: SourceWorld, source: Source, raws: list[bytes]
 def _goes_on(world: SourceWorld, source: Source) -> None:
     """In one folder alone, so that two are not blamed for what goes wrong in each."""
     later = messages(1, start=50)
-    token = pages_of(world, source)[-1].token
+    token = last_token(pages_of(world, source))
     world.deliver(later)
     found = raws_of(list(source.fetch(refs_of(pages_of(world, source, token)))))
     assert found == kept(world, later), "what came later is not what was found"

@@ -148,6 +148,8 @@ No law has a thousand messages in a folder.
 
 _ENOUGH_FOR_TWO_PAGES: Final = (12, 60, 520)
 
+NOTHING_LISTED: Final = "a scan lists nothing of a folder with mail in it"
+
 CANNOT_REMOVE: Final = "it says that it cannot remove"
 """What the laws of removing return for a source that says so."""
 
@@ -245,6 +247,12 @@ def two_pages(world: SourceWorld, *, start: int = 0, before: int = 0) -> list[Pa
 def pages_of(world: SourceWorld, source: Source, after: str | None = None) -> list[Page]:
     """Return all pages after a token."""
     return list(scanned(source, world.folder(source), after))
+
+
+def last_token(pages: Sequence[Page]) -> str:
+    """Return the token behind all mail of a folder in which some is."""
+    assert pages, NOTHING_LISTED
+    return pages[-1].token
 
 
 def scanned(source: Source, folder: Folder, after: str | None = None) -> Iterator[Page]:

@@ -12,6 +12,7 @@ from mailarchive.testing._source_kit import (
     archived,
     is_honest,
     lacking,
+    last_token,
     law,
     pages_of,
     raws_of,
@@ -50,7 +51,7 @@ def what_comes_after_a_loss_is_found(world: SourceWorld) -> None:
             gone = [found[ref] for ref in refs_of(pages)[some]]
             go(world, source, gone)
         later = messages(1, start=10 * number + 9)
-        _is_found(world, pages[-1].token, [each.ref for each in gone], later)
+        _is_found(world, last_token(pages), [each.ref for each in gone], later)
 
 
 def _lose(world: SourceWorld, source: Source, gone: Sequence[SourceMessage]) -> None:
@@ -169,7 +170,7 @@ def a_folder_that_was_made_anew_is_listed_anew(world: SourceWorld) -> str | None
     with world.source() as source:
         pages = pages_of(world, source)
         found = {each.ref: each for each in read(world, source)}
-    token = pages[-1].token
+    token = last_token(pages)
     first, *before = (found[ref] for ref in refs_of(pages))
     world.lose(first.ref)
     world.renumber()
@@ -201,7 +202,7 @@ def what_is_too_young_comes_later(world: SourceWorld) -> str | None:
     young = messages(2, start=10)
     let_time_pass = world.deliver_young(young)
     with world.source() as source:
-        token = pages_of(world, source)[-1].token
+        token = last_token(pages_of(world, source))
         waiting = source.unripe()
     let_time_pass()
     with world.source() as source:

@@ -42,7 +42,8 @@ def only_our_errors_come_out(world: SourceWorld) -> str | None:
     all errors were `Transient` by the one that met them.
     """
     if world.broken() is None:
-        return NotTried("the world cannot break its place: give it `broken`")
+        no_hand = NotTried("the world cannot break its place: give it `broken`")
+        return world.cannot.get("broken") or no_hand
     two_pages(world)
     for trouble in (_before_each_call, _between_pages, _between_messages):
         _met(world, trouble)

@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from mailarchive import ArchiveEntry, RemovalResult, Unavailable
 
 INBOX = Folder("INBOX", ("INBOX",))
-REF = MessageRef("s", "INBOX", "1.1")
-OTHER = MessageRef("s", "INBOX", "1.2")
+REF = MessageRef("scripted", "INBOX", "1.1")
+OTHER = MessageRef("scripted", "INBOX", "1.2")
 RECEIPT = Receipt("sink", Digest.of(b"id"), Digest.of(b"raw"), "here")
 
 
@@ -284,8 +284,15 @@ def test_a_removal_is_answered_for_its_folder() -> None:
         ("folders", ["INBOX"]),
         ("scan", [REF]),
         ("scan", [Page(INBOX, (REF, REF), "1")]),
+        ("scan", [Page(Folder("Sent", INBOX.path), (), "1")]),
+        ("scan", [Page(INBOX, (), 1)]),  # type: ignore[arg-type]  # a test may lie
+        ("scan", [Page(INBOX, ("1.1",), "1")]),  # type: ignore[arg-type]  # the same
+        ("scan", [Page(INBOX, (evolve(REF, key=1),), "1")]),  # type: ignore[arg-type]  # the same
+        ("scan", [Page(INBOX, (evolve(REF, folder="Sent"),), "1")]),
+        ("scan", [Page(INBOX, (evolve(REF, source="another"),), "1")]),
         ("fetch", [SourceMessage(REF, "text")]),  # type: ignore[arg-type]  # a test may lie
         ("fetch", [SourceMessage(REF, bytearray(b"raw"))]),  # type: ignore[arg-type]  # the same
+        ("fetch", [SourceMessage(REF, b"", "now")]),  # type: ignore[arg-type]  # the same
     ],
 )
 def test_what_a_source_says_is_looked_at(hook: str, answer: list[object]) -> None:

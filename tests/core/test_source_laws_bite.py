@@ -143,6 +143,8 @@ class Bare(laws.SourceWorld):
         (laws.each_folder_has_a_path_of_its_own, "`folder_path`"),
         (laws.a_folder_that_was_made_anew_is_listed_anew, "`renumber`"),
         (laws.a_message_that_was_changed_stays, "`change`"),
+        (laws.a_flagged_message_stays, "`flag`"),
+        (laws.only_our_errors_come_out, "`broken`"),
     ],
 )
 def test_a_law_without_its_hand_says_which_is_missing(law: Law, hand: str) -> None:
@@ -153,14 +155,29 @@ def test_a_law_without_its_hand_says_which_is_missing(law: Law, hand: str) -> No
     assert hand in note
 
 
-def test_what_nobody_could_do_is_told_with_its_reason() -> None:
+@pytest.mark.parametrize(
+    ("law", "hook"),
+    [
+        (laws.a_folder_that_was_made_anew_is_listed_anew, "renumber"),
+        (laws.a_message_that_was_changed_stays, "change"),
+        (laws.a_flagged_message_stays, "flag"),
+        (laws.only_our_errors_come_out, "broken"),
+        (laws.no_folder_is_taken_for_another, "elsewhere"),
+    ],
+)
+def test_what_nobody_could_do_is_told_with_its_reason(law: Law, hook: str) -> None:
     """That is no hand that is missing: the test is not skipped."""
     world = Bare()
-    world.cannot = {"renumber": "numbers are never given again"}
-    note = laws.a_folder_that_was_made_anew_is_listed_anew(world)
+    world.cannot = {hook: "nobody could"}
+    note = law(world)
 
-    assert note == "numbers are never given again"
+    assert note == "nobody could"
     assert not isinstance(note, laws.NotTried)
+
+
+def test_a_place_without_flags_is_tried_without_one() -> None:
+    """What else is to stay where something is removed stays all the same."""
+    assert laws.removing_touches_nothing_else(Bare()) is None
 
 
 def test_a_source_that_leaves_nothing_for_later_needs_no_young_mail() -> None:

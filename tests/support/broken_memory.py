@@ -172,7 +172,9 @@ class KeysByTheRun(MemorySource):
 
     @override
     def _scan(self, folder: Folder, after: str | None) -> Iterator[Page]:
-        return super()._scan(evolve(folder, key=folder.key.partition(" ")[0]), after)
+        for page in super()._scan(evolve(folder, key=folder.key.partition(" ")[0]), after):
+            refs = tuple(evolve(ref, folder=folder.key) for ref in page.refs)
+            yield evolve(page, folder=folder, refs=refs)
 
 
 class Changes(MemorySource):
@@ -246,6 +248,47 @@ class TellsTheTimeOfDay(MemorySource):
             self.serial += 1
             now = datetime(2026, 3, 1, tzinfo=UTC) + timedelta(seconds=self.serial)
             yield evolve(item, received_at=now) if isinstance(item, SourceMessage) else item
+
+
+class LengthensItsToken(MemorySource):
+    """Writes into the token that it was asked once more."""
+
+    @override
+    def _scan(self, folder: Folder, after: str | None) -> Iterator[Page]:
+        before, mark, runs = (after or "").partition("+")
+        for page in super()._scan(folder, before or None):
+            before = page.token
+            yield page
+        yield Page(folder, (), f"{before}+{runs}{mark}")
+
+
+class RemovesWhenItCloses(MemorySource):
+    """Says at once that something is removed, and does it at the end, as POP3 at its QUIT."""
+
+    later: tuple[Archived, ...] = ()
+
+    @override
+    def _remove(self, archived: Sequence[Archived]) -> Iterator[RemovalResult]:
+        self.later = tuple(archived)
+        return (Removed(each.ref) for each in archived)
+
+    @override
+    def _close(self) -> None:
+        list(super()._remove(self.later))
+        super()._close()
+
+
+class PassesOverGaps(MemorySource):
+    """Lists five numbers at a time, and ends where none of them is there."""
+
+    @override
+    def _scan(self, folder: Folder, after: str | None) -> Iterator[Page]:
+        last = int((after or "1.0").split(".")[1])
+        listed = [ref for page in super()._scan(folder, None) for ref in page.refs]
+        there = {int(ref.key.split(".")[1]): ref for ref in listed}
+        while refs := [there[uid] for uid in range(last + 1, last + 6) if uid in there]:
+            last += 5
+            yield Page(folder, tuple(refs), f"1.{last}")
 
 
 class HandsOverTwice(MemorySource):
@@ -516,6 +559,10 @@ BROKEN: list[tuple[type[MemorySource], Law, str]] = [
     (NamesWhatIsNotThere, QUIET, "no end: it names more than 10000 messages"),
     (ListsAnewAfterNothing, QUIET, "another place in a later run although nothing changed"),
     (ForgetsItsToken, QUIET, "refused in a later run although nothing changed"),
+    (LengthensItsToken, QUIET, "the last token grows with each run"),
+    (PassesOverGaps, FILES, "a scan lists nothing of a folder with mail in it"),
+    (PassesOverGaps, GONE, "a scan lists nothing of a folder with mail in it"),
+    (RemovesWhenItCloses, REMOVED, "takes place when the source is closed"),
     (GivesNumbersAgain, GONE, "after others were taken away"),
     (PagesByPlace, MOTION, "passed over because others went"),
     (RunsToTheEnd, MOTION, "the last token is behind it"),
