@@ -14,7 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mailarchive._cli import _evidence, _filters, _heap, _keeping
+from mailarchive import heap
+from mailarchive._cli import _evidence, _filters, _keeping
 from mailarchive._cli._out import Output, guarded
 from mailarchive._cli._text import CLOSED, safe, symbol
 from mailarchive.errors import (
@@ -36,7 +37,7 @@ WRONG_ERRORS = (ConfigurationError, KeyUnavailable, Unsupported)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; every error is one line."""
-    _heap.give_back()
+    heap.give_back()
     with guarded() as out:
         try:
             arguments = parser().parse_args(argv)

@@ -9,13 +9,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from mailarchive._cli import _heap, main
+from mailarchive import heap
+from mailarchive._cli import main
 
 MEBI = 1 << 20
 PROGRAM = """
 import resource, sys
 from pathlib import Path
-from mailarchive._cli import _heap, main
+from mailarchive import heap
+from mailarchive._cli import main
 
 def held():
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
@@ -44,7 +46,7 @@ def kept(first: str, **environment: str) -> int:
 def test_a_large_block_goes_back() -> None:
     """Nothing of it stays, where the C library by itself would keep all."""
     assert kept("") > 16 * MEBI
-    assert kept("_heap.give_back()") < 2 * MEBI
+    assert kept("heap.give_back()") < 2 * MEBI
 
 
 def test_every_command_says_so() -> None:
@@ -76,7 +78,7 @@ def test_the_environment_has_the_last_word(
         monkeypatch.delenv(each, raising=False)
     if name is not None:
         monkeypatch.setenv(name, "1")
-    _heap.give_back()
+    heap.give_back()
     assert len(library.told) == (2 if name is None else 0)
 
 
@@ -84,8 +86,8 @@ def test_the_environment_has_the_last_word(
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch, system: str) -> None:
     """Where there is no such bound, nothing is said and nothing fails."""
     monkeypatch.setattr("ctypes.CDLL", lambda _: object())
-    monkeypatch.setattr(_heap, "os", SimpleNamespace(name=system, environ={}))
-    _heap.give_back()
+    monkeypatch.setattr(heap, "os", SimpleNamespace(name=system, environ={}))
+    heap.give_back()
 
 
 def test_a_command_is_carried_out_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import ctypes
 import os
 
+__all__ = ["give_back"]
+
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h
 _SAID_BEFORE = ("GLIBC_TUNABLES", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
 
@@ -24,7 +26,8 @@ SPARED = 8 << 20
 def give_back() -> None:
     """Have the C library give large blocks back, unless the environment says otherwise.
 
-    For a process that is ours: a library has no business to say so to its host.  A system
+    Every command says it.  A program that archives says it once, before its first run: it
+    holds for the whole process, so no run of ours says it to a host that did not.  A system
     that has another C library is left as it is.
     """
     if os.name != "posix" or any(name in os.environ for name in _SAID_BEFORE):
