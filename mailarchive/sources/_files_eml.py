@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 class EmlFolder(FileTree):
     """Every file of a tree whose name ends in `.eml`, a folder for each directory.
 
-    `gaps` counts the files that are passed over because their names end otherwise.
+    `gaps` counts the files that are passed over because their names end otherwise, and the
+    links to files of the tree that are not there.
 
     Reads and never writes.  A file is listed once; a file whose size or time of change
     is another one is another copy of the message and is listed too.  So a program that
@@ -74,12 +76,12 @@ class EmlFolder(FileTree):
                 "no ending makes a message, so that there would be none",
                 suggestions=['name one or more, such as ".eml"; "" takes every file'],
             )
-        self._passed_over = 0
+        self._passed_over = self._dangling = 0
 
     @override
     def _folders(self) -> Iterable[Folder]:
         """Return the top, and every directory that has a message or may not be read."""
-        self._passed_over = 0
+        self._passed_over = self._dangling = 0
         yield Folder(TOP, (TOP,))
         names = sorted(name for name in self._walk() if name)
         yield from (Folder(key_of(name), for_people(name)) for name in names)
@@ -96,6 +98,7 @@ class EmlFolder(FileTree):
                         waiting.append(below(here, each.name))
                     elif self._is_message(each):
                         wanted = True
+                        self._dangling += self._dangles(each)
                     elif not leads_to_folder(each):
                         self._passed_over += 1
             except SourceError:
@@ -117,6 +120,29 @@ class EmlFolder(FileTree):
                 ),
                 self._passed_over,
             )
+        if self._dangling:
+            yield CoverageGap(
+                "links-to-nothing",
+                f"links to files that are not there, {self._dangling:,} of them",
+                (
+                    "nothing, where the files were deleted",
+                    "bring back what they lead to, and run again",
+                ),
+                self._dangling,
+            )
+
+    def _dangles(self, entry: os.DirEntry[str]) -> bool:
+        """Tell whether a name is a link to a file of the tree that is not there.
+
+        One that leads out is refused when it is read, whatever is there.
+        """
+        if not entry.is_symlink() or self._leads_out(Path(entry.path)):
+            return False
+        try:
+            Path(entry.path).stat()
+        except OSError as error:
+            return error.errno == errno.ENOENT
+        return False
 
     def _is_message(self, entry: os.DirEntry[str]) -> bool:
         return entry.name.lower().endswith(self._suffixes) and not leads_to_folder(entry)
@@ -124,7 +150,7 @@ class EmlFolder(FileTree):
     @override
     def _found(self, folder: Folder, place: Path) -> Iterator[Found]:
         for entry in self._list(place):
-            if self._is_message(entry):
+            if self._is_message(entry) and not self._dangles(entry):
                 try:
                     status = _status(entry)
                 except FileNotFoundError:

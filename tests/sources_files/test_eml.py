@@ -393,6 +393,29 @@ def test_a_link_that_leads_out_is_refused_and_said(tmp_path: Path) -> None:
     assert len(items) == 2
 
 
+def test_a_link_to_nothing_is_counted_and_read_once_it_leads_somewhere(tmp_path: Path) -> None:
+    """It is no message, so no run lists it and finds it gone, and none is silent about it."""
+    (tmp_path / "here.eml").write_bytes(b"here")
+    (tmp_path / "link.eml").symlink_to("away")
+    (tmp_path / "up").mkdir()
+    (tmp_path / "up" / "link.eml").symlink_to("../away")
+    source = EmlFolder(tmp_path)
+
+    first = read(source)
+    (gap,) = source.gaps()
+    again = read(source, first)
+
+    assert (first.raws, len(first.pages), again.pages) == ([b"here"], 1, [])
+    assert (gap.code, gap.count) == ("links-to-nothing", 2)
+    assert "away" not in str(gap)
+
+    (tmp_path / "away").write_bytes(b"back")
+    back = read(source, first)
+
+    assert back.raws == [b"back", b"back"]
+    assert list(source.gaps())[1:] == []
+
+
 def test_a_missing_tree_says_what_to_do(tmp_path: Path) -> None:
     """A path that is not there, or is a file, gives a typed error that holds no path."""
     (tmp_path / "file").write_bytes(b"")
