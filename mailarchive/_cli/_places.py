@@ -50,14 +50,14 @@ def check_file(path: Path) -> None:
     if not folder.is_dir():
         raise _in_the_way(_FILE, _NO_FOLDER)
     if not _writable(folder):
-        raise _closed(_FILE, folder, "write to")
+        raise _unwritable(_FILE, folder)
 
 
 def check_target(path: Path, what: str) -> None:
     """Refuse what this user may not write to, or make, before the vault is read for it."""
     nearest = _nearest(path.absolute())
     if not _writable(nearest):
-        raise _closed(what, nearest, "write to")
+        raise _unwritable(what, nearest)
 
 
 def check_folder(path: Path, what: str) -> None:
@@ -95,7 +95,7 @@ class Place:
             _mounts.refuse_unfit(self.folder)
         for each in self._written():
             if not _writable(each):
-                raise _closed(self.setting, each, "write to")
+                raise _unwritable(self.setting, each)
 
     def _written(self) -> list[Path]:
         """What a run writes to as far as it is there, and the folder that the rest is made in."""
@@ -145,8 +145,24 @@ def _in_the_way(what: str, words: str, choose: str = _ELSEWHERE) -> Configuratio
     return ConfigurationError(f"{what}: {words}", suggestions=[choose])
 
 
+def _unwritable(what: str, path: Path) -> ConfigurationError:
+    """A disk that had an error is mounted anew to be read only, and no permission helps there."""
+    if os.statvfs(path).f_flag & os.ST_RDONLY:
+        return ConfigurationError(
+            f"{what}: the disk of {_called(path)} is mounted to be read only",
+            suggestions=[
+                "mount it for writing; the system's log says why it is not, if it once was"
+            ],
+        )
+    return _closed(what, path, "write to")
+
+
+def _called(path: Path) -> str:
+    return safe(path.name) or "that folder"
+
+
 def _closed(what: str, path: Path, doing: str) -> ConfigurationError:
     return ConfigurationError(
-        f"{what}: this user may not {doing} {safe(path.name) or 'that folder'}",
+        f"{what}: this user may not {doing} {_called(path)}",
         suggestions=[CLOSED, "change them, or run this as the user whose it is"],
     )

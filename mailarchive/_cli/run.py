@@ -74,7 +74,7 @@ _STRAY = (
 )
 
 
-_REMOVES = "[removal] is on: a run removes at the source what is archived and was read back."
+_REMOVES = "[removal] is on: a run removes at the source what it lists, archives and reads back."
 
 
 def _run(

@@ -140,7 +140,10 @@ class Place:
             if not self.read_only and not _writable(packs):
                 raise SinkNotWritable(
                     "this user may not write in the vault",
-                    suggestions=["give this user the right to, or only read the vault"],
+                    suggestions=[
+                        "give this user the right to, or only read the vault",
+                        "mount its disk for writing, where it is mounted to be read only",
+                    ],
                 )
             self._stack = stack.pop_all()
         return self

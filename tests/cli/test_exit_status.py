@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 from typing import TYPE_CHECKING, Any
@@ -312,6 +313,34 @@ def test_a_place_that_this_user_may_not_fill_is_named(
 
         assert main(words) == 2
         assert "this user may not write to closed; its permissions" in one_line(capsys)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "archive.toml", "--quiet"],
+        ["run", "archive.toml", "--quiet", "--dry-run"],
+        ["export", "acme.vault", "--user", "u1", "--to", "acme.vault"],
+    ],
+    ids=" ".join,
+)
+def test_a_disk_that_is_mounted_to_be_read_only_is_no_matter_of_permissions(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The kernel does so after an error of the disk; whose the folder is does not count then."""
+    with lesser_user() as place:
+        _archived_in(place, monkeypatch)
+        (place / "acme.vault").chmod(0o555)
+        real = os.statvfs(place)
+        read_only = os.statvfs_result((*real[:8], real.f_flag | os.ST_RDONLY, real.f_namemax))
+        monkeypatch.setattr("os.statvfs", lambda path: read_only)
+        capsys.readouterr()
+
+        assert main(words) == 2
+        said = one_line(capsys)
+        assert "the disk of acme.vault is mounted to be read only; mount it for writing" in said
+        assert "permissions" not in said
+        (place / "acme.vault").chmod(0o755)
 
 
 def _archived_in(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

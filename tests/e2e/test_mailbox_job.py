@@ -196,3 +196,28 @@ def test_the_summary_says_why_something_was_not_removed(
     assert "1 removed at the source" in lines
     assert "2 not removed: flagged" in lines
     assert not [line for line in lines if "other reasons" in line]
+
+
+def test_what_was_archived_before_removal_was_on_is_removed_once_it_is_listed_anew(
+    server: Dovecot, mailbox: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run looks at what is new; without its state it finds the rest present, and removes it."""
+    (tmp_path / "secret").write_text(f"{server.password}\n")
+    users(tmp_path, mailbox)
+    server.put(mailbox, [mail(1), mail(2)])
+    login = f'user = "{mailbox}"\npassword = {{ file = "secret" }}'
+    run(write(tmp_path, server, login))
+    file = write(tmp_path, server, login, '[removal]\nwhen = "archived"\n')
+
+    run(file)
+    assert folders(server, mailbox) == {"INBOX": 2}
+    (tmp_path / "aside").mkdir()
+    for each in (tmp_path / "acme.vault").glob("state.db*"):
+        each.rename(tmp_path / "aside" / each.name)
+    capsys.readouterr()
+    run(file)
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "2 in the archive already" in lines
+    assert "2 removed at the source" in lines
+    assert folders(server, mailbox) == {}
+    assert seen(tmp_path) == sorted([mail(1), mail(2)])
