@@ -26,7 +26,18 @@ if TYPE_CHECKING:
     from mailarchive.sources._imap_session import Session
 
 
-def log_in(session: Session, place: Place, auth: Auth, mailbox: str | None) -> None:
+def secret_of(auth: Auth) -> str:
+    """Return the password or the token, empty for a certificate; raises our errors only.
+
+    It is had before there is a connection: a person who signs in, or opens a safe, may take
+    longer than a server waits for a login, which is a minute at Exchange.
+    """
+    if isinstance(auth, Password):
+        return auth.password()
+    return auth.access_token() if isinstance(auth, OAuth) else ""
+
+
+def log_in(session: Session, place: Place, auth: Auth, mailbox: str | None, secret: str) -> None:
     """Log in as `auth`, to `mailbox` where one is named; raises our errors only.
 
     A refused login is never tried again: that could lock the account.
@@ -38,7 +49,7 @@ def log_in(session: Session, place: Place, auth: Auth, mailbox: str | None) -> N
     how = _mechanism(session, place, auth, mailbox)
     before = session.capabilities
     try:
-        _present(session, place, auth, mailbox, how)
+        _present(session, place, auth, mailbox, how, secret=secret)
         if session.capabilities == before:
             session.tell(b"CAPABILITY")
     except Refused as error:
@@ -115,18 +126,22 @@ def _not_offered(place: Place, what: str, *settings: str) -> MailArchiveError:
     )
 
 
-def _present(session: Session, place: Place, auth: Auth, mailbox: str | None, how: str) -> None:
+def _present(
+    session: Session, place: Place, auth: Auth, mailbox: str | None, how: str, *, secret: str
+) -> None:
     if isinstance(auth, Password):
-        _present_password(session, auth, mailbox, how)
+        _present_password(session, auth, mailbox, how, secret)
     elif isinstance(auth, OAuth):
-        _present_token(session, place, auth, mailbox or auth.username, how)
+        _present_token(session, place, auth, mailbox or auth.username, how, token=secret)
     elif isinstance(auth, ClientCertificate):
         session.authenticate(how, (mailbox or auth.username).encode())
     else:
         assert_never(auth)
 
 
-def _present_password(session: Session, auth: Password, mailbox: str | None, how: str) -> None:
+def _present_password(
+    session: Session, auth: Password, mailbox: str | None, how: str, secret: str
+) -> None:
     username, authorization = auth.username, ""
     if mailbox is not None and _acts_for(auth, mailbox):
         if auth.master_separator is None:
@@ -135,19 +150,20 @@ def _present_password(session: Session, auth: Password, mailbox: str | None, how
             username = f"{mailbox}{auth.master_separator}{auth.username}"
     if how == "LOGIN":
         with grammar():
-            words = [quoted(username.encode()), quoted(auth.password().encode())]
+            words = [quoted(username.encode()), quoted(secret.encode())]
         session.tell(b"LOGIN", *words)
     else:
-        parts = (authorization, username, auth.password())
+        parts = (authorization, username, secret)
         session.authenticate(how, "\0".join(parts).encode())
 
 
-def _present_token(session: Session, place: Place, auth: OAuth, user: str, how: str) -> None:
+def _present_token(
+    session: Session, place: Place, auth: OAuth, user: str, how: str, *, token: str
+) -> None:
     """Log in with a token, and once more with another one where the first is refused.
 
     A cached token may have been revoked, or clocks differ; a token locks no account.
     """
-    token = auth.access_token()
     try:
         _send_token(session, place, token, user, how)
     except Refused as error:

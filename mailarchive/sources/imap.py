@@ -46,7 +46,7 @@ from mailarchive.sources._imap_fetch import Fetching
 from mailarchive.sources._imap_folders import folders
 from mailarchive.sources._imap_limits import ImapLimits
 from mailarchive.sources._imap_line import Line
-from mailarchive.sources._imap_login import log_in
+from mailarchive.sources._imap_login import log_in, secret_of
 from mailarchive.sources._imap_remove import Recheck, Removing
 from mailarchive.sources._imap_rights import Rights
 from mailarchive.sources._imap_scan import Ripe, Scanning
@@ -211,9 +211,10 @@ class ImapSource(Source):
         return self._ripe is not None and self._ripe.is_too_young(received_at, self._clock())
 
     def _connect(self) -> Session:
+        secret = secret_of(self._auth)
         session = connect(self._place, self._limits, self._context)
         try:
-            log_in(session, self._place, self._auth, self._named)
+            log_in(session, self._place, self._auth, self._named, secret)
         except BaseException:
             session.drop()
             raise

@@ -530,6 +530,25 @@ def test_a_token_is_asked_for_on_every_connect(mailbox: Mailbox) -> None:
     assert len(asked) == 3
 
 
+@pytest.mark.parametrize("kind", [OAuth, Password])
+def test_a_secret_is_had_before_there_is_a_connection(kind: type[OAuth | Password]) -> None:
+    """A person who signs in takes longer than a server waits for a login."""
+    connections: list[int] = []
+
+    def had() -> str:
+        connections.append(server.connections)
+        return "secret"
+
+    with (
+        ImapServer({"INBOX": []}) as server,
+        scripted(server, auth=kind("alice@example.com", had)) as source,
+    ):
+        source._line.drop()
+        assert source.folders()
+
+    assert connections == [0, 1]
+
+
 def test_a_refused_token_is_replaced_once(mailbox: Mailbox) -> None:
     """A cached one may have been revoked; a real server takes the other over the same session."""
     mailbox.server.tokens["good"] = mailbox.user
