@@ -204,6 +204,6 @@ def _certified(table: Table, here: Path, authority: Path | None) -> ssl.SSLConte
     except OSError:
         raise table.wrong(
             "certificate or key cannot be read, or they do not belong together",
-            "set certificate and key to files in PEM form",
+            "set certificate and key to files in PEM form, the key without a passphrase",
         ) from None
     return context

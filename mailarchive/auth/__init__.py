@@ -13,10 +13,10 @@ which of Microsoft's clouds.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from attrs import field, frozen
-from attrs.validators import and_, instance_of, max_len, optional
+from attrs.validators import instance_of, optional
 from typing_extensions import override
 
 from mailarchive.auth._clouds import CHINA, GLOBAL, US_DOD, US_GOV, Cloud
@@ -29,6 +29,7 @@ from mailarchive.auth._tokens import (
     scoped,
     token_for,
 )
+from mailarchive.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,6 +62,20 @@ def _name(instance: object, attribute: Attribute[str], value: str) -> None:
     checked_name(value)
 
 
+_LONGEST_SEPARATOR: Final = 8
+
+
+def _separator(instance: object, attribute: Attribute[str | None], value: str | None) -> None:
+    del instance, attribute
+    if value is None:
+        return
+    if len(checked_name(value, "master_separator")) > _LONGEST_SEPARATOR:
+        raise ConfigurationError(
+            "master_separator is longer than any server's",
+            suggestions=["set it to that of the server, which is mostly one character, *"],
+        )
+
+
 @frozen(repr=False)
 class Password(Unpicklable):
     """A user name and a password, or a callable that returns the password.
@@ -72,9 +87,7 @@ class Password(Unpicklable):
 
     username: str = field(validator=_name)
     secret: Secret
-    master_separator: str | None = field(
-        default=None, kw_only=True, validator=optional(and_(instance_of(str), max_len(8)))
-    )
+    master_separator: str | None = field(default=None, kw_only=True, validator=_separator)
 
     def password(self) -> str:
         """Return the password; raises `AuthenticationFailed` where it cannot be had."""

@@ -152,6 +152,7 @@ def test_every_limit_has_its_name(tmp_path: Path) -> None:
         (PASSWORD + 'token = { file = "t" }', "two logins", ""),
         (PASSWORD + 'master_seperator = "*"', "unknown key", "did you mean master_separator?"),
         (PASSWORD + 'master_separator = "*"', "none is named", "mailbox"),
+        (f'{PASSWORD}mailbox = "b@x.org"\nmaster_separator = "123456789"', "longer than", "*"),
         (PASSWORD + 'roles = ["sents"]', "no purpose", "sent"),
         (PASSWORD + "roles = []", "roles is empty", "leave roles out"),
         (PASSWORD + "folders = []", "folders is empty", "leave folders out"),
@@ -179,7 +180,7 @@ def test_every_limit_has_its_name(tmp_path: Path) -> None:
         (PASSWORD + "[limits]\npage = 0", "page must be from 1 to 10_000", "it is 500"),
         (PASSWORD + "[limits]\npage = 1.5", "page must be a whole number", ""),
         (PASSWORD + '[limits]\nread_timeout = "1"', "read_timeout must be a number", ""),
-        ('certificate = "nowhere.pem"', "certificate or key", "PEM"),
+        ('certificate = "nowhere.pem"', "certificate or key", "without a passphrase"),
         ('certificate = "nowhere.pem"\nca_file = "nowhere"', "ca_file", "PEM"),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -82,6 +82,15 @@ def test_a_token_holds_nothing_that_could_end_it(token: str) -> None:
     """The forms that carry it separate their parts by control characters."""
     with pytest.raises(AuthenticationFailed):
         OAuth("alice", lambda: token).access_token()
+
+
+@pytest.mark.parametrize("separator", ["", "\0", "*\r\n", "123456789", 1])
+def test_a_separator_is_one_that_a_server_may_have(separator: Any) -> None:
+    """Whatever a job says is one of our errors, and none of attrs'."""
+    with pytest.raises(ConfigurationError, match="master_separator"):
+        Password("admin", "secret", master_separator=separator)
+
+    assert Password("admin", "secret", master_separator="12345678").master_separator
 
 
 @pytest.mark.parametrize("name", ["", "a\0b", "a\1b", "a\r\nb"])
