@@ -319,12 +319,19 @@ def _presented(credential: ClientSecret | Certificate) -> str | dict[str, str]:
 
 def _check_certificate(pem: str, passphrase: str | None) -> None:
     from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
         x509.load_pem_x509_certificate(pem.encode())
-        load_pem_private_key(pem.encode(), None if passphrase is None else passphrase.encode())
-    except (TypeError, ValueError):
+        word = None if passphrase is None else passphrase.encode()
+        if not isinstance(load_pem_private_key(pem.encode(), word), RSAPrivateKey):
+            raise AuthenticationFailed(
+                "the certificate cannot be used: its key is none of RSA",
+                suggestions=["make a certificate with an RSA key: the platform takes no other"],
+            )
+    except (TypeError, ValueError, UnsupportedAlgorithm):
         raise AuthenticationFailed(
             "the certificate cannot be used: it is no PEM text with a certificate and its key, "
             "or the passphrase is not the key's",

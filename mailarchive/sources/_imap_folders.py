@@ -70,21 +70,39 @@ class _Listed:
         return evolve(self, words=(self.words | other.words) - (_CLOSED - both))
 
 
+@frozen
+class _Space:
+    """A namespace: what its folders' names begin with."""
+
+    prefix: bytes
+    delimiter: bytes
+
+    def holds(self, key: bytes) -> bool:
+        """Whether a folder is in it.
+
+        Behind a prefix like `Public` comes the delimiter, or `Publications` would be in it;
+        behind one like `~` comes a name.
+        """
+        if not self.prefix[-1:].isalnum():
+            return key.startswith(self.prefix)
+        return (key + self.delimiter).startswith(self.prefix + self.delimiter)
+
+
 def folders(session: Session, limits: ImapLimits, *, shared: bool = False) -> list[Folder]:
     """Return every folder that can be opened, with what it is for; raises `Broken` for none."""
     own, foreign = _namespaces(session)
     listed: dict[bytes, _Listed] = {}
     _list(session, b"", limits, listed)
-    for prefix in (*own, *foreign) if shared else own:
-        if prefix and not any(key.startswith(prefix) for key in listed):
-            _list(session, prefix, limits, listed)
+    for space in (*own, *foreign) if shared else own:
+        if space.prefix and not any(space.holds(key) for key in listed):
+            _list(session, space.prefix, limits, listed)
     if not listed:  # INBOX is always there (RFC 3501, 5.1)
         raise Broken("the server lists no folder at all")
     taken = [each for each in listed.values() if shared or _is_own(each.key, own, foreign)]
     return _with_roles([each for each in taken if each.selectable])
 
 
-def _is_own(key: bytes, own: Iterable[bytes], foreign: Iterable[bytes]) -> bool:
+def _is_own(key: bytes, own: Iterable[_Space], foreign: Iterable[_Space]) -> bool:
     """Whether a folder is one's own: the longest prefix that fits says whose it is.
 
     Cyrus keeps what is everybody's at the root, below no prefix, and one's own below INBOX.
@@ -92,8 +110,8 @@ def _is_own(key: bytes, own: Iterable[bytes], foreign: Iterable[bytes]) -> bool:
     if key == b"INBOX":
         return True
     mine, others = (
-        max((len(prefix) for prefix in prefixes if key.startswith(prefix)), default=-1)
-        for prefixes in (own, foreign)
+        max((len(space.prefix) for space in spaces if space.holds(key)), default=-1)
+        for spaces in (own, foreign)
     )
     return mine >= others
 
@@ -174,8 +192,8 @@ def _path(name: bytes, delimiter: bytes | None) -> tuple[str, ...]:
     return tuple(part for part in text.split(folder_text(delimiter)) if part) or (text,)
 
 
-def _namespaces(session: Session) -> tuple[list[bytes], list[bytes]]:
-    """Return the prefixes of one's own folders, and of other people's."""
+def _namespaces(session: Session) -> tuple[list[_Space], list[_Space]]:
+    """Return the namespaces of one's own folders, and of other people's."""
     if "NAMESPACE" not in session.capabilities:
         return [], []
     try:
@@ -188,14 +206,18 @@ def _namespaces(session: Session) -> tuple[list[bytes], list[bytes]]:
     for untagged in answer:
         if untagged.kind == b"NAMESPACE":
             told = [*untagged.values(), None, None, None]
-            own, *foreign = (_prefixes(each) for each in told[:3])
+            own, *foreign = (_spaces(each) for each in told[:3])
             if len(own) + sum(map(len, foreign)) > _NAMESPACES:
                 raise Garbled(f"the server names more than {_NAMESPACES} namespaces")
-            return own, [prefix for each in foreign for prefix in each]
+            return own, [space for each in foreign for space in each]
     return [], []
 
 
-def _prefixes(value: Value) -> list[bytes]:
+def _spaces(value: Value) -> list[_Space]:
     each: Iterable[Value] = value if isinstance(value, list) else ()
-    first = [item[0] for item in each if isinstance(item, list) and item]
-    return [prefix for prefix in first if isinstance(prefix, bytes)]
+    told = [[*item, None, None] for item in each if isinstance(item, list)]
+    return [
+        _Space(prefix, delimiter if isinstance(delimiter, bytes) else b"")
+        for prefix, delimiter, *_ in told
+        if isinstance(prefix, bytes)
+    ]

@@ -103,6 +103,18 @@ def test_a_certificate_that_cannot_be_used_is_told(login: EntraServer, pem: str)
     assert caught.value.suggestions
 
 
+def test_a_certificate_whose_key_is_none_of_rsa_is_told(login: EntraServer) -> None:
+    """Microsoft takes no other, and its library ended with an error of its own."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    pem = _rsa(ec.generate_private_key(ec.SECP256R1()))
+    with pytest.raises(AuthenticationFailed, match="none of RSA") as caught:
+        tokens(login, Certificate(pem))(SCOPE)
+
+    assert "RSA key" in caught.value.suggestions[0]
+    assert login.asked == []
+
+
 def test_a_key_with_a_wrong_passphrase_is_told(login: EntraServer, tmp_path: Path) -> None:
     """And neither the key nor the passphrase is in the error."""
     names = self_signed(tmp_path, ["DNS:archive.example"])

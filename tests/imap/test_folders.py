@@ -275,6 +275,8 @@ def test_other_peoples_folders_are_left_alone_unless_asked_for() -> None:
         (b'(("" "/")("user/" "/")) NIL (("" "/"))', set()),
         (b'(("INBOX/" "/")) NIL NIL', set()),
         (b'NIL NIL (("" "/"))', {"Sales", "user/bob", "INBOX/Own"}),
+        (b'(("" "/")) NIL (("Sal" "/")("us" NIL))', {"user/bob"}),
+        (b'(("" "/")) (("user" "/")) (("Sales" "/")(NIL "/")())', {"Sales", "user/bob"}),
     ],
 )
 def test_the_longest_prefix_says_whose_a_folder_is(spaces: bytes, theirs: set[str]) -> None:
