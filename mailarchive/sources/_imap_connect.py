@@ -30,6 +30,7 @@ from mailarchive.sources._imap_errors import (
     broken,
     not_connected,
     pause_asked,
+    refused,
 )
 from mailarchive.sources._imap_session import SMALL, Refused, Session
 from mailarchive.sources._imap_wire import Broken, Garbled, Wire
@@ -189,15 +190,17 @@ def _speaks_tls(place: Place, limits: ImapLimits) -> bool:
 def _session(place: Place, client: _Client, context: ssl.SSLContext | None) -> Session:
     greeting = (client.welcome or b"").upper()
     preauthenticated = greeting.startswith(b"* PREAUTH")
-    words = frozenset(str(word, "ascii", "replace").upper() for word in client.capabilities())
     if place.security is Security.STARTTLS:
         _start_tls(place, client, context, preauthenticated=preauthenticated)
-    session = Session(client.wire, words, client.shutdown)
+    # What was said before TLS may be anybody's word (RFC 9051, 6.2.1), and once somebody is
+    # logged in imapclient asks by itself, and takes an answer without any for `None`.
+    asked = preauthenticated or place.security is Security.STARTTLS
+    words = () if asked else client.capabilities()
+    able = frozenset(str(word, "ascii", "replace").upper() for word in words)
+    session = Session(client.wire, able, client.shutdown)
     session.preauthenticated = preauthenticated
     session.exchange = b"MICROSOFT EXCHANGE" in greeting
-    if place.security is Security.STARTTLS:
-        # What was said before TLS may be anybody's word (RFC 9051, 6.2.1).
-        session.capabilities = frozenset()
+    if asked:
         session.tell(b"CAPABILITY")
     return session
 
@@ -220,6 +223,8 @@ def _start_tls(
 
 
 def _failure(place: Place, error: BaseException) -> MailArchiveError:
+    if isinstance(error, Refused):
+        return refused(place, "asked what it can do", error)
     if isinstance(error, Garbled) or (isinstance(error, Broken) and error.detail):
         return broken(place, error)
     if isinstance(error, Broken):

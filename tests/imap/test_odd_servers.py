@@ -481,6 +481,51 @@ def test_a_server_that_lets_everybody_in_is_taken_at_its_word() -> None:
         assert not {"LOGIN", "AUTHENTICATE"} & {command.name for command in server.commands}
 
 
+def test_a_server_that_lets_everybody_in_need_not_say_twice_what_it_can_do() -> None:
+    """The second time there is nobody to log in, and it was an error of a library's."""
+    asked: list[Command] = []
+
+    def once(talk: Talk, command: Command) -> None:
+        asked.append(command)
+        if len(asked) == 1:
+            talk.send(b"* CAPABILITY IMAP4rev1\r\n")
+        talk.ok(command)
+
+    server = ImapServer(
+        {"INBOX": RAWS}, answering("CAPABILITY", once), greeting=b"* PREAUTH welcome\r\n"
+    )
+    with server, scripted(server) as source:
+        assert len(messages(source)) == len(RAWS)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        (b"[UNAVAILABLE] later", SourceUnavailable),
+        (b"throttled. Suggested Backoff Time: 700000 milliseconds", Throttled),
+    ],
+)
+def test_a_server_that_cannot_say_now_what_it_can_do_is_tried_again(
+    text: bytes, kind: type[SourceError]
+) -> None:
+    """It was taken for no IMAP server."""
+    asked: list[Command] = []
+
+    def later(talk: Talk, command: Command) -> None:
+        asked.append(command)
+        if len(asked) == 1:
+            talk.send(b"* CAPABILITY IMAP4rev1\r\n")
+            talk.ok(command)
+        else:
+            talk.no(command, text)
+
+    server = ImapServer(
+        {"INBOX": RAWS}, answering("CAPABILITY", later), greeting=b"* PREAUTH welcome\r\n"
+    )
+    with server, pytest.raises(kind), scripted(server):
+        pass
+
+
 @pytest.mark.parametrize("mailbox", ["shared@example.com", "alice@example.com"])
 def test_a_server_that_lets_everybody_in_opens_nobodys_mailbox_by_name(mailbox: str) -> None:
     """PREAUTH says nothing of whose mailbox it is, and none is taken for the one named."""
