@@ -81,7 +81,10 @@ class _Imap(imaplib.IMAP4):
             raise Broken("the server offers STARTTLS and refuses it", detail=said or b"NO")
         if self.wire.pending:
             raise Broken("the server mixes clear text into TLS")
+        patience = self.sock.gettimeout()
+        self.sock.settimeout(self._limits.connect_timeout)
         self._wrap(ssl_context or ssl.create_default_context())
+        self.sock.settimeout(patience)
         return answer
 
     def _wrap(self, context: ssl.SSLContext) -> None:

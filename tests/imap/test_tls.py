@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from attrs import evolve
@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from support.imap import QUICK, read_all, scripted
 from support.ports import port_of, relay
+from typing_extensions import override
 
 from mailarchive.auth import ClientCertificate, Password
 from mailarchive.errors import (
@@ -219,6 +220,37 @@ def test_a_pause_that_is_asked_for_at_starttls_is_told_to_the_second(status: byt
         pass
 
     assert caught.value.retry_after == 700
+
+
+class Noting(ssl.SSLContext):
+    """A context that notes how long a handshake may take."""
+
+    noted: ClassVar[list[float | None]] = []
+
+    @override
+    def wrap_socket(self, sock: socket.socket, *rest: Any, **settings: Any) -> ssl.SSLSocket:
+        """Note it, and go on."""
+        self.noted.append(sock.gettimeout())
+        return super().wrap_socket(sock, *rest, **settings)
+
+
+@pytest.mark.parametrize("security", ["ssl", "starttls"])
+def test_tls_may_take_as_long_as_the_connection(mailbox: Mailbox, security: str) -> None:
+    """STARTTLS was waited for as long as for any answer, which is eight times that."""
+    server = mailbox.server
+    context = Noting(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(server.ca_file)
+    Noting.noted.clear()
+    settings = {
+        "port": server.imaps_port if security == "ssl" else server.imap_port,
+        "limits": evolve(QUICK, connect_timeout=3, read_timeout=4),
+    }
+    with mailbox.source(
+        security=security, ca_file=None, ssl_context=context, **settings
+    ) as source:
+        assert source._line.session().wire._sock.gettimeout() == 4
+
+    assert Noting.noted == [3]
 
 
 @pytest.mark.parametrize("offered", ["", " AUTH=EXTERNAL"])
