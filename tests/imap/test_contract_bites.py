@@ -161,7 +161,9 @@ class FindsEverything(ImapSource):
 
     @override
     def _scan(self, folder: Folder, after: str | None) -> Iterator[Page]:
-        yield from super()._scan(evolve(folder, key="INBOX"), after)
+        for page in super()._scan(evolve(folder, key="INBOX"), after):
+            refs = tuple(evolve(ref, folder=folder.key) for ref in page.refs)
+            yield evolve(page, folder=folder, refs=refs)
 
 
 class NamesSomebody(ImapSource):
