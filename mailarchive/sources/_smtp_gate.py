@@ -44,6 +44,23 @@ def new_address(domain: str) -> str:
     return f"journal-{''.join(secrets.choice(letters) for _ in range(26))}@{domain}"
 
 
+_WORD = re.compile(r"[!-~]{1,255}\Z")
+
+
+def greeting_name(name: str) -> str:
+    """Return what a receiver calls itself: a word of ASCII, which stands in its answers.
+
+    Raises `ConfigurationError` where it is none; a line end would begin another answer.
+    """
+    ascii_name = name if name.isascii() else normal_domain(name)
+    if not _WORD.match(ascii_name):
+        raise ConfigurationError(
+            "what the receiver calls itself is no host name",
+            suggestions=["set hostname to the name of this machine, such as archive.example.com"],
+        )
+    return ascii_name
+
+
 @frozen(repr=False)
 class Gate:
     """What is asked of a client; each answer takes as long whatever is wrong."""

@@ -30,7 +30,7 @@ from mailarchive._model import (
 )
 from mailarchive.abc import Intake
 from mailarchive.errors import ConfigurationError, SourceError
-from mailarchive.sources._smtp_gate import Gate, new_address
+from mailarchive.sources._smtp_gate import Gate, greeting_name, new_address
 from mailarchive.sources._smtp_limits import SmtpLimits
 from mailarchive.sources._smtp_listener import Listener, not_listening
 from mailarchive.sources._smtp_room import Memory, WaitingRoom
@@ -103,7 +103,8 @@ class SmtpIntake(Intake):
             security, ssl_context, certificate, key, allow_plaintext=allow_plaintext
         )
         self._limits, self._clock = limits or SmtpLimits(), clock
-        self._hostname = hostname or Address.parse(next(iter(addresses))).domain
+        domain = Address.parse(next(iter(addresses))).domain
+        self._hostname = greeting_name(domain if hostname is None else hostname)
         self._room = WaitingRoom()
         self._memory = Memory(self._limits.memory_octets, self._limits.waiting)
         self._listener: Listener | None = None

@@ -671,6 +671,11 @@ def test_a_mapped_address_is_in_its_network() -> None:
         ({"security": "ssl"}, "certificate"),
         ({"security": "ssl", "certificate": "/nowhere", "key": "/nowhere"}, "certificate"),
         ({"port": 70_000}, "port"),
+        ({"hostname": ""}, "no host name"),
+        ({"hostname": "mx 1"}, "no host name"),
+        ({"hostname": "mx\r\n250 ok"}, "no host name"),
+        ({"hostname": "mx\n"}, "no host name"),
+        ({"hostname": "mün chen"}, "no host name"),
         ({"logins": {"": "secret"}}, "login"),
         ({"logins": {"hub": "secret", "other": ""}}, "password"),
     ],
@@ -682,6 +687,20 @@ def test_a_setting_that_cannot_be_right_is_refused(settings: dict[str, Any], sai
 
     assert told.value.suggestions
     assert "archive.example" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "greeted"),
+    [
+        ({}, b"archive.example"),
+        ({"hostname": "MX_1"}, b"MX_1"),
+        ({"addresses": [ADDRESS.replace("archive", "münchen")]}, b"xn--mnchen-3ya.example"),
+    ],
+)
+def test_a_receiver_greets_with_a_word_of_ascii(settings: dict[str, Any], greeted: bytes) -> None:
+    """As RFC 5321 has it: what is in another script is told in its xn-- form."""
+    with receiving(plain(**settings)) as running, running.raw() as client:
+        assert client.reply().startswith(b"220 " + greeted + b" ")
 
 
 def test_an_address_that_could_be_guessed_is_taken_behind_a_guard() -> None:
