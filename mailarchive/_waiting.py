@@ -1,8 +1,8 @@
 """The retry list of a folder: what is due, and what waits after a page.
 
 On it is what could not be read, and what was gone when it was to be read.  The latter is
-looked for once more by a run that follows one which broke off, and by no other one: a run
-that has listed the folder to the end owes nothing for it.
+looked for once more by a run that follows one which broke off, and by no other one: it is
+owed until the next page, or the end, and so costs little however much goes away at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mailarchive._policy import RetryPlan
 
 AT_MOST = 10_000
-"""A folder with more messages on its retry list is not passed over but fails."""
+"""A folder of which more messages cannot be read is not passed over but fails."""
 
 GONE = "gone before it was read"
 
@@ -35,10 +35,18 @@ def due(waiting: Iterable[Retry], now: datetime | None) -> tuple[MessageRef, ...
 
 
 def after(
-    waiting: Iterable[Retry], outcomes: Iterable[Outcome], plan: RetryPlan, now: datetime
+    waiting: Iterable[Retry],
+    outcomes: Iterable[Outcome],
+    plan: RetryPlan,
+    now: datetime,
+    *,
+    listed: bool,
 ) -> tuple[Retry, ...]:
-    """Return what waits once these outcomes are known: more patiently at each failure."""
-    left = {each.ref: each for each in waiting}
+    """Return what waits once these outcomes are known: more patiently at each failure.
+
+    A page that was `listed` brings a token that names nothing of what was gone before it.
+    """
+    left = {each.ref: each for each in waiting if each.attempts or not listed}
     for outcome in outcomes:
         known = left.pop(outcome.ref, None)
         if isinstance(outcome, Failed):
@@ -48,6 +56,11 @@ def after(
         elif isinstance(outcome, Vanished):
             left[outcome.ref] = Retry(outcome.ref, GONE, 0, now)
     return tuple(left.values())
+
+
+def too_many(waiting: Iterable[Retry]) -> bool:
+    """Whether so much cannot be read that it is not a message's fault; what is gone can be."""
+    return len(without_gone(tuple(waiting))) > AT_MOST
 
 
 def without_gone(waiting: tuple[Retry, ...]) -> tuple[Retry, ...]:

@@ -4,8 +4,8 @@ What a run promises, and where it keeps the promise (the numbers stand at the li
 
 (1)  A checkpoint never passes a message that is not accounted for: archived, quarantined,
      skipped, vanished, or on its retry list with a reason.  Retries that are due come first.
-     What vanished is on that list too until its folder was listed to the end, as a source
-     may see it come back and takes it back with a later page.
+     What vanished is on that list too until the next page, or the end of its folder, as a
+     source may see it come back and takes it back with that page.
 (2)  Nothing is removed without a receipt whose durability meets the policy and whose bytes
      were read back through the sink and compared.  The intent is durable before the first
      removal and is carried along until it is confirmed.  The source checks that the item
@@ -431,7 +431,7 @@ class _Course:
                 self._checkpoint,
                 token=token,
                 removing=self._checkpoint.removing + self._removable(settled),
-                retry=self._retries(settled),
+                retry=self._retries(page, settled),
             )
             _asking.save(self._plan.state, self._checkpoint)
         self._tell(
@@ -445,19 +445,18 @@ class _Course:
             )
         )
 
-    def _retries(self, settled: Sequence[Settled]) -> tuple[Retry, ...]:
+    def _retries(self, page: PageBegins, settled: Sequence[Settled]) -> tuple[Retry, ...]:
         """Return what waits after a page; raises `SourceError` where that is too much."""
         outcomes = (each.outcome for each in settled)
         now = _asking.now(self._plan.clock)
-        after = _waiting.after(self._checkpoint.retry, outcomes, self._plan.retries, now)
-        if len(after) > _waiting.AT_MOST:
+        listed = page.token is not None
+        before, plan = self._checkpoint.retry, self._plan.retries
+        after = _waiting.after(before, outcomes, plan, now, listed=listed)
+        if _waiting.too_many(after):
             raise SourceError(
                 f"source {self._source.name}: more than {_waiting.AT_MOST} messages of one "
-                "folder cannot be read, or were gone when they were to be",
-                suggestions=[
-                    "find out why the server does not hand them over, or who takes them away",
-                    "run again: what waits is tried first",
-                ],
+                "folder cannot be read",
+                suggestions=["find out why the server does not hand them over, and run again"],
             )
         return after
 

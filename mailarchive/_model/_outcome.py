@@ -152,7 +152,7 @@ class Retry:
     """A message to fetch again, from `not_before` on.
 
     `attempts` that failed; none for one that was gone when it was to be read, which waits
-    until its folder was listed to the end.
+    until the next page is done, or its folder.
     """
 
     ref: MessageRef
@@ -166,7 +166,7 @@ class Checkpoint:
     """How far a folder is done, and what is still owed.
 
     Every message up to `token` is archived, quarantined, skipped, vanished or on `retry`;
-    while its folder is being listed what vanished is on `retry` as well.
+    what vanished is on `retry` as well until the next page, or the end of its folder.
     `removing` are removals that were decided and not yet confirmed.  `token` is `None`
     until the first page is done.
     """

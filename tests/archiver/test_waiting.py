@@ -83,9 +83,8 @@ def test_a_dry_run_lets_nothing_go(world: World, monkeypatch: pytest.MonkeyPatch
     assert before == world.state.saved
 
 
-@pytest.mark.parametrize("gone", [False, True])
 def test_a_folder_of_which_nothing_can_be_read_fails(
-    world: World, monkeypatch: pytest.MonkeyPatch, *, gone: bool
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A list of a million would be saved with each page."""
     monkeypatch.setattr("mailarchive._waiting.AT_MOST", 5)
@@ -93,8 +92,6 @@ def test_a_folder_of_which_nothing_can_be_read_fails(
     for number in range(10):
         ref = world.source.add(world.mail(number))
         world.source.break_item(ref, "no")
-    if gone:
-        monkeypatch.setattr(world.source, "_fetch", lambda refs: [])
 
     report = world.run()
 
@@ -102,3 +99,32 @@ def test_a_folder_of_which_nothing_can_be_read_fails(
     assert "more than 5 messages" in failure.message
     assert len(world.state.saved[-1].retry) == 4
     assert not report.ok
+
+
+def test_a_folder_that_is_emptied_meanwhile_does_not_fail(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much somebody takes away, one page of it is owed at a time, and then nothing."""
+    monkeypatch.setattr("mailarchive._waiting.AT_MOST", 1)
+    monkeypatch.setattr(world.source, "_fetch", lambda refs: [])
+    world.source._page_size = 2
+    world.fill(10)
+
+    report = world.run()
+
+    assert (report.vanished, report.waiting, report.ok) == (10, 0, True)
+    assert [len(each.retry) for each in world.state.saved] == [2, 2, 2, 2, 2, 0]
+
+
+def test_what_was_gone_is_owed_until_a_page_was_listed_after_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """(1) Not a page of retries: the token that names it still stands then."""
+    world.fill(6)
+    run(world, monkeypatch, then=True)
+    monkeypatch.setattr(world.source, "_fetch", lambda refs: [])
+
+    world.run()
+
+    saved = [(each.token, len(each.retry)) for each in world.state.saved[1:]]
+    assert saved == [("1.2", 1), ("1.4", 2), ("1.6", 2), ("1.6", 0)]
