@@ -105,12 +105,8 @@ class Gate:
         """Whether this network address may connect."""
         if not self.networks:
             return True
-        try:
-            address = ipaddress.ip_address(client.partition("%")[0])
-        except ValueError:
-            return False
-        mapped = getattr(address, "ipv4_mapped", None)
-        return any((mapped or address) in network for network in self.networks)
+        address = _of_client(client)
+        return address is not None and any(address in network for network in self.networks)
 
     def knows(self, recipient: str) -> bool:
         """Whether mail for this address is ours; tells nothing by the time it takes."""
@@ -120,6 +116,29 @@ class Gate:
         """Whether the password is the one of this login."""
         expected = self._logins.get(name, bytes(32))
         return hmac.compare_digest(expected, hashlib.sha256(password).digest())
+
+
+def one_client(client: str) -> str:
+    """Return what counts as one client: an IPv4 address, or all of an IPv6 network.
+
+    Who has one IPv6 address nearly always has 2**64 of them (RFC 6177).
+    """
+    address = _of_client(client)
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((address, _SUBNET), strict=False))
+    return client if address is None else str(address)
+
+
+_SUBNET = 64
+"""Bits of an IPv6 address that say which network it is of (RFC 4291, 2.5.4)."""
+
+
+def _of_client(client: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        address = ipaddress.ip_address(client.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _digest(text: str) -> bytes:

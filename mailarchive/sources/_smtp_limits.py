@@ -31,7 +31,7 @@ class SmtpLimits:
     """Connections at once; a further one is turned away (421)."""
 
     connections_of_a_client: int = field(default=20, validator=Bounds(1))
-    """Connections at once from one network address."""
+    """Connections at once from one network address; of IPv6 from one network, a /64."""
 
     messages: int = field(default=1_000, validator=Bounds(1))
     """Messages over one connection."""
@@ -55,6 +55,10 @@ class SmtpLimits:
     answer_seconds: float = field(default=540.0, validator=TIMEOUT)
     """Seconds after which a message that is not stored yet is asked to come again; a client
     waits ten minutes (RFC 5321, 4.5.3.2.6)."""
+
+    quiet_seconds: float = field(default=600.0, validator=TIMEOUT)
+    """Seconds without a message, whatever else is said, after which a connection is closed
+    (421): a place is for somebody who has mail."""
 
     session_seconds: float = field(default=21_600.0, validator=TIMEOUT)
     """Seconds that one connection may last; then it is closed (421), after the message that

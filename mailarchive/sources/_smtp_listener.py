@@ -6,11 +6,13 @@ import asyncio
 import collections
 import contextlib
 import errno
+import math
 import socket
 import threading
 from typing import TYPE_CHECKING
 
 from mailarchive.errors import ConfigurationError, SourceUnavailable
+from mailarchive.sources._smtp_gate import one_client
 from mailarchive.sources._smtp_room import Waiting
 from mailarchive.sources._smtp_session import Conversation, House, quiet
 
@@ -124,7 +126,7 @@ class Listener:
             elif self._is_full(client):
                 self._turn_away(sock, b"421 4.7.0 too many connections, try again later\r\n")
             else:
-                self._clients[client] += 1
+                self._clients[one_client(client)] += 1
                 call = self._loop.create_task(self._talk(sock, client))
                 self._calls.add(call)
                 call.add_done_callback(self._calls.discard)
@@ -132,7 +134,7 @@ class Listener:
     def _is_full(self, client: str) -> bool:
         return (
             len(self._calls) >= self._limits.connections
-            or self._clients[client] >= self._limits.connections_of_a_client
+            or self._clients[one_client(client)] >= self._limits.connections_of_a_client
         )
 
     def _turn_away(self, sock: socket.socket, words: bytes) -> None:
@@ -153,8 +155,12 @@ class Listener:
             transport, _ = await self._loop.connect_accepted_socket(
                 lambda: talk, sock, ssl=tls, ssl_handshake_timeout=limit
             )
-            for seconds in (self._limits.session_seconds, self._limits.answer_seconds):
-                if await self._is_over(talk, transport, seconds):
+            limits = self._limits
+            for seconds, quiet in (
+                (limits.session_seconds, limits.quiet_seconds),
+                (limits.answer_seconds, math.inf),
+            ):
+                if await self._is_over(talk, transport, seconds, quiet):
                     break
                 talk.say_goodbye(_LONG_ENOUGH)
         except OSError:
@@ -162,16 +168,19 @@ class Listener:
         finally:
             talk.hang_up()
             self._talks.discard(talk)
-            self._clients[client] -= 1
+            self._clients[one_client(client)] -= 1
             self._clients += collections.Counter()  # forget those who have no connection
 
     async def _is_over(
-        self, talk: Conversation, transport: asyncio.BaseTransport, seconds: float
+        self, talk: Conversation, transport: asyncio.BaseTransport, seconds: float, quiet: float
     ) -> bool:
-        """Wait for so many seconds, and return whether a conversation is over by then."""
+        """Wait for so many seconds, and return whether a conversation is over by then.
+
+        Not as long where no message comes for the seconds of `quiet`.
+        """
         ends = self._loop.time() + seconds
         while not (talk.over.is_set() or transport.is_closing()):
-            left = ends - self._loop.time()
+            left = min(ends - self._loop.time(), quiet - talk.quiet_for())
             if left <= 0:
                 return False
             # A look now and then, so that nothing that was forgotten keeps its place.
@@ -183,7 +192,12 @@ class Listener:
     async def hand_in(self, raw: bytes, delivery: Delivery, share: Share) -> str:
         """Let a message wait until it is answered, and return the reply."""
         reply: asyncio.Future[str] = self._loop.create_future()
-        self._room.enter(Waiting(self._make(raw, delivery), share, self._loop, reply))
+        try:
+            waiting = Waiting(self._make(raw, delivery), share, self._loop, reply)
+        except BaseException:
+            share.let_go()  # nobody else will
+            raise
+        self._room.enter(waiting)
         try:
             async with asyncio.timeout(self._limits.answer_seconds):
                 return await reply

@@ -174,6 +174,7 @@ class Conversation(SMTP):
         """Whether a message is under way, or waits for its answer."""
         self._leaving = False
         self._messages = 0
+        self._quiet_since = loop.time()
         limits, tls = house.limits, house.protection
         starts = tls.context is not None and not tls.implicit
         often = limits.messages + limits.strangers
@@ -264,6 +265,7 @@ class Conversation(SMTP):
             await self.push(await self._receive(share))
         finally:
             self.busy = False
+            self._quiet_since = self.loop.time()
             self.envelope = self._create_envelope()
         self._leave_if_asked()
 
@@ -274,7 +276,7 @@ class Conversation(SMTP):
             await self.push("354 go on, and end with a dot alone")
             self._reset_timeout(self._limits.piece_seconds)
             await read_message(self._reader, self._watched(intake))
-            delivery = self._delivery()
+            delivery, raw = self._delivery(), intake.message()
         except BaseException as error:
             share.let_go()
             self.leave()  # what is left of the message would be taken for commands
@@ -285,7 +287,7 @@ class Conversation(SMTP):
             return intake.fault
         # The answer has a bound of its own; nothing else may end the connection meanwhile.
         self._reset_timeout(self._limits.answer_seconds + self._limits.command_seconds)
-        reply = await self._house.desk.hand_in(intake.message(), delivery, share)
+        reply = await self._house.desk.hand_in(raw, delivery, share)
         self._reset_timeout()
         return reply
 
@@ -338,6 +340,10 @@ class Conversation(SMTP):
         if self._messages >= self._limits.messages:
             self.leave()
         return not self._leaving
+
+    def quiet_for(self) -> float:
+        """Return for how many seconds no message came, whatever else was said."""
+        return 0.0 if self.busy else self.loop.time() - self._quiet_since
 
     def leave(self) -> None:
         """Close the connection after the reply that is under way."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import pytest
-
 from mailarchive.errors import SourceUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    import pytest
     from support.world import World
 
     from mailarchive import MessageRef, SourceMessage, Unavailable

@@ -7,18 +7,28 @@ import logging
 import smtplib
 import ssl
 import tracemalloc
+from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
 from attrs import evolve
 from support.smtp import ADDRESS, QUICK, SENDER, Raw, mail, plain, receiving
+from support.world import START
 
 from mailarchive.sources._smtp_data import Intake
+from mailarchive.sources._smtp_gate import one_client
 from mailarchive.sources.smtp import SmtpIntake
 from mailarchive.testing.certificates import self_signed
 
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator
+    from datetime import datetime
     from pathlib import Path
+
+    from support.smtp import Running
+
+    from mailarchive.sources._smtp_listener import Listener
 
 
 def test_a_message_beyond_the_limit_is_refused_for_good() -> None:
@@ -125,6 +135,51 @@ def test_connections_are_bounded() -> None:
     assert b"220" in replies
 
 
+@pytest.mark.parametrize(
+    ("client", "counted"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+    ],
+)
+def test_an_ipv6_network_is_one_client(client: str, counted: str) -> None:
+    """Whoever has one address of it has them all; an IPv4 client stays one by itself."""
+    assert counted == one_client(client)
+
+
+def test_a_client_with_many_addresses_is_bounded_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of its connections comes from another one; all are forgotten once they are over."""
+    numbers = count(1)
+    with receiving(plain(limits=evolve(QUICK, connections_of_a_client=2))) as running:
+        loop = listener_of(running)._loop
+        accept = loop.sock_accept
+
+        async def accepted(sock: socket.socket) -> tuple[socket.socket, tuple[str, int]]:
+            client, _ = await accept(sock)
+            return client, (f"2001:db8::{next(numbers)}", 25)
+
+        monkeypatch.setattr(loop, "sock_accept", accepted)
+        with running.raw() as first:  # was waited for before
+            first.hello()
+        with running.raw() as one, running.raw() as two, running.raw() as three:
+            for client in (one, two):
+                client.hello()
+            assert three.reply().startswith(b"421")
+        assert running.is_empty()
+
+
+def listener_of(running: Running) -> Listener:
+    """Return what accepts clients."""
+    listener = running.intake._listener
+    assert listener is not None
+    return listener
+
+
 def test_messages_over_one_connection_are_bounded() -> None:
     """Then it has to connect again."""
     limits = evolve(QUICK, messages=2)
@@ -195,6 +250,25 @@ def test_a_session_lasts_only_so_long() -> None:
             assert client.reply().startswith(b"421 4.4.2")
             assert client.reply() == b""
         running.send(mail(1))
+    assert len(running.sink.entries) == 1
+
+
+def test_a_connection_without_a_message_ends() -> None:
+    """Whatever else is said over it; one with a message under way goes on."""
+    with (
+        receiving(plain(limits=evolve(QUICK, quiet_seconds=1))) as running,
+        running.raw() as busy,
+        running.raw() as idle,
+    ):
+        busy.hello().envelope()
+        assert busy.say("DATA").startswith(b"354")
+        assert idle.reply().startswith(b"220")
+        assert idle.say("NOOP").startswith(b"250")
+        assert idle.reply().startswith(b"421 4.4.2")
+
+        busy.send(mail(1) + b".\r\n")
+        assert busy.reply().startswith(b"250")
+        assert busy.reply().startswith(b"421 4.4.2")
     assert len(running.sink.entries) == 1
 
 
@@ -271,6 +345,25 @@ def test_data_before_an_envelope_is_refused() -> None:
         client.say(f"RCPT TO:<{ADDRESS}>")
         assert client.say("DATA now").startswith(b"501")
     assert not running.sink.entries
+
+
+def test_a_message_that_cannot_be_let_in_holds_nothing() -> None:
+    """Its client hears that it was not kept, and there is room for the next one."""
+    times: Iterator[datetime | OSError] = iter([OSError(), START])
+
+    def clock() -> datetime:
+        time = next(times)
+        if isinstance(time, OSError):
+            raise time
+        return time
+
+    intake = plain(limits=evolve(QUICK, waiting=1), clock=clock)
+    with receiving(intake) as running, running.raw() as client:
+        client.hello()
+        replies = [client.envelope().data(mail(number) + b".\r\n")[:3] for number in range(2)]
+
+    assert replies == [b"451", b"250"]
+    assert len(running.sink.entries) == 1
 
 
 @pytest.mark.parametrize("error", [MemoryError, OSError, ValueError])
