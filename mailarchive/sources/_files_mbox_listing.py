@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from mailarchive.errors import CheckpointInvalid
-from mailarchive.sources._files_mbox_scan import Scanner
+from mailarchive.sources._files_mbox_scan import MboxVariant, Scanner
 from mailarchive.sources._files_mbox_token import Listed, Prefix, settled_state
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from io import FileIO
 
-    from mailarchive.sources._files_mbox_scan import Entry, MboxVariant
+    from mailarchive.sources._files_mbox_scan import Entry
 
 
 class Listing:
@@ -54,7 +54,21 @@ class Listing:
         same = self.state is not None and self.state == listed.state
         if not same and self._prefix.upto(listed.end) != listed.digest:
             raise self._rewritten()
+        if not same and not self._begins(listed.start):
+            raise self._rewritten()
         return listed
+
+    def _begins(self, start: int) -> bool:
+        """Tell whether a message begins where one was listed.
+
+        A length counts only once all of its message is there, and what follows it.  A line
+        in it that looks like a From_ line divided the message until then.
+        """
+        if self._variant is not MboxVariant.MBOXCL2:
+            return True
+        scanner = self._scanner()
+        starts = (each.start for each in scanner.entries(scanner.top() or 0))
+        return next((each for each in starts if each >= start), None) == start
 
     def entries(self, listed: Listed | None) -> Iterator[Entry]:
         """Yield what comes after what was listed: its last message too, if it ends elsewhere now.

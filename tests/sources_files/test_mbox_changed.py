@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.file_sources import Reading, read
-from support.mbox import written
+from support.mbox import FROM, with_length, written
 
 from mailarchive.errors import CheckpointInvalid
 from mailarchive.sources import _files_mbox_listing
 from mailarchive.sources._files_mbox_token import Prefix, settled_state
-from mailarchive.sources.files import Mbox
+from mailarchive.sources.files import Mbox, MboxVariant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -266,3 +266,35 @@ def test_what_is_tried_again_and_was_away_for_a_moment_is_read(mbox: Path) -> No
         with pytest.raises(CheckpointInvalid):
             next(source.scan(folder, page.token))
         assert len([ref for page in source.scan(folder) for ref in page.refs]) == len(RAWS)
+
+
+def reads_in_the_end(path: Path, whole: bytes, cut: int) -> list[bytes]:
+    """Return what was read at last of an mbox that was being written up to there before."""
+
+    def source() -> Mbox:
+        return Mbox(path, variant=MboxVariant.MBOXCL2, page_size=1, clock=later)
+
+    def later() -> datetime:
+        return datetime.now(UTC) + LATER
+
+    path.write_bytes(whole[:cut])
+    first = read(source())
+    with path.open("ab") as file:
+        file.write(whole[cut:])
+    try:
+        return first.raws + read(source(), first).raws
+    except CheckpointInvalid:
+        return read(source()).raws
+
+
+def test_a_message_that_is_being_added_is_read_whole_whatever_lines_it_has(
+    tmp_path: Path,
+) -> None:
+    """Of `mboxcl2`, where nothing but its length says that such a line does not end it."""
+    lines = b"a\n\n" + FROM + b"To: x@corp.example\n\nb\n"
+    raws = [b"S: 0\n\nx\n", b"S: 1\n\n" + lines, b"S: 2\n\nz\n"]
+    whole = written(raws, MboxVariant.MBOXCL2)
+
+    for cut in range(len(FROM) + 1, len(whole)):
+        found = reads_in_the_end(tmp_path / "mbox", whole, cut)
+        assert {with_length(each) for each in raws} <= set(found), cut
