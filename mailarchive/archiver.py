@@ -279,10 +279,12 @@ class _Course:
 
     def _leave(self, error: tuple[object, ...]) -> None:
         """Sum up and close the source; the first error is the one to tell."""
-        with contextlib.suppress(MailArchiveError):
-            self._tally.gaps = self._source.gaps()
-            self._tally.unripe = self._source.unripe()
-        self._source.__exit__(*error)
+        try:
+            with contextlib.suppress(MailArchiveError):
+                self._tally.gaps = self._source.gaps()
+                self._tally.unripe = self._source.unripe()
+        finally:
+            self._source.__exit__(*error)
 
     def _check_source(self) -> None:
         self._plan._check_sink()  # noqa: SLF001 - its own class; capabilities may change on opening

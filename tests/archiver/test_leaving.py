@@ -143,3 +143,19 @@ def test_a_source_that_cannot_be_closed_hides_no_error(
         world.run()
 
     assert source.closed == 1
+
+
+def test_a_source_is_closed_whatever_ends_its_summing_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as somebody who wants the program to end at once."""
+
+    def stop() -> Iterator[object]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(world.source, "_gaps", stop)
+
+    with pytest.raises(KeyboardInterrupt):
+        world.run()
+
+    assert world.source.calls[-1] == "close"
