@@ -130,6 +130,8 @@ class Listener:
                 call = self._loop.create_task(self._talk(sock, client))
                 self._calls.add(call)
                 call.add_done_callback(self._calls.discard)
+            # Who waits is accepted without waiting: let those speak who are here already.
+            await asyncio.sleep(0)
 
     def _is_full(self, client: str) -> bool:
         return (

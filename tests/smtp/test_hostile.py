@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import smtplib
+import socket
 import ssl
 import tracemalloc
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from attrs import evolve
@@ -21,7 +22,6 @@ from mailarchive.sources.smtp import SmtpIntake
 from mailarchive.testing.certificates import self_signed
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Iterator
     from datetime import datetime
     from pathlib import Path
@@ -164,13 +164,40 @@ def test_a_client_with_many_addresses_is_bounded_as_one(monkeypatch: pytest.Monk
             return client, (f"2001:db8::{next(numbers)}", 25)
 
         monkeypatch.setattr(loop, "sock_accept", accepted)
-        with running.raw() as first:  # was waited for before
+        with running.raw() as first:  # may have been waited for before
             first.hello()
+        assert running.is_empty()
         with running.raw() as one, running.raw() as two, running.raw() as three:
             for client in (one, two):
                 client.hello()
             assert three.reply().startswith(b"421")
         assert running.is_empty()
+
+
+def test_those_who_are_here_have_their_turn_however_many_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Somebody who connects again and again, and is turned away each time, keeps none waiting."""
+    turns: list[int] = []
+    others: list[socket.socket] = []
+    with receiving(plain(networks=["127.0.0.0/8"])) as running, contextlib.ExitStack() as stack:
+        loop = listener_of(running)._loop
+        accept = loop.sock_accept
+
+        async def accepted(sock: socket.socket) -> tuple[socket.socket, Any]:
+            if len(others) == 100:
+                return await accept(sock)
+            ours, theirs = socket.socketpair()
+            others.append(stack.enter_context(theirs))
+            if len(others) == 1:
+                loop.call_soon(lambda: turns.append(len(others)))
+            return ours, ("192.0.2.1", 25)
+
+        monkeypatch.setattr(loop, "sock_accept", accepted)
+        with running.raw() as first:  # may have been waited for before
+            first.hello()
+        running.send(mail(1))
+    assert turns == [1]
 
 
 def listener_of(running: Running) -> Listener:
