@@ -28,7 +28,7 @@ from mailarchive._model import (
 )
 from mailarchive._report import Settled
 from mailarchive.attribution import CatchAll, CreateUsers, HoldUnowned, own
-from mailarchive.errors import DecodeError, MailArchiveError, NotAJournalReport
+from mailarchive.errors import DecodeError, MailArchiveError, NotAJournalReport, SinkError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -147,9 +147,8 @@ class Storing:
         begun = Begun(batch.messages, batch.settled)
         named = [self._named(decoded) for _, decoded in batch.decoded]
         users = self._resolve(named)
-        for (message, decoded), each, taken in zip(
-            batch.decoded, named, batch.digests, strict=True
-        ):
+        digests = self._within_memory(batch.digests)
+        for (message, decoded), each, taken in zip(batch.decoded, named, digests, strict=True):
             ownership = self._ownership(each, users)
             stray = decoded.unexpected is not None
             if not ownership.owners and isinstance(self.unknown, HoldUnowned):
@@ -169,6 +168,16 @@ class Storing:
             with suppress(MailArchiveError):  # only the put that follows stores, or fails
                 self.sink.foresee([entry for _, entry, _ in begun.entries.values()])
         return begun
+
+    def _within_memory(self, digests: Iterator[Digests]) -> Iterator[Digests]:
+        """Yield the digests; raises `SinkError` where a message is too large for the process."""
+        try:
+            yield from digests
+        except MemoryError as error:
+            raise SinkError(
+                f"sink {self.sink.name}: no memory left while getting ready to store",
+                suggestions=["give the process more, or lower the source's limit of a message"],
+            ) from error
 
     def finish(self, begun: Begun) -> list[Settled]:
         """Put the entries and return what became of each message; raises as `store`."""

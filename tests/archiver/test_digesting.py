@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,10 @@ from hypothesis import strategies as st
 
 from mailarchive import Digest, Span, headers
 from mailarchive._digesting import Digesting
+from mailarchive.errors import SinkError
+
+if TYPE_CHECKING:
+    from support.world import World
 
 SIZES = st.lists(st.integers(0, 300_000), max_size=12)
 
@@ -43,3 +48,23 @@ def test_no_thread_outlives_it() -> None:
         list(digesting.all([(bytes(600_000), ())] * 4, headers.fork_key))
 
     assert not [t for t in threading.enumerate() if t.name.startswith("mailarchive-sha256")]
+
+
+def test_a_message_too_large_for_the_process_ends_a_run_as_an_error_of_ours(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """(7) It says what to do; the next run, with more memory, has it all."""
+    messages = world.fill(3)
+    with monkeypatch.context() as patch:
+        patch.setattr(headers, "fork_key", failing)
+        with pytest.raises(SinkError, match="no memory left"):
+            world.run()
+
+    world.run()
+
+    assert messages == world.archived()
+
+
+def failing(_: bytes) -> Digest:
+    """Take more memory than there is."""
+    raise MemoryError

@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 from support.world import LocalParts, mail
 from typing_extensions import override
 
-from mailarchive import Archived, ArchiveEntry, Batching, Quarantined, Receipt, Receiver
+from mailarchive import (
+    Archived,
+    ArchiveEntry,
+    Batching,
+    Digest,
+    Quarantined,
+    Receipt,
+    Receiver,
+    headers,
+)
 from mailarchive.decoding import JournalMailbox
 from mailarchive.errors import ReceiptMismatch, SinkError, SinkUnavailable, SourceUnavailable
 from mailarchive.events import BatchPutOff, BatchStored, FolderStarted, RunFinished, RunStarted
@@ -61,6 +70,27 @@ def test_each_arrival_has_one_answer_and_it_is_true(
     if error is SinkError:
         # One message's fault is no other's.
         assert stored == {mail(number) for number in numbers if number not in bad}
+
+
+def test_a_message_too_large_for_the_process_is_no_others_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is put off, where it ended the receiver, and ended it again each time it came."""
+    key = headers.fork_key
+
+    def fork_key(raw: bytes) -> Digest:
+        if raw == mail(2):
+            raise MemoryError
+        return key(raw)
+
+    monkeypatch.setattr(headers, "fork_key", fork_key)
+    sink = MemorySink()
+    intake = MemoryIntake([mail(1), mail(2), mail(3)])
+
+    done = Receiver(intake, sink, LocalParts(), quarantine=MemoryQuarantine()).run()
+
+    assert (done.stored, done.put_off) == (2, 1)
+    assert isinstance(intake.arrivals[1].answer, SinkError)
 
 
 def test_what_it_does_is_told() -> None:
