@@ -112,6 +112,15 @@ class SourceWorld(ABC):
         """
         return None
 
+    def spoiled(self, ref: MessageRef) -> AbstractContextManager[None] | None:
+        """Return a context in which one message cannot be read, and every other one can.
+
+        The server refuses it, its file may not be read: what happens to a message that is
+        locked, or damaged.  `None` where nobody can do that to a message.
+        """
+        del ref
+        return None
+
     def elsewhere(self) -> SourceWorld | None:
         """Return the same place with its hands in another folder, fresh and empty too.
 

@@ -31,7 +31,9 @@ def _removable(world: SourceWorld, source: Source, count: int) -> list[SourceMes
     """Deliver and read messages; `None` where the source cannot remove, and says so."""
     world.deliver(messages(count))
     if source.capabilities.removes:
-        return read(world, source)
+        found = read(world, source)
+        assert len(found) == count, "not everything was read"
+        return found
     try:
         source.remove(())
     except Unsupported as error:

@@ -1,4 +1,7 @@
-"""The law of trouble: a place that breaks is said to be broken, and is never taken for empty."""
+"""The laws of trouble: a place that breaks is said to be broken, and is never taken for empty.
+
+Nor is a message that cannot be read taken for gone.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from attrs import define, field
 
-from mailarchive._model import Kept, SourceMessage, Unavailable
+from mailarchive._model import Fidelity, Kept, SourceMessage, Unavailable
 from mailarchive.errors import MailArchiveError, Transient
 from mailarchive.testing._source_kit import (
     SourceWorld,
@@ -21,6 +24,7 @@ from mailarchive.testing._source_kit import (
     scanned,
     two_pages,
 )
+from mailarchive.testing._source_mail import messages
 from mailarchive.testing._traced import NotTried
 
 if TYPE_CHECKING:
@@ -197,5 +201,45 @@ def _removal(world: SourceWorld) -> None:
     assert left >= others, "after the trouble not everything is read"
 
 
-LAWS = (only_our_errors_come_out,)
+@law
+def a_message_that_cannot_be_read_harms_no_other(world: SourceWorld) -> str | None:
+    """It is no message that is gone: it is told with a reason, and comes once it can be read.
+
+    Neither does it hold up the others, which all come, nor is it given up for good.
+    """
+    world.deliver(messages(4))
+    with world.source() as source:
+        there = {item.ref: item.raw for item in read(world, source)}
+        ref = refs_of(pages_of(world, source))[1]
+    context = world.spoiled(ref)
+    if context is None:
+        return world.cannot.get("spoiled") or NotTried(
+            "the world cannot make a message unreadable: give it `spoiled`, or say in `cannot`"
+            " why nobody could"
+        )
+    with context, world.source() as source:
+        found = {item.ref: item for item in source.fetch(list(there))}
+    _is_told(found.pop(ref, None))
+    assert found.keys() == there.keys() - {ref}, "what cannot be read keeps others from being read"
+    raws_of(list(found.values()))
+    with world.source() as source:
+        again = raws_of(list(source.fetch([ref])))
+        wire = source.capabilities.fidelity is Fidelity.WIRE
+
+    assert again == [there[ref]] or (again and not wire), "what can be read again does not come"
+    return None
+
+
+def _is_told(item: SourceMessage | Unavailable | None) -> None:
+    """What cannot be read now is told so, with a reason, and tried again later."""
+    assert item is not None, (
+        "a message that cannot be read is taken for gone: it would never be read again"
+    )
+    assert isinstance(item, Unavailable), "a message that cannot be read was handed over"
+    assert item.reason, "what is not available is so for a reason"
+    names_nobody(item.reason, "the reason of an Unavailable")
+    assert not item.permanent, "a message that cannot be read for a while was given up for good"
+
+
+LAWS = (only_our_errors_come_out, a_message_that_cannot_be_read_harms_no_other)
 """Every one of them, in the order to read them."""

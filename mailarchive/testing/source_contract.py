@@ -152,6 +152,10 @@ class SourceContract:
         """See the law of that name."""
         self._hold(laws.only_our_errors_come_out, world)
 
+    def test_a_message_that_cannot_be_read_harms_no_other(self, world: SourceWorld) -> None:
+        """See the law of that name."""
+        self._hold(laws.a_message_that_cannot_be_read_harms_no_other, world)
+
     def test_removing_takes_exactly_what_has_a_receipt(self, world: SourceWorld) -> None:
         """See the law of that name."""
         self._hold(laws.removing_takes_exactly_what_has_a_receipt, world)

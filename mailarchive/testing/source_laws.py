@@ -64,7 +64,10 @@ from mailarchive.testing._source_removing import (
     removing_touches_nothing_else,
     what_is_not_what_was_archived_stays,
 )
-from mailarchive.testing._source_trouble import only_our_errors_come_out
+from mailarchive.testing._source_trouble import (
+    a_message_that_cannot_be_read_harms_no_other,
+    only_our_errors_come_out,
+)
 from mailarchive.testing._traced import NotTried
 
 __all__ = [
@@ -78,6 +81,7 @@ __all__ = [
     "a_folder_that_was_made_anew_is_listed_anew",
     "a_large_message_is_held_alone",
     "a_message_id_is_no_identity",
+    "a_message_that_cannot_be_read_harms_no_other",
     "a_message_that_was_changed_stays",
     "a_ref_of_nothing_harms_nothing",
     "a_run_with_nothing_new_lists_nothing",

@@ -145,6 +145,7 @@ class Bare(laws.SourceWorld):
         (laws.a_message_that_was_changed_stays, "`change`"),
         (laws.a_flagged_message_stays, "`flag`"),
         (laws.only_our_errors_come_out, "`broken`"),
+        (laws.a_message_that_cannot_be_read_harms_no_other, "`spoiled`"),
     ],
 )
 def test_a_law_without_its_hand_says_which_is_missing(law: Law, hand: str) -> None:
@@ -162,6 +163,7 @@ def test_a_law_without_its_hand_says_which_is_missing(law: Law, hand: str) -> No
         (laws.a_message_that_was_changed_stays, "change"),
         (laws.a_flagged_message_stays, "flag"),
         (laws.only_our_errors_come_out, "broken"),
+        (laws.a_message_that_cannot_be_read_harms_no_other, "spoiled"),
         (laws.no_folder_is_taken_for_another, "elsewhere"),
     ],
 )

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mailarchive.abc import Source
 
 PAGE = 5
+READS_ALL = "whoever runs the tests may be one who can read every file"
 
 
 class EmlWorld(SourceWorld):
@@ -35,7 +36,7 @@ class EmlWorld(SourceWorld):
     parts: tuple[str, ...] = ()
     takes = frozenset(Odd)
     cannot: Mapping[str, str] = MappingProxyType(
-        {"renumber": "the name of a message is that of its file"}
+        {"renumber": "the name of a message is that of its file", "spoiled": READS_ALL}
     )
 
     @override
@@ -138,7 +139,7 @@ class MboxWorld(EmlWorld):
 
     top = "mbox"
     takes = frozenset(Odd) - {Odd.NO_LAST_LINE_END, Odd.EMPTY}
-    cannot = MappingProxyType({})
+    cannot = MappingProxyType({"spoiled": READS_ALL})
 
     def __init__(self, place: Path, variant: MboxVariant) -> None:
         """Make an empty file."""

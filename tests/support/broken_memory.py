@@ -291,6 +291,52 @@ class PassesOverGaps(MemorySource):
             yield Page(folder, tuple(refs), f"1.{last}")
 
 
+class PassesOverTheUnreadable(MemorySource):
+    """Leaves out what it cannot read, as if it were gone."""
+
+    @override
+    def _fetch(self, refs: Sequence[MessageRef]) -> Iterator[SourceMessage | Unavailable]:
+        return (each for each in super()._fetch(refs) if isinstance(each, SourceMessage))
+
+
+class StopsAtTheUnreadable(MemorySource):
+    """Reads nothing behind what it cannot read."""
+
+    @override
+    def _fetch(self, refs: Sequence[MessageRef]) -> Iterator[SourceMessage | Unavailable]:
+        for item in super()._fetch(refs):
+            yield item
+            if isinstance(item, Unavailable):
+                return
+
+
+class GivesUpTheUnreadable(MemorySource):
+    """Never tries again what it could not read once."""
+
+    @override
+    def _fetch(self, refs: Sequence[MessageRef]) -> Iterator[SourceMessage | Unavailable]:
+        for item in super()._fetch(refs):
+            yield evolve(item, permanent=True) if isinstance(item, Unavailable) else item
+
+
+class ReadsTheUnreadable(MemorySource):
+    """Hands over nothing but a name in the place of what it cannot read."""
+
+    @override
+    def _fetch(self, refs: Sequence[MessageRef]) -> Iterator[SourceMessage | Unavailable]:
+        for item in super()._fetch(refs):
+            yield SourceMessage(item.ref, b"") if isinstance(item, Unavailable) else item
+
+
+class GivesNoReason(MemorySource):
+    """Says of what it cannot read that it cannot read it, and not why."""
+
+    @override
+    def _fetch(self, refs: Sequence[MessageRef]) -> Iterator[SourceMessage | Unavailable]:
+        for item in super()._fetch(refs):
+            yield evolve(item, reason="") if isinstance(item, Unavailable) else item
+
+
 class HandsOverTwice(MemorySource):
     """Hands over each message once more."""
 
@@ -543,6 +589,7 @@ FILES = laws.opening_and_closing_leaves_nothing_behind
 ANEW = laws.a_folder_that_was_made_anew_is_listed_anew
 YOUNG = laws.what_is_too_young_comes_later
 PATHS = laws.each_folder_has_a_path_of_its_own
+UNREADABLE = laws.a_message_that_cannot_be_read_harms_no_other
 REMOVED = laws.removing_takes_exactly_what_has_a_receipt
 
 ENDLESS = (NeverComesToRest, GoesRound, NamesWhatIsNotThere)
@@ -582,6 +629,11 @@ BROKEN: list[tuple[type[MemorySource], Law, str]] = [
     (SaysWhoseToken, laws.a_token_of_nothing_is_no_checkpoint, "Invalid may hold an address"),
     (KnowsNoEpoch, ANEW, "token of a folder"),
     (FindsByNumber, ANEW, "name of a message hands over another"),
+    (PassesOverTheUnreadable, UNREADABLE, "taken for gone"),
+    (StopsAtTheUnreadable, UNREADABLE, "keeps others from being read"),
+    (GivesUpTheUnreadable, UNREADABLE, "given up for good"),
+    (ReadsTheUnreadable, UNREADABLE, "was handed over"),
+    (GivesNoReason, UNREADABLE, "for a reason"),
     (PassesOverTheYoung, YOUNG, "never listed"),
     (ForgetsTheYoung, YOUNG, "not told by `_unripe`"),
     (ListsFoldersTwice, PATHS, "listed twice"),

@@ -12,7 +12,7 @@ from typing_extensions import override
 from mailarchive import Archived, Digest, Receipt, SourceMessage
 from mailarchive.auth import Password
 from mailarchive.sources.ews import Access, EwsLimits, EwsSource, FolderChoice
-from mailarchive.testing.ews_faults import status
+from mailarchive.testing.ews_faults import damaged, status
 from mailarchive.testing.source_contract import Odd, SourceWorld
 
 if TYPE_CHECKING:
@@ -179,6 +179,17 @@ class EwsWorld(SourceWorld):
             for folder in self.desk.mailbox.folders.values()
             if folder.distinguished != "deleteditems"
         ]
+
+    @override
+    @contextmanager
+    def spoiled(self, ref: MessageRef) -> Iterator[None]:
+        """What arrives of it is no base64."""
+        server = self.desk.server
+        before, server.fault = server.fault, damaged(lambda _: b"-", self._item(ref))
+        try:
+            yield
+        finally:
+            server.fault = before
 
     @override
     @contextmanager

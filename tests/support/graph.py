@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ from typing_extensions import override
 
 from mailarchive import Archiver, Durability
 from mailarchive.sources.graph import FolderChoice, GraphLimits, GraphSource, SeenIds
+from mailarchive.testing.graph_server import refused
 from mailarchive.testing.memory import (
     MemoryCheckpoints,
     MemoryQuarantine,
@@ -129,6 +131,18 @@ class GraphWorld(SourceWorld):
     def renumber(self) -> None:
         """No id is ever given again, but what was listed may be forgotten."""
         self.store.reset_deltas(WELL_KNOWN[self.name])
+
+    @override
+    @contextmanager
+    def spoiled(self, ref: MessageRef) -> Iterator[None]:
+        """Its bytes are refused, as those of an item that is protected."""
+        before = self.server.faults
+        path = f"{re.escape(ref.key.rstrip('='))}.*value"
+        self.server.faults = [refused(path, 403, "ErrorAccessDenied", times=99)]
+        try:
+            yield
+        finally:
+            self.server.faults = before
 
     @override
     @contextmanager

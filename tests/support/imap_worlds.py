@@ -10,6 +10,7 @@ from attrs import evolve, field, frozen
 from typing_extensions import override
 
 from mailarchive.sources.imap import FolderChoice, Ripe
+from mailarchive.testing.imap_lies import poisoned
 from mailarchive.testing.imap_server import Box, Hangup, Item
 from mailarchive.testing.source_contract import Odd, SourceWorld
 from support.imap import QUICK, scripted
@@ -52,6 +53,7 @@ class OnServer(SourceWorld):
         {
             "change": "IMAP has no command that changes a message where it is",
             "renumber": "IMAP has no command that makes an inbox anew",
+            "spoiled": "IMAP has no command that makes a message unreadable",
         }
     )
 
@@ -215,6 +217,16 @@ class OnAScript(SourceWorld):
     def broken(self) -> Iterator[None]:
         """It hangs up at every command."""
         honest, self.server.lie = self.server.lie, _hang_up
+        try:
+            yield
+        finally:
+            self.server.lie = honest
+
+    @override
+    @contextmanager
+    def spoiled(self, ref: MessageRef) -> Iterator[None]:
+        """It refuses every batch with the message in it."""
+        honest, self.server.lie = self.server.lie, poisoned(uid_of(ref))
         try:
             yield
         finally:

@@ -100,6 +100,16 @@ class MemoryWorld(SourceWorld):
             self.memory.fuse = before
 
     @override
+    @contextmanager
+    def spoiled(self, ref: MessageRef) -> Iterator[None]:
+        """Make it unreadable, and readable again."""
+        self.memory.break_item(ref, "locked by somebody")
+        try:
+            yield
+        finally:
+            self.memory.break_item(ref, None)
+
+    @override
     def look(self) -> object:
         """Return every ref with its flags, and all bytes."""
         # As an honest source lists them: what a test has made of this one may have no end.
