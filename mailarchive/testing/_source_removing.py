@@ -16,7 +16,9 @@ from mailarchive.testing._source_kit import (
     lacking,
     law,
     names_nobody,
+    pages_of,
     read,
+    refs_of,
 )
 from mailarchive.testing._source_mail import messages
 
@@ -88,7 +90,8 @@ def _is_true(told: type[RemovalResult], *, there: bool) -> None:
 def removing_touches_nothing_else(world: SourceWorld) -> str | None:
     """What somebody flagged, or marked and has not taken away yet, is left just so.
 
-    What others marked is theirs to take away; what nobody marked gets no mark.
+    What others marked is listed all the same, and theirs to take away; what nobody marked gets
+    no mark.
     """
     with world.source() as source:
         others = _removable(world, source, 4)
@@ -98,11 +101,22 @@ def removing_touches_nothing_else(world: SourceWorld) -> str | None:
         world.flag(others[0].ref)
     world.mark_deleted(others[1].ref)
     before = world.look()
+    _are_listed(world, others)
     come_and_go(world, 2)
 
     after = world.look()
     assert after == before, "what was not to be removed was taken away, or marked, or changed"
     return None
+
+
+def _are_listed(world: SourceWorld, marked: Sequence[SourceMessage]) -> None:
+    """A mark can be taken back: what has one is listed, or waits before the token."""
+    with world.source() as source:
+        keys = {ref.key for ref in refs_of(pages_of(world, source))}
+        assert source.unripe() or keys >= {each.ref.key for each in marked}, (
+            "what somebody flagged or marked is passed over: where the mark is taken back again"
+            " nobody ever archives it"
+        )
 
 
 def come_and_go(world: SourceWorld, count: int) -> None:

@@ -337,6 +337,16 @@ class GivesNoReason(MemorySource):
             yield evolve(item, reason="") if isinstance(item, Unavailable) else item
 
 
+class PassesOverTheMarked(MemorySource):
+    """Takes for gone what somebody only means to take away."""
+
+    @override
+    def _scan(self, folder: Folder, after: str | None) -> Iterator[Page]:
+        for page in super()._scan(folder, after):
+            refs = (ref for ref in page.refs if "\\Deleted" not in self.flags(ref))
+            yield evolve(page, refs=tuple(refs))
+
+
 class HandsOverTwice(MemorySource):
     """Hands over each message once more."""
 
@@ -620,6 +630,7 @@ BROKEN: list[tuple[type[MemorySource], Law, str]] = [
     (LeaksWhenReading, FILES, "leaves a file"),
     (LeaksWhenDropped, FILES, "leaves a file"),
     (LeaksWhenRemoving, FILES, "leaves a file"),
+    (PassesOverTheMarked, laws.removing_touches_nothing_else, "is passed over"),
     (RemembersFlags, laws.a_flagged_message_stays, "flagged message was removed"),
     (RemembersBytes, laws.a_message_that_was_changed_stays, "changed since was removed"),
     (SaysKept, REMOVED, "said to be kept, and is gone"),
