@@ -18,6 +18,11 @@ _LEFT_OUT = frozenset({FolderRole.DRAFTS, FolderRole.JUNK, FolderRole.TRASH})
 
 
 def _texts(names: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(names, str):
+        raise ConfigurationError(
+            "the patterns of folders are one text, and are to be several",
+            suggestions=['put it into a list, as in without=["Private/*"]'],
+        )
     return tuple(names)
 
 
@@ -51,6 +56,8 @@ class FolderChoice:
     stands for any text, a `/` included, and `?` for one character, and nothing else for
     anything but itself; a folder whose path is the pattern to the letter always fits.
     Whether an accent is part of its letter or follows it makes no difference.
+    Raises `ConfigurationError` for a choice of nothing, and for a text, whose letters would
+    be the patterns.
     """
 
     names: tuple[str, ...] = field(default=("*",), converter=_texts, repr=_how_many)

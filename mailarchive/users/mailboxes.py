@@ -77,6 +77,11 @@ class Mailbox:
 
 
 def _texts(names: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(names, str):
+        raise ConfigurationError(
+            "the patterns of mailboxes are one text, and are to be several",
+            suggestions=['put it into a list, as in without=["info@*"]'],
+        )
     return tuple(names)
 
 
@@ -90,7 +95,8 @@ class MailboxChoice:
 
     Patterns are addresses, of any letters and with `*` for any text; an alias counts like
     the primary address.  What `only` names without a `*` is taken whatever kind it is of,
-    unless it can have no mailbox.
+    unless it can have no mailbox.  Raises `ConfigurationError` for a choice of nothing, and
+    for a text, whose letters would be the patterns.
     """
 
     only: tuple[str, ...] | None = field(default=None, repr=lambda it: f"<{len(it or ())}>")
@@ -101,6 +107,8 @@ class MailboxChoice:
 
     def __attrs_post_init__(self) -> None:
         """Refuse a choice of nothing, which is nearly always a mistake."""
+        if self.only is not None:
+            _texts(self.only)
         if self.only == () or not self.kinds:
             raise ConfigurationError(
                 "a choice of mailboxes that takes none",

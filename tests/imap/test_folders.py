@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from support.imap import Mailbox, read_all, scripted
@@ -12,6 +12,7 @@ from mailarchive.errors import ConfigurationError, MailboxNotFound
 from mailarchive.sources.imap import FolderChoice
 from mailarchive.testing.dovecot import dovecot
 from mailarchive.testing.imap_server import CAPABILITIES, Command, ImapServer, Talk
+from mailarchive.users.mailboxes import MailboxChoice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -350,3 +351,20 @@ namespace public {
     assert own == {"INBOX", "Sent Items"}
     assert everything == own | {"Public/News"}
     assert len(read) == 1
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: FolderChoice("INBOX"),
+        lambda: FolderChoice(without="Private/*"),
+        lambda: MailboxChoice(without="info@*"),
+        lambda: MailboxChoice(cast("Any", "alice@example.com")),
+    ],
+)
+def test_a_text_is_no_list_of_patterns(made: Callable[[], object]) -> None:
+    """Each of its letters would be one, and a `*` among them would take or leave out all."""
+    with pytest.raises(ConfigurationError, match="one text, and are to be several") as caught:
+        made()
+
+    assert "put it into a list" in caught.value.suggestions[0]
