@@ -208,6 +208,23 @@ def test_a_server_that_cannot_begin_tls_now_is_an_imap_server(status: bytes) -> 
         assert {command.name for command in server.commands} <= {"CAPABILITY", "STARTTLS"}
 
 
+def test_nonsense_instead_of_an_answer_to_starttls_is_no_imap() -> None:
+    """It is no refusal, which may be over in a moment."""
+
+    def babble(talk: Talk, command: Command) -> bool:
+        if command.name != "STARTTLS":
+            return False
+        talk.send(b"220 ready for what you like\r\n")
+        return True
+
+    with (
+        ImapServer({"INBOX": []}, babble, capabilities=f"{CAPABILITIES} STARTTLS") as server,
+        pytest.raises(ConfigurationError, match="no IMAP server"),
+        scripted(server, security="starttls"),
+    ):
+        pass
+
+
 @pytest.mark.parametrize("status", [b"NO", b"BAD"])
 def test_a_pause_that_is_asked_for_at_starttls_is_told_to_the_second(status: bytes) -> None:
     """Wherever the server asks for it."""
