@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import pytest
+from support.file_sources import trace
 from support.mbox import FROM, stored, written
 from typing_extensions import override
 
@@ -99,7 +100,7 @@ class EmlWorld(SourceWorld):
     def look(self) -> object:
         """Names, bytes and every time of files; of directories the names."""
         found = sorted(self.place.rglob("*"))
-        files = [(p, p.stat(), p.read_bytes()) for p in found if p.is_file()]
+        files = [(p, trace(p)) for p in found if p.is_file()]
         return files, [(p, p.stat().st_mtime_ns) for p in found if p.is_dir()]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.file_sources import lesser_user, read
+from support.file_sources import lesser_user, read, trace
 
 from mailarchive import FolderRole, SourceMessage, Unavailable
 from mailarchive.errors import AccessDenied, MailboxNotFound
@@ -34,7 +34,7 @@ def make(place: Path) -> Path:
 def snapshot(place: Path) -> dict[str, object]:
     """Return every name below a folder with its bytes and times."""
     return {
-        str(p.relative_to(place)): (p.stat(), p.read_bytes()) if p.is_file() else p.stat().st_mtime
+        str(p.relative_to(place)): trace(p) if p.is_file() else p.stat().st_mtime_ns
         for p in place.rglob("*")
     }
 

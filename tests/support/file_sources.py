@@ -1,4 +1,4 @@
-"""What the tests of file sources share: reading a source to its end, and a lesser user."""
+"""What the tests of file sources share: reading one to its end, its traces, a lesser user."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mailarchive.abc import Source
 
 NOBODY = 65534
+NO_ATIME = getattr(os, "O_NOATIME", 0)
 
 
 @define
@@ -43,6 +44,19 @@ def read(source: Source, after: Reading | None = None) -> Reading:
                 reading.items += source.fetch(page.refs)
                 reading.tokens[folder.key] = page.token
     return reading
+
+
+def trace(path: Path) -> tuple[object, ...]:
+    """Return all that a file tells, its bytes and the times to the last digit.
+
+    Looked at without a trace of one's own: what was read after it was written has another
+    time of access, and a second may end in between.
+    """
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | NO_ATIME)) as file:
+        status, raw = os.fstat(file.fileno()), file.read()
+    accessed = status.st_atime_ns if NO_ATIME else None
+    times = accessed, status.st_mtime_ns, status.st_ctime_ns
+    return status.st_ino, status.st_mode, status.st_nlink, times, raw
 
 
 @contextmanager
