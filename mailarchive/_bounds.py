@@ -1,4 +1,4 @@
-"""What a limit may be, in a form that can be said and not only tested."""
+"""What a setting may be; limits in a form that can be said and not only tested."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing_extensions import override
 from mailarchive.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from attrs import Attribute
 
 
@@ -52,6 +54,15 @@ _MANY: Final = 500
 def backoff(first: float, factor: float, failures: int, longest: float) -> float:
     """Return the seconds to wait after so many failures in a row, at most the `longest`."""
     return min(first * factor ** min(failures - 1, _MANY), longest)
+
+
+def several(what: str, names: Iterable[str], how: str) -> tuple[str, ...]:
+    """Return the texts; raises `ConfigurationError` for one, whose letters they would be."""
+    if isinstance(names, str):
+        raise ConfigurationError(
+            f"the {what} are one text, and are to be several", suggestions=[f"put it into {how}"]
+        )
+    return tuple(names)
 
 
 def checked_timeout(name: str, value: float) -> float:

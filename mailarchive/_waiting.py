@@ -58,9 +58,9 @@ def after(
     return tuple(left.values())
 
 
-def too_many(waiting: Iterable[Retry]) -> bool:
+def too_many(waiting: tuple[Retry, ...]) -> bool:
     """Whether so much cannot be read that it is not a message's fault; what is gone can be."""
-    return len(without_gone(tuple(waiting))) > AT_MOST
+    return len(without_gone(waiting)) > AT_MOST
 
 
 def without_gone(waiting: tuple[Retry, ...]) -> tuple[Retry, ...]:

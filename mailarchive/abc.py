@@ -184,6 +184,10 @@ def _says_nothing_new(page: Page, before: Page) -> bool:
     return page.token == before.token and set(page.refs) <= set(before.refs)
 
 
+def _is_ref(ref: object) -> bool:
+    return isinstance(ref, MessageRef) and isinstance(ref.key, str)
+
+
 class Source(Opened):
     """Where mail comes from: folders, listed a page at a time, read, and perhaps removed.
 
@@ -304,10 +308,8 @@ class Source(Opened):
             raise self._broken("listed a page of another folder")
         if not isinstance(page.token, str):
             raise self._broken("gave a page a token that is no text")
-        refs: tuple[object, ...] = page.refs
-        for ref in refs:
-            key: object = ref.key if isinstance(ref, MessageRef) else None
-            if not isinstance(ref, MessageRef) or not isinstance(key, str):
+        for ref in page.refs:
+            if not _is_ref(ref):
                 raise self._broken("named an item by something that is no ref")
             if ref.source != self.name or ref.folder != folder.key:
                 raise self._broken("named an item of another source or folder")

@@ -37,7 +37,7 @@ from typing_extensions import override
 from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError
 
 from mailarchive import _paced
-from mailarchive._handshake import HUNG_UP
+from mailarchive._handshake import HUNG_UP, OTHER_NAME
 from mailarchive.auth import Password, token_for
 from mailarchive.errors import ConfigurationError, MailArchiveError, SourceUnavailable
 from mailarchive.sources._ews_errors import (
@@ -386,8 +386,7 @@ def _no_tls(place: Place, error: SSLError) -> MailArchiveError:
     if isinstance(inner, HUNG_UP):
         return broken(place, "the server hung up")
     if isinstance(inner, ssl.SSLCertVerificationError):
-        # OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH.
-        named = inner.verify_code in {62, 64}
+        named = inner.verify_code in OTHER_NAME
         what = "is for another name" if named else f"is not trusted ({inner.verify_code})"
         todo = (
             "set url to a name that is in the certificate"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
+from mailarchive._bounds import several
 from mailarchive._model import CoverageGap, Folder, SourceMessage, Unavailable
 from mailarchive.errors import ConfigurationError, SourceError
 from mailarchive.sources._files_disk import (
@@ -65,12 +66,8 @@ class EmlFolder(FileTree):
         or a text, whose letters would be the endings.
         """
         super().__init__(path, name=name, mailbox=mailbox, page_size=page_size, limits=limits)
-        if isinstance(suffixes, str):
-            raise ConfigurationError(
-                "the endings are one text, and are to be several",
-                suggestions=['put it into a tuple, as in suffixes=(".eml",)'],
-            )
-        self._suffixes = tuple(suffix.lower() for suffix in suffixes)
+        endings = several("endings", suffixes, 'a tuple, as in suffixes=(".eml",)')
+        self._suffixes = tuple(ending.lower() for ending in endings)
         if not self._suffixes:
             raise ConfigurationError(
                 "no ending makes a message, so that there would be none",

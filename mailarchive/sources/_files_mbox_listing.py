@@ -52,11 +52,13 @@ class Listing:
                 suggestions=["nothing: the file is listed anew"],
             )
         same = self.state is not None and self.state == listed.state
-        if not same and self._prefix.upto(listed.end) != listed.digest:
-            raise self._rewritten()
-        if not same and not self._begins(listed.start):
+        if not same and not self._has(listed):
             raise self._rewritten()
         return listed
+
+    def _has(self, listed: Listed) -> bool:
+        """Tell whether the file has what was listed, from the top on, and begins it there."""
+        return self._prefix.upto(listed.end) == listed.digest and self._begins(listed.start)
 
     def _begins(self, start: int) -> bool:
         """Tell whether a message begins where one was listed.

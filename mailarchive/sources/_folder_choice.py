@@ -8,6 +8,7 @@ from unicodedata import normalize
 
 from attrs import evolve, field, frozen
 
+from mailarchive._bounds import several
 from mailarchive._model import Folder, FolderRole
 from mailarchive.errors import ConfigurationError, MailboxNotFound
 
@@ -18,12 +19,7 @@ _LEFT_OUT = frozenset({FolderRole.DRAFTS, FolderRole.JUNK, FolderRole.TRASH})
 
 
 def _texts(names: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(names, str):
-        raise ConfigurationError(
-            "the patterns of folders are one text, and are to be several",
-            suggestions=['put it into a list, as in without=["Private/*"]'],
-        )
-    return tuple(names)
+    return several("patterns of folders", names, 'a list, as in without=["Private/*"]')
 
 
 def _how_many(names: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 from typing_extensions import override
 
-from mailarchive._handshake import HUNG_UP
+from mailarchive._handshake import HUNG_UP, OTHER_NAME
 from mailarchive.errors import (
     AccessDenied,
     AuthenticationFailed,
@@ -290,8 +290,7 @@ def begins_with_tls(place: Place) -> ConfigurationError:
 
 
 def _certificate(place: Place, error: ssl.SSLCertVerificationError) -> ConfigurationError:
-    # OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH.
-    if error.verify_code in {62, 64}:
+    if error.verify_code in OTHER_NAME:
         return ConfigurationError(
             f"{place}: the server's certificate is for another name",
             suggestions=["set host to a name that is in the certificate"],

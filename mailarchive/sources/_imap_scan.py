@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 from attrs import field, frozen
 from typing_extensions import override
 
+from mailarchive._bounds import several
 from mailarchive._model import MessageRef, Page
 from mailarchive.errors import ConfigurationError, SourceError
 from mailarchive.sources._imap_ahead import Some
@@ -64,12 +65,8 @@ _RANGE = re.compile(r"(\d{1,10})(?::(\d{1,10}))?\Z", re.ASCII)
 
 
 def _flags(names: Iterable[str]) -> frozenset[str]:
-    if isinstance(names, str):
-        raise ConfigurationError(
-            "the flags to wait for are one text, and are to be several",
-            suggestions=[r'put it into a list, as in with_flags=["\Seen"]'],
-        )
-    return frozenset(name.lower() for name in names)
+    flags = several("flags to wait for", names, r'a list, as in with_flags=["\Seen"]')
+    return frozenset(flag.lower() for flag in flags)
 
 
 @frozen(kw_only=True)

@@ -182,11 +182,15 @@ def law(function: Law) -> Law:
 
 def lacking(world: SourceWorld, hook: str) -> str | None:
     """Return what a law says that needs a hook which the world does not have."""
-    if hook in world.cannot:
-        return world.cannot[hook]
-    if getattr(type(world), hook) is not getattr(SourceWorld, hook):
+    if hook not in world.cannot and getattr(type(world), hook) is not getattr(SourceWorld, hook):
         return None
-    return NotTried(f"the world has no `{hook}`: give it, or say in `cannot` why nobody could")
+    words = f"the world has no `{hook}`: give it, or say in `cannot` why nobody could"
+    return untried(world, hook, words)
+
+
+def untried(world: SourceWorld, hook: str, words: str) -> str:
+    """Return why nobody could give a hook, or in these words that the world has not."""
+    return world.cannot.get(hook) or NotTried(words)
 
 
 def _of_the_world(error: Exception) -> str:

@@ -23,9 +23,9 @@ from mailarchive.testing._source_kit import (
     refs_of,
     scanned,
     two_pages,
+    untried,
 )
 from mailarchive.testing._source_mail import messages
-from mailarchive.testing._traced import NotTried
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -46,8 +46,7 @@ def only_our_errors_come_out(world: SourceWorld) -> str | None:
     all errors were `Transient` by the one that met them.
     """
     if world.broken() is None:
-        no_hand = NotTried("the world cannot break its place: give it `broken`")
-        return world.cannot.get("broken") or no_hand
+        return untried(world, "broken", "the world cannot break its place: give it `broken`")
     two_pages(world)
     for trouble in (_before_each_call, _between_pages, _between_messages):
         _met(world, trouble)
@@ -213,10 +212,11 @@ def a_message_that_cannot_be_read_harms_no_other(world: SourceWorld) -> str | No
         ref = refs_of(pages_of(world, source))[1]
     context = world.spoiled(ref)
     if context is None:
-        return world.cannot.get("spoiled") or NotTried(
+        words = (
             "the world cannot make a message unreadable: give it `spoiled`, or say in `cannot`"
             " why nobody could"
         )
+        return untried(world, "spoiled", words)
     with context, world.source() as source:
         found = {item.ref: item for item in source.fetch(list(there))}
     _is_told(found.pop(ref, None))

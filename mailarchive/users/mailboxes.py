@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
+from mailarchive._bounds import several
 from mailarchive._model import Address, AddressKind
 from mailarchive.errors import ConfigurationError, MailboxNotFound
 
@@ -77,12 +78,7 @@ class Mailbox:
 
 
 def _texts(names: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(names, str):
-        raise ConfigurationError(
-            "the patterns of mailboxes are one text, and are to be several",
-            suggestions=['put it into a list, as in without=["info@*"]'],
-        )
-    return tuple(names)
+    return several("patterns of mailboxes", names, 'a list, as in without=["info@*"]')
 
 
 def _kinds(kinds: Iterable[MailboxKind]) -> frozenset[MailboxKind]:
